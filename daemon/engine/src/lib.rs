@@ -1,0 +1,16 @@
+//! Every licensing decision, and nothing else.
+//!
+//! [`Engine::apply`] is a pure function of (state, [`time::Now`], [`command::Command`]): it reads no clock, file, socket
+//! or random number, and no hash map's order shows in what it does. The same commands give the same answers and the same
+//! [`row::Change`]s. Rules are cited by their identifiers (ALLOC-6, LEASE-7 …).
+
+pub mod command;
+pub mod decision;
+pub mod ids;
+pub mod refusal;
+pub mod row;
+pub mod time;
+pub mod view;
+
+mod engine;
+pub use engine::{Engine, Limits};

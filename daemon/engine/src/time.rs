@@ -1,0 +1,50 @@
+//! Lease time: milliseconds during which the daemon was up. Wall-clock time is another type, so that no lease can be
+//! compared with a clock that people set (LEASE-8).
+
+use serde::{Deserialize, Serialize};
+pub use leasehold_keys::time::{DAY_MS, HOUR_MS, SECOND_MS, WallTime};
+
+/// A moment in lease time, in milliseconds.
+///
+/// It runs with the boot-time clock while the daemon runs and goes on from the stored mark at the next start, so it is
+/// comparable over restarts and never steps; time spent down does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LeaseTime(u64);
+
+impl LeaseTime {
+    /// A moment from milliseconds of lease time.
+    pub const fn from_ms(ms: u64) -> Self {
+        Self(ms)
+    }
+
+    /// Milliseconds of lease time.
+    pub const fn as_ms(self) -> u64 {
+        self.0
+    }
+
+    /// This moment, `ms` later.
+    #[must_use]
+    pub const fn plus_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` to this moment; 0 where `earlier` is later.
+    pub const fn ms_since(self, earlier: LeaseTime) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// The moment of one decision, read once by the core loop for a whole batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// For everything that leases depend on.
+    pub lease: LeaseTime,
+    /// For the dates of files, and for what people read.
+    pub wall: WallTime,
+}
+
+/// How long a lease of `ttl_ms` stands after its last renewal was received: 1.1 × TTL + 5 s (LEASE-5).
+pub const fn lapse_ms(ttl_ms: u64) -> u64 {
+    ttl_ms + ttl_ms / 10 + 5_000
+}
