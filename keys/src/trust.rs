@@ -1,0 +1,580 @@
+//! Trust: which bytes may be believed. The one place where signatures are verified and [`Verified`] is made; verified
+//! bytes are parsed here, and nothing is read a second time (02, Trust). Whether a license binds here and now is
+//! decided elsewhere.
+
+use std::{collections::BTreeMap, fmt, ops::Deref, sync::Arc};
+
+use crate::{
+    activation::Activation,
+    digest::Sha256,
+    key::{Algorithm, PublicKey},
+    note::{Note, NoteKind},
+    refusal::{Reason, Refusal, quote},
+    root::{KeyRole, Required, Root},
+    time::WallTime,
+};
+
+/// A value that came out of bytes whose signatures were verified. Only the verifier makes it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Verified<T> {
+    value: T,
+    bytes: Arc<[u8]>,
+    sha256: Sha256,
+    signed_by: Vec<String>,
+    key_epoch: u32,
+    key_sha256: Sha256,
+}
+
+impl<T> Verified<T> {
+    pub(crate) fn new(value: T, bytes: &[u8], signers: Signers) -> Self {
+        Self {
+            value,
+            bytes: bytes.into(),
+            sha256: Sha256::of(bytes),
+            signed_by: signers.names,
+            key_epoch: signers.epoch,
+            key_sha256: signers.key_sha256,
+        }
+    }
+
+    /// The bytes of the whole note, as they were verified.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// SHA-256 of [`Self::bytes`], as `sha256sum` prints it for the file.
+    pub fn sha256(&self) -> Sha256 {
+        self.sha256
+    }
+
+    /// The names of the keys whose signatures counted, in the order of the signature lines.
+    pub fn signed_by(&self) -> &[String] {
+        &self.signed_by
+    }
+
+    /// The highest epoch of the Ed25519 keys that counted; 0 for notes that no role key signs.
+    pub fn key_epoch(&self) -> u32 {
+        self.key_epoch
+    }
+
+    /// [`PublicKey::sha256`] of the key that gave the epoch.
+    pub fn key_sha256(&self) -> Sha256 {
+        self.key_sha256
+    }
+
+    /// The value alone.
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+}
+
+impl<T> Deref for Verified<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Verified<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified")
+            .field("value", &self.value)
+            .field("sha256", &self.sha256)
+            .field("signed_by", &self.signed_by)
+            .finish()
+    }
+}
+
+/// Whose signatures counted.
+pub(crate) struct Signers {
+    pub(crate) names: Vec<String>,
+    pub(crate) epoch: u32,
+    pub(crate) key_sha256: Sha256,
+}
+
+/// The roots that are believed: an anchor, and each successor that the one before it vouches for.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// Oldest first; never empty.
+    chain: Vec<Arc<Verified<Root>>>,
+    current: Arc<Verified<Root>>,
+}
+
+/// When a file is judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    /// For the first time: expiry and windows count.
+    New,
+    /// After it was accepted once: revocation alone counts.
+    Again,
+}
+
+impl Trust {
+    /// Trust in one root, which was built in or is configured. It must be signed by its own threshold.
+    ///
+    /// # Errors
+    /// What is wrong with the root; its expiry is not judged.
+    pub fn anchored(root: &[u8]) -> Result<Self, Refusal> {
+        let note = Note::parse(root)?;
+        note.expect_kind(NoteKind::Root)?;
+        // An anchor is trusted for where it comes from, so its own keys are all that can be asked.
+        let parsed = Root::parse(note.text)?;
+        let signers = own_threshold(&note, &parsed)?;
+        let current = Arc::new(Verified::new(parsed, root, signers));
+        Ok(Self {
+            chain: vec![current.clone()],
+            current,
+        })
+    }
+
+    /// Trust in a chain of roots, the anchor first, each the successor of the one before.
+    ///
+    /// # Errors
+    /// As [`Self::anchored`] and [`Self::succeed`]; `empty` for no root at all.
+    pub fn from_chain<B: AsRef<[u8]>>(roots: &[B]) -> Result<Self, Refusal> {
+        let Some((anchor, successors)) = roots.split_first() else {
+            return Err(Refusal::new(Reason::Empty, "No root is there to trust"));
+        };
+        successors
+            .iter()
+            .try_fold(Self::anchored(anchor.as_ref())?, |trust, root| {
+                trust.succeed(root.as_ref())
+            })
+    }
+
+    /// Trust with the next root: version N + 1, signed by the threshold of both the old and the new root keys. A root
+    /// that is held already changes nothing. Expiry of either is not judged.
+    ///
+    /// # Errors
+    /// `root-skips-version`, `root-version-reused`, `root-superseded`, `old-threshold`, `new-threshold`, or what is
+    /// wrong with the note.
+    pub fn succeed(&self, root: &[u8]) -> Result<Self, Refusal> {
+        if self.chain.iter().any(|held| held.bytes() == root) {
+            return Ok(self.clone());
+        }
+        let note = Note::parse(root)?;
+        note.expect_kind(NoteKind::Root)?;
+        let held = self.current.version;
+        let misfit = |version: u32| {
+            let next = held.saturating_add(1);
+            if version > next {
+                Some(Refusal::new(
+                    Reason::RootSkipsVersion,
+                    format!(
+                        "This is root {version} and root {held} is in force; root {next} must come first"
+                    ),
+                ))
+            } else if version < held {
+                Some(Refusal::new(
+                    Reason::RootSuperseded,
+                    format!("This is root {version} and root {held} is in force"),
+                ))
+            } else {
+                None
+            }
+        };
+        if let Err(refusal) = root_threshold(&note, &self.current) {
+            if refusal.kind() == Reason::BadSignature {
+                return Err(refusal);
+            }
+            // Unverified, the version serves only to name the more helpful of two refusals.
+            return Err(claimed_count(note.text, "version")
+                .and_then(misfit)
+                .unwrap_or_else(|| {
+                    Refusal::new(
+                        Reason::OldThreshold,
+                        format!(
+                            "Root {held}, which is in force, does not vouch for this root: {}",
+                            refusal.what()
+                        ),
+                    )
+                }));
+        }
+        let next = Root::parse(note.text)?;
+        if let Some(refusal) = misfit(next.version) {
+            return Err(refusal);
+        }
+        if next.version == held {
+            return Err(Refusal::new(
+                Reason::RootVersionReused,
+                format!("This is another root {held} than the one in force"),
+            ));
+        }
+        let signers = own_threshold(&note, &next)?;
+        let current = Arc::new(Verified::new(next, root, signers));
+        let chain = self
+            .chain
+            .iter()
+            .cloned()
+            .chain([current.clone()])
+            .collect();
+        Ok(Self { chain, current })
+    }
+
+    /// The root in force.
+    pub fn root(&self) -> &Verified<Root> {
+        &self.current
+    }
+
+    /// Every root that is held, the anchor first: what [`Self::from_chain`] takes.
+    pub fn chain(&self) -> impl Iterator<Item = &Verified<Root>> {
+        self.chain.iter().map(AsRef::as_ref)
+    }
+
+    /// Judges an activation file for the first time: signatures, the expiry of the root and the windows and revocation
+    /// of the issuing keys at `now`, then everything that the text must say.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn activation(&self, bytes: &[u8], now: WallTime) -> Result<Verified<Activation>, Refusal> {
+        let note = Note::parse(bytes)?;
+        note.expect_kind(NoteKind::Activation)?;
+        let signers = self
+            .issuers(&note, &self.current, now, Judged::New)
+            .map_err(|refusal| self.with_claimed_root(&note, refusal))?;
+        let activation = self.read_activation(&note)?;
+        if self.current.expires <= now {
+            return Err(Refusal::new(
+                Reason::RootExpired,
+                format!(
+                    "Root {} expired at {}: it takes no new files",
+                    self.current.version, self.current.expires
+                ),
+            ));
+        }
+        Ok(Verified::new(activation, bytes, signers))
+    }
+
+    /// Judges an activation file that was accepted before, at a restart: by any root that is held, without expiry and
+    /// windows. A revocation counts, whichever root brought it.
+    ///
+    /// # Errors
+    /// The first fault, as the newest root sees it.
+    pub fn accepted_before(
+        &self,
+        bytes: &[u8],
+        now: WallTime,
+    ) -> Result<Verified<Activation>, Refusal> {
+        let note = Note::parse(bytes)?;
+        note.expect_kind(NoteKind::Activation)?;
+        let mut first = None;
+        for root in self.chain.iter().rev() {
+            match self.issuers(&note, root, now, Judged::Again) {
+                Ok(signers) => {
+                    return Ok(Verified::new(self.read_activation(&note)?, bytes, signers));
+                }
+                // A key that a newer root has dropped is unknown there; an older one may say more.
+                Err(refusal) if refusal.kind() == Reason::UnknownKey => {
+                    first = first.or(Some(refusal))
+                }
+                Err(refusal) => {
+                    first = first
+                        .filter(|first| first.kind() != Reason::UnknownKey)
+                        .or(Some(refusal))
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| Refusal::new(Reason::UnknownKey, "No root is there to trust")))
+    }
+
+    /// From when a file that was accepted no longer stands, because too few of its keys are left unrevoked. Status
+    /// counts down to it.
+    pub fn stands_until(&self, file: &Verified<Activation>) -> Option<WallTime> {
+        let mut dates: Vec<WallTime> = self
+            .chain
+            .iter()
+            .flat_map(|root| root.revoked.iter().map(|revoked| revoked.from))
+            .collect();
+        dates.sort();
+        dates.dedup();
+        dates
+            .into_iter()
+            .find(|date| self.accepted_before(file.bytes(), *date).is_err())
+    }
+
+    /// From when a key is revoked, by any root that is held: a revocation once published stands.
+    pub fn revoked_from(&self, key: &Sha256) -> Option<WallTime> {
+        self.chain
+            .iter()
+            .filter_map(|root| root.revoked_from(key))
+            .min()
+    }
+
+    fn read_activation(&self, note: &Note<'_>) -> Result<Activation, Refusal> {
+        let activation = Activation::parse(note.text)?;
+        let held = self.current.version;
+        if activation.root_version > held {
+            let line = line_of_field(note.text, "root-version");
+            let what = format!(
+                "The file needs root {}, and this server holds root {held}",
+                activation.root_version
+            );
+            return Err(Refusal::at(Reason::RootVersionAhead, line, what));
+        }
+        Ok(activation)
+    }
+
+    /// The issuing keys of `root` that signed, where they are enough.
+    fn issuers(
+        &self,
+        note: &Note<'_>,
+        root: &Root,
+        now: WallTime,
+        judged: Judged,
+    ) -> Result<Signers, Refusal> {
+        let roots = root.root_keys.iter().map(|key| {
+            (
+                key,
+                Standing::Not(
+                    Reason::WrongRole,
+                    "is a root key, and those sign roots only".into(),
+                ),
+            )
+        });
+        let roles = root.role_keys.iter().map(|listed| {
+            let not = |reason, why: String| Standing::Not(reason, why);
+            let standing = match self
+                .revoked_from(&listed.key.sha256())
+                .filter(|from| *from <= now)
+            {
+                Some(from) => not(Reason::KeyRevoked, format!("is revoked from {from}")),
+                None if listed.role != KeyRole::Issuing => not(
+                    Reason::WrongRole,
+                    format!("is a {} key, not an issuing key", listed.role),
+                ),
+                None if judged == Judged::New && listed.not_after <= now => not(
+                    Reason::KeyExpired,
+                    format!("expired at {}", listed.not_after),
+                ),
+                None if judged == Judged::New && now < listed.not_before => not(
+                    Reason::KeyNotYetValid,
+                    format!("is valid from {} only", listed.not_before),
+                ),
+                None => Standing::Counts(listed.epoch),
+            };
+            (&listed.key, standing)
+        });
+        counted(
+            note,
+            roots.chain(roles),
+            root.policy.activation,
+            root.version,
+        )
+    }
+
+    /// Adds to a refusal for unknown keys which root the file says it needs.
+    fn with_claimed_root(&self, note: &Note<'_>, refusal: Refusal) -> Refusal {
+        let held = self.current.version;
+        match claimed_count(note.text, "root-version") {
+            Some(needed)
+                if needed > held
+                    && matches!(refusal.kind(), Reason::UnknownKey | Reason::WrongKeyId) =>
+            {
+                Refusal::new(
+                    refusal.kind(),
+                    format!(
+                        "{}; it says that it needs root {needed}, and this server holds root {held}",
+                        refusal.what()
+                    ),
+                )
+            }
+            _ => refusal,
+        }
+    }
+}
+
+/// Whether a known key's signature counts for the note at hand.
+enum Standing {
+    /// It does, with this epoch.
+    Counts(u32),
+    /// It does not; the text follows the key's name.
+    Not(Reason, String),
+}
+
+/// Verifies every signature of a known key and counts those that stand, each key once. A known key whose signature
+/// fails refuses the note; those of unknown keys are ignored.
+fn counted<'k>(
+    note: &Note<'_>,
+    known: impl Iterator<Item = (&'k PublicKey, Standing)>,
+    required: Required,
+    root_version: u32,
+) -> Result<Signers, Refusal> {
+    let known: Vec<(&PublicKey, Standing)> = known.collect();
+    let mut good: BTreeMap<Sha256, (u32, &PublicKey)> = BTreeMap::new();
+    let mut names = Vec::new();
+    let mut idle: Option<(Reason, String, u32)> = None;
+    let mut seen = false;
+    for signature in &note.signatures {
+        let Some((key, standing)) = known
+            .iter()
+            .find(|(key, _)| key.name() == signature.name && key.id() == signature.key_id)
+        else {
+            continue;
+        };
+        seen = true;
+        let (algorithm, length) = (key.algorithm(), signature.signature.len());
+        if length != algorithm.signature_bytes() {
+            return Err(Refusal::at(
+                Reason::WrongSignatureLength,
+                signature.line,
+                format!(
+                    "The {algorithm} signature of {} has {length} bytes instead of {}",
+                    key.name(),
+                    algorithm.signature_bytes()
+                ),
+            ));
+        }
+        if !key.verifies(note.text.as_bytes(), &signature.signature) {
+            return Err(Refusal::at(
+                Reason::BadSignature,
+                signature.line,
+                format!(
+                    "The signature of {} does not fit the text: the file was changed, or it is forged",
+                    key.name()
+                ),
+            ));
+        }
+        match standing {
+            Standing::Counts(epoch) => {
+                if good.insert(key.sha256(), (*epoch, key)).is_none() {
+                    names.push(key.name().to_owned());
+                }
+            }
+            Standing::Not(reason, why) => {
+                idle.get_or_insert_with(|| {
+                    (
+                        *reason,
+                        format!("The key {} {why}", key.name()),
+                        signature.line,
+                    )
+                });
+            }
+        }
+    }
+    for algorithm in [Algorithm::Ed25519, Algorithm::MlDsa65] {
+        let there = good
+            .values()
+            .filter(|(_, key)| key.algorithm() == algorithm)
+            .count();
+        let needed = required.of(algorithm);
+        if there >= usize::try_from(needed).unwrap_or(usize::MAX) {
+            continue;
+        }
+        if let Some((reason, what, line)) = idle {
+            return Err(Refusal::at(reason, line, what));
+        }
+        if !seen {
+            return Err(nobody_known(note, &known, root_version));
+        }
+        let reason = if algorithm == Algorithm::Ed25519 {
+            Reason::BelowThreshold
+        } else {
+            Reason::MlDsaRequired
+        };
+        return Err(Refusal::new(
+            reason,
+            format!(
+                "Root {root_version} asks for {needed} {algorithm} signatures of distinct keys, and {there} count"
+            ),
+        ));
+    }
+    let newest = good
+        .iter()
+        .filter(|(_, (_, key))| key.algorithm() == Algorithm::Ed25519)
+        .max_by_key(|(sha256, (epoch, _))| (*epoch, **sha256));
+    match newest {
+        Some((key_sha256, (epoch, _))) => Ok(Signers {
+            names,
+            epoch: *epoch,
+            key_sha256: *key_sha256,
+        }),
+        None => Err(Refusal::new(
+            Reason::BelowThreshold,
+            "No Ed25519 signature counts",
+        )),
+    }
+}
+
+fn nobody_known(note: &Note<'_>, known: &[(&PublicKey, Standing)], root_version: u32) -> Refusal {
+    if let Some(signature) = note
+        .signatures
+        .iter()
+        .find(|signature| known.iter().any(|(key, _)| key.name() == signature.name))
+    {
+        return Refusal::at(
+            Reason::WrongKeyId,
+            signature.line,
+            format!(
+                "Root {root_version} lists the name {} with another key than {:08x}",
+                quote(signature.name),
+                signature.key_id
+            ),
+        );
+    }
+    let names: Vec<String> = note
+        .signatures
+        .iter()
+        .take(3)
+        .map(|signature| quote(signature.name))
+        .collect();
+    Refusal::new(
+        Reason::UnknownKey,
+        format!(
+            "It is signed by {}, which root {root_version} does not list",
+            names.join(", ")
+        ),
+    )
+}
+
+/// The root keys of `root` that signed, where they are the threshold.
+fn root_threshold(note: &Note<'_>, root: &Root) -> Result<Signers, Refusal> {
+    let roots = root.root_keys.iter().map(|key| (key, Standing::Counts(0)));
+    let roles = root.role_keys.iter().map(|key| {
+        (
+            &key.key,
+            Standing::Not(
+                Reason::WrongRole,
+                format!("is a {} key, not a root key", key.role),
+            ),
+        )
+    });
+    counted(note, roots.chain(roles), root.policy.root, root.version)
+}
+
+fn own_threshold(note: &Note<'_>, root: &Root) -> Result<Signers, Refusal> {
+    root_threshold(note, root).map_err(|refusal| match refusal.kind() {
+        Reason::BadSignature | Reason::WrongSignatureLength => refusal,
+        _ => Refusal::new(
+            Reason::NewThreshold,
+            format!("Its own root keys did not sign it: {}", refusal.what()),
+        ),
+    })
+}
+
+/// The count that a line of an unverified text gives a field: for wording and sorting only.
+fn claimed_count(text: &str, field: &str) -> Option<u32> {
+    text.lines().find_map(|line| {
+        line.strip_prefix(field)?
+            .trim_start()
+            .strip_prefix('=')?
+            .trim()
+            .parse()
+            .ok()
+    })
+}
+
+/// The version that a root says it has. Nothing is verified: for putting several roots in order.
+pub fn claimed_root_version(bytes: &[u8]) -> Option<u32> {
+    let note = Note::parse(bytes).ok()?;
+    note.expect_kind(NoteKind::Root).ok()?;
+    claimed_count(note.text, "version")
+}
+
+fn line_of_field(text: &str, field: &str) -> Option<u32> {
+    let index = text.lines().position(|line| {
+        line.strip_prefix(field)
+            .is_some_and(|rest| rest.trim_start().starts_with('='))
+    })?;
+    u32::try_from(index + 1).ok()
+}
