@@ -212,8 +212,8 @@ impl InstallationKey {
         Self::from_seed(seed).map_err(|_| KeyFileFault::NotAKey { path: shown() })
     }
 
-    /// Writes the key to a new file of mode 0600, and waits until it is on disk. A file that is there is left alone and
-    /// is an error.
+    /// Writes the key to a new file of mode 0600, whole or not at all, and waits until it is on disk. A file that is
+    /// there is left alone and is an error.
     ///
     /// # Errors
     /// What the operating system says.
@@ -222,6 +222,14 @@ impl InstallationKey {
             path: path.display().to_string(),
             source,
         };
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(".new");
+        let unfinished = Path::new(&unfinished);
+        // One left by a crash holds a key that nobody has seen.
+        match fs::remove_file(unfinished) {
+            Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(io(fault)),
+            _ => {}
+        }
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
@@ -229,15 +237,19 @@ impl InstallationKey {
             use std::os::unix::fs::OpenOptionsExt as _;
             options.mode(0o600);
         }
-        let mut file = options.open(path).map_err(io)?;
+        let mut file = options.open(unfinished).map_err(io)?;
         file.write_all(&self.seed)
             .and_then(|()| file.sync_all())
             .map_err(io)?;
+        // A second name, unlike a rename, never takes the place of a key that is there.
+        let named = fs::hard_link(unfinished, path);
+        fs::remove_file(unfinished).and(named).map_err(io)?;
         #[cfg(unix)]
-        if let Some(folder) = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
         {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty())
+                .unwrap_or(Path::new("."));
             fs::File::open(folder)
                 .and_then(|folder| folder.sync_all())
                 .map_err(io)?;

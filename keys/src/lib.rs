@@ -7,9 +7,11 @@
 pub mod activation;
 mod activation_rules;
 mod activation_text;
+mod counting;
 pub mod definition;
 pub mod dev;
 pub mod digest;
+pub mod file;
 pub mod host;
 pub mod installation;
 pub mod key;
@@ -24,3 +26,4 @@ pub mod root;
 mod strict;
 pub mod time;
 pub mod trust;
+mod verified;

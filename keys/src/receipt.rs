@@ -11,7 +11,7 @@ use crate::{
     request::signed_by_itself,
     strict::read_document,
     time::WallTime,
-    trust::Verified,
+    verified::Verified,
 };
 
 /// What a deactivation receipt says.

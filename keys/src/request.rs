@@ -12,7 +12,7 @@ use crate::{
     root,
     strict::read_document,
     time::WallTime,
-    trust::{Signers, Verified},
+    verified::{Signers, Verified},
 };
 
 /// What a host request says.

@@ -2,96 +2,19 @@
 //! bytes are parsed here, and nothing is read a second time (02, Trust). Whether a license binds here and now is
 //! decided elsewhere.
 
-use std::{collections::BTreeMap, fmt, ops::Deref, sync::Arc};
+use std::sync::Arc;
 
+pub use crate::verified::Verified;
 use crate::{
     activation::Activation,
+    counting::{Standing, counted},
     digest::Sha256,
-    key::{Algorithm, PublicKey},
     note::{Note, NoteKind},
-    refusal::{Reason, Refusal, quote},
-    root::{KeyRole, Required, Root},
+    refusal::{Reason, Refusal},
+    root::{KeyRole, Root},
     time::WallTime,
+    verified::Signers,
 };
-
-/// A value that came out of bytes whose signatures were verified. Only the verifier makes it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Verified<T> {
-    value: T,
-    bytes: Arc<[u8]>,
-    sha256: Sha256,
-    signed_by: Vec<String>,
-    key_epoch: u32,
-    key_sha256: Sha256,
-}
-
-impl<T> Verified<T> {
-    pub(crate) fn new(value: T, bytes: &[u8], signers: Signers) -> Self {
-        Self {
-            value,
-            bytes: bytes.into(),
-            sha256: Sha256::of(bytes),
-            signed_by: signers.names,
-            key_epoch: signers.epoch,
-            key_sha256: signers.key_sha256,
-        }
-    }
-
-    /// The bytes of the whole note, as they were verified.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// SHA-256 of [`Self::bytes`], as `sha256sum` prints it for the file.
-    pub fn sha256(&self) -> Sha256 {
-        self.sha256
-    }
-
-    /// The names of the keys whose signatures counted, in the order of the signature lines.
-    pub fn signed_by(&self) -> &[String] {
-        &self.signed_by
-    }
-
-    /// The highest epoch of the Ed25519 keys that counted; 0 for notes that no role key signs.
-    pub fn key_epoch(&self) -> u32 {
-        self.key_epoch
-    }
-
-    /// [`PublicKey::sha256`] of the key that gave the epoch.
-    pub fn key_sha256(&self) -> Sha256 {
-        self.key_sha256
-    }
-
-    /// The value alone.
-    pub fn into_inner(self) -> T {
-        self.value
-    }
-}
-
-impl<T> Deref for Verified<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.value
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for Verified<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verified")
-            .field("value", &self.value)
-            .field("sha256", &self.sha256)
-            .field("signed_by", &self.signed_by)
-            .finish()
-    }
-}
-
-/// Whose signatures counted.
-pub(crate) struct Signers {
-    pub(crate) names: Vec<String>,
-    pub(crate) epoch: u32,
-    pub(crate) key_sha256: Sha256,
-}
 
 /// The roots that are believed: an anchor, and each successor that the one before it vouches for.
 #[derive(Clone, Debug)]
@@ -264,6 +187,14 @@ impl Trust {
                 Ok(signers) => {
                     return Ok(Verified::new(self.read_activation(&note)?, bytes, signers));
                 }
+                Err(refusal)
+                    if matches!(
+                        refusal.kind(),
+                        Reason::BadSignature | Reason::WrongSignatureLength
+                    ) =>
+                {
+                    return Err(refusal);
+                }
                 // A key that a newer root has dropped is unknown there; an older one may say more.
                 Err(refusal) if refusal.kind() == Reason::UnknownKey => {
                     first = first.or(Some(refusal))
@@ -382,149 +313,6 @@ impl Trust {
             _ => refusal,
         }
     }
-}
-
-/// Whether a known key's signature counts for the note at hand.
-enum Standing {
-    /// It does, with this epoch.
-    Counts(u32),
-    /// It does not; the text follows the key's name.
-    Not(Reason, String),
-}
-
-/// Verifies every signature of a known key and counts those that stand, each key once. A known key whose signature
-/// fails refuses the note; those of unknown keys are ignored.
-fn counted<'k>(
-    note: &Note<'_>,
-    known: impl Iterator<Item = (&'k PublicKey, Standing)>,
-    required: Required,
-    root_version: u32,
-) -> Result<Signers, Refusal> {
-    let known: Vec<(&PublicKey, Standing)> = known.collect();
-    let mut good: BTreeMap<Sha256, (u32, &PublicKey)> = BTreeMap::new();
-    let mut names = Vec::new();
-    let mut idle: Option<(Reason, String, u32)> = None;
-    let mut seen = false;
-    for signature in &note.signatures {
-        let Some((key, standing)) = known
-            .iter()
-            .find(|(key, _)| key.name() == signature.name && key.id() == signature.key_id)
-        else {
-            continue;
-        };
-        seen = true;
-        let (algorithm, length) = (key.algorithm(), signature.signature.len());
-        if length != algorithm.signature_bytes() {
-            return Err(Refusal::at(
-                Reason::WrongSignatureLength,
-                signature.line,
-                format!(
-                    "The {algorithm} signature of {} has {length} bytes instead of {}",
-                    key.name(),
-                    algorithm.signature_bytes()
-                ),
-            ));
-        }
-        if !key.verifies(note.text.as_bytes(), &signature.signature) {
-            return Err(Refusal::at(
-                Reason::BadSignature,
-                signature.line,
-                format!(
-                    "The signature of {} does not fit the text: the file was changed, or it is forged",
-                    key.name()
-                ),
-            ));
-        }
-        match standing {
-            Standing::Counts(epoch) => {
-                if good.insert(key.sha256(), (*epoch, key)).is_none() {
-                    names.push(key.name().to_owned());
-                }
-            }
-            Standing::Not(reason, why) => {
-                idle.get_or_insert_with(|| {
-                    (
-                        *reason,
-                        format!("The key {} {why}", key.name()),
-                        signature.line,
-                    )
-                });
-            }
-        }
-    }
-    for algorithm in [Algorithm::Ed25519, Algorithm::MlDsa65] {
-        let there = good
-            .values()
-            .filter(|(_, key)| key.algorithm() == algorithm)
-            .count();
-        let needed = required.of(algorithm);
-        if there >= usize::try_from(needed).unwrap_or(usize::MAX) {
-            continue;
-        }
-        if let Some((reason, what, line)) = idle {
-            return Err(Refusal::at(reason, line, what));
-        }
-        if !seen {
-            return Err(nobody_known(note, &known, root_version));
-        }
-        let reason = if algorithm == Algorithm::Ed25519 {
-            Reason::BelowThreshold
-        } else {
-            Reason::MlDsaRequired
-        };
-        return Err(Refusal::new(
-            reason,
-            format!(
-                "Root {root_version} asks for {needed} {algorithm} signatures of distinct keys, and {there} count"
-            ),
-        ));
-    }
-    let newest = good
-        .iter()
-        .filter(|(_, (_, key))| key.algorithm() == Algorithm::Ed25519)
-        .max_by_key(|(sha256, (epoch, _))| (*epoch, **sha256));
-    match newest {
-        Some((key_sha256, (epoch, _))) => Ok(Signers {
-            names,
-            epoch: *epoch,
-            key_sha256: *key_sha256,
-        }),
-        None => Err(Refusal::new(
-            Reason::BelowThreshold,
-            "No Ed25519 signature counts",
-        )),
-    }
-}
-
-fn nobody_known(note: &Note<'_>, known: &[(&PublicKey, Standing)], root_version: u32) -> Refusal {
-    if let Some(signature) = note
-        .signatures
-        .iter()
-        .find(|signature| known.iter().any(|(key, _)| key.name() == signature.name))
-    {
-        return Refusal::at(
-            Reason::WrongKeyId,
-            signature.line,
-            format!(
-                "Root {root_version} lists the name {} with another key than {:08x}",
-                quote(signature.name),
-                signature.key_id
-            ),
-        );
-    }
-    let names: Vec<String> = note
-        .signatures
-        .iter()
-        .take(3)
-        .map(|signature| quote(signature.name))
-        .collect();
-    Refusal::new(
-        Reason::UnknownKey,
-        format!(
-            "It is signed by {}, which root {root_version} does not list",
-            names.join(", ")
-        ),
-    )
 }
 
 /// The root keys of `root` that signed, where they are the threshold.
