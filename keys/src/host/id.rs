@@ -12,9 +12,9 @@ use crate::digest::Sha256;
 pub const NETWORK_MAX: usize = 8;
 
 /// Memory of one hash, in KiB.
-const ARGON2_MEMORY_KIB: u32 = 12 * 1_024;
+const ARGON2_MEMORY_KIB: u32 = 19 * 1_024;
 /// Passes over it.
-const ARGON2_PASSES: u32 = 2;
+const ARGON2_PASSES: u32 = 4;
 /// Lanes; one, so that every machine takes the same time.
 const ARGON2_LANES: u32 = 1;
 

@@ -90,7 +90,7 @@ impl HostFacts {
         network.dedup();
         network.truncate(NETWORK_MAX);
         HostFacts {
-            platform: one(&self.platform).filter(|uuid| !is_vendor_default(uuid)),
+            platform: one(&self.platform).filter(|uuid| names_a_machine(uuid)),
             system: one(&self.system),
             disk: one(&self.disk),
             installation: one(&self.installation),
@@ -161,8 +161,9 @@ fn normal_address(value: &str) -> Option<String> {
     (!digits.chars().all(|c| c == '0') && !digits.chars().all(|c| c == 'f')).then_some(value)
 }
 
-/// UUIDs that firmware carries where nobody set one: they name a make of board, not a machine.
-fn is_vendor_default(uuid: &str) -> bool {
+/// False for what is no UUID, and for UUIDs that firmware carries where nobody set one: those name a make of board, not
+/// a machine.
+fn names_a_machine(uuid: &str) -> bool {
     const DEFAULTS: [&str; 5] = [
         "03000200040005000006000700080009",
         "00020003000400050006000700080009",
@@ -170,9 +171,8 @@ fn is_vendor_default(uuid: &str) -> bool {
         "fefefefefefefefefefefefefefefefe",
         "12345678123456781234567812345678",
     ];
-    let digits: String = uuid.chars().filter(char::is_ascii_hexdigit).collect();
-    let one_digit = |c: char| digits.chars().all(|other| other == c);
-    digits.is_empty()
-        || digits.chars().next().is_some_and(one_digit)
-        || DEFAULTS.contains(&digits.as_str())
+    let digits: String = uuid.chars().filter(|c| *c != '-').collect();
+    let is_uuid = digits.len() == 32 && digits.chars().all(|c| c.is_ascii_hexdigit());
+    let one_digit = digits.chars().all(|c| digits.starts_with(c));
+    is_uuid && !one_digit && !DEFAULTS.contains(&digits.as_str())
 }
