@@ -1,0 +1,283 @@
+//! The command line. Values that an order is made of stay texts here, so that `issue` can tell all that is wrong with
+//! them at once.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXIT_CODES: &str = "Exit codes: 0 done · 1 a file or the records failed · 2 wrong arguments · 3 refused (order, note or \
+catalog) · 4 a private key cannot be used · 5 not found";
+
+/// The vendor's tool of Leasehold: catalogs, keys, and the signed files that licenses are made of.
+#[derive(Debug, Parser)]
+#[command(name = "licensor", version, about, after_help = EXIT_CODES, max_term_width = 110)]
+pub(crate) struct Arguments {
+    /// The licensor's folder
+    #[arg(
+        long,
+        global = true,
+        env = "LICENSOR_DIR",
+        default_value = ".",
+        value_name = "FOLDER"
+    )]
+    pub(crate) dir: PathBuf,
+    /// A file whose first line is the passphrase of the private keys (else LICENSOR_PASSPHRASE, else the terminal)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a licensor: its keys, its root note, its records
+    Init(Init),
+    /// Product catalogs: what can be issued
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
+    /// Issue an activation file
+    Issue(Box<Issue>),
+    /// Issue the file that closes a license
+    Deactivate(Deactivate),
+    /// Take a customer's deactivation receipt into the records
+    Receipt(Receipt),
+    /// Show what a signed file says, without asking who signed it
+    Show {
+        /// An activation file, root, host request or deactivation receipt
+        file: PathBuf,
+    },
+    /// Verify a signed file and show what it says
+    Verify {
+        /// An activation file, root, host request or deactivation receipt
+        file: PathBuf,
+        /// Root notes to trust, the oldest first (else those of the licensor's folder)
+        #[arg(long, value_name = "FILE")]
+        root: Vec<PathBuf>,
+    },
+    /// List the files issued, the newest first
+    List {
+        /// Only files for this account
+        #[arg(long)]
+        account: Option<String>,
+        /// Only the newest file of each license that is not closed and has not ended
+        #[arg(long)]
+        active: bool,
+    },
+    /// Write a file that was issued before once more
+    Export {
+        /// The license
+        license_id: String,
+        /// Which of its files (else the newest)
+        #[arg(long)]
+        sequence: Option<u32>,
+        /// Where to
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// The licensor's root
+    #[command(subcommand)]
+    Root(RootCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The licensor's name, such as acme.example; key names begin with it
+    #[arg(long)]
+    pub(crate) name: String,
+    /// How many root keys
+    #[arg(long, default_value_t = 3)]
+    pub(crate) root_keys: u32,
+    /// How many of them sign a root
+    #[arg(long, default_value_t = 2)]
+    pub(crate) threshold: u32,
+    /// For how many years root and keys count
+    #[arg(long, default_value_t = 5)]
+    pub(crate) years: u32,
+    /// Require an ML-DSA-65 signature beside each Ed25519 one
+    #[arg(long)]
+    pub(crate) ml_dsa: bool,
+    /// Keep private keys unsealed: for development only
+    #[arg(long, conflicts_with = "passphrase_file")]
+    pub(crate) no_passphrase: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CatalogCommand {
+    /// The catalogs that are built in
+    List,
+    /// The parts, server items and keys of a catalog
+    Show {
+        /// A built-in product (CIC, "Media Server") or a catalog file
+        #[arg(default_value = "CIC")]
+        catalog: String,
+    },
+    /// Tell everything that is wrong with a catalog file
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RootCommand {
+    /// What the newest root says; with --note the note itself
+    Show {
+        /// Print the note, to be given to sites or built into a daemon
+        #[arg(long)]
+        note: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Deactivate {
+    /// The license to close
+    pub(crate) license_id: String,
+    /// Who issues it, for the records
+    #[arg(long, env = "LICENSOR_OPERATOR", value_name = "NAME")]
+    pub(crate) issued_by: Option<String>,
+    /// Write the file here too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Receipt {
+    /// The receipt
+    pub(crate) file: PathBuf,
+    /// The machine's host request, where its host ID was typed when the license was issued
+    #[arg(long, value_name = "FILE")]
+    pub(crate) request: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Issue {
+    /// A built-in product (CIC, "Media Server") or a catalog file
+    #[arg(long, default_value = "CIC")]
+    pub(crate) catalog: String,
+    /// The customer (a re-issue: as before)
+    #[arg(long, required_unless_present = "license_id")]
+    pub(crate) account: Option<String>,
+    /// The customer's site (a re-issue: as before)
+    #[arg(long, required_unless_present = "license_id")]
+    pub(crate) site: Option<String>,
+    /// Re-issue this license with its next sequence; all terms are given anew
+    #[arg(long, value_name = "ID")]
+    pub(crate) license_id: Option<String>,
+    /// Another license whose place it takes: ID for all files so far, or ID=SEQUENCE
+    #[arg(long, value_name = "ID")]
+    pub(crate) supersedes: Vec<String>,
+
+    /// production, development-small, development-large, trial or evaluation
+    #[arg(long, default_value = "production", help_heading = "Terms")]
+    pub(crate) level: String,
+    /// Development: comes at no cost with this server item and lasts as the server does (else ordered: one year)
+    #[arg(
+        long,
+        value_name = "ITEM",
+        conflicts_with = "partner",
+        help_heading = "Terms"
+    )]
+    pub(crate) comes_with: Option<String>,
+    /// Development: non-ordered, for a certified partner: 30 days
+    #[arg(long, help_heading = "Terms")]
+    pub(crate) partner: bool,
+    /// Evaluation: the catalog's configuration, where there are several
+    #[arg(long, value_name = "NAME", help_heading = "Terms")]
+    pub(crate) evaluation: Option<String>,
+    /// perpetual, subscription or mixed
+    #[arg(long, default_value = "perpetual", help_heading = "Terms")]
+    pub(crate) model: String,
+    /// base or add-on
+    #[arg(long, default_value = "base", help_heading = "Terms")]
+    pub(crate) kind: String,
+    /// Product versions covered, such as 4.0..2020.2 (else the catalog's)
+    #[arg(long, value_name = "FROM..THROUGH", help_heading = "Terms")]
+    pub(crate) versions: Option<String>,
+    /// Counts from here: a date or a UTC time (else today)
+    #[arg(long, value_name = "DATE", help_heading = "Terms")]
+    pub(crate) not_before: Option<String>,
+    /// Counts until here (else 2100-01-01 for perpetual, or what the level says)
+    #[arg(long, value_name = "DATE", help_heading = "Terms")]
+    pub(crate) not_after: Option<String>,
+    /// The last release date that may be installed
+    #[arg(long, value_name = "DATE", help_heading = "Terms")]
+    pub(crate) maintenance_end: Option<String>,
+    /// A date after which the site is asked to register again
+    #[arg(long, value_name = "DATE", help_heading = "Terms")]
+    pub(crate) re_register: Option<String>,
+    /// Such as "Media Server Based"
+    #[arg(long, value_name = "TYPE", help_heading = "Terms")]
+    pub(crate) system_type: Option<String>,
+
+    /// The server item: basic, intermediate or advanced
+    #[arg(long, value_name = "ITEM", help_heading = "What is granted")]
+    pub(crate) server: Option<String>,
+    /// The server item of the switchover server
+    #[arg(long, value_name = "ITEM", help_heading = "What is granted")]
+    pub(crate) switchover_server: Option<String>,
+    /// A part with its assigned and pooled units, such as SW-001-4.0-AL04=5,25 (repeatable)
+    #[arg(
+        long,
+        value_name = "NUMBER=ASSIGNED,POOLED",
+        help_heading = "What is granted"
+    )]
+    pub(crate) part: Vec<String>,
+    /// A pool with its units, such as I3_SESSION_CALL=100 or I3_ACCESS_CLIENT_CONCURRENT=unlimited (repeatable)
+    #[arg(long, value_name = "KEY=UNITS", help_heading = "What is granted")]
+    pub(crate) grant: Vec<String>,
+
+    /// The host ID of the server, as `leasehold host-id` prints it
+    #[arg(
+        long,
+        value_name = "HOST-ID",
+        conflicts_with = "request",
+        help_heading = "Servers"
+    )]
+    pub(crate) host: Option<String>,
+    /// What people call that machine
+    #[arg(long, value_name = "NAME", help_heading = "Servers")]
+    pub(crate) machine_name: Option<String>,
+    /// The host request of the server, as `leasehold request` makes it
+    #[arg(long, value_name = "FILE", help_heading = "Servers")]
+    pub(crate) request: Option<PathBuf>,
+    /// The host ID of the switchover server
+    #[arg(
+        long,
+        value_name = "HOST-ID",
+        conflicts_with = "switchover_request",
+        help_heading = "Servers"
+    )]
+    pub(crate) switchover_host: Option<String>,
+    /// What people call that machine
+    #[arg(long, value_name = "NAME", help_heading = "Servers")]
+    pub(crate) switchover_machine_name: Option<String>,
+    /// The host request of the switchover server
+    #[arg(long, value_name = "FILE", help_heading = "Servers")]
+    pub(crate) switchover_request: Option<PathBuf>,
+    /// How many of the five host factors must match: 1 to 5
+    #[arg(long, default_value = "3", value_name = "N", help_heading = "Servers")]
+    pub(crate) need: String,
+
+    /// When enforcement begins
+    #[arg(long, value_name = "DATE", help_heading = "Check-in and usage")]
+    pub(crate) ramp: Option<String>,
+    /// Days of each enforcement stage
+    #[arg(long, value_name = "N", help_heading = "Check-in and usage")]
+    pub(crate) grace_days: Option<String>,
+    /// Where the site checks in
+    #[arg(long, value_name = "URL", help_heading = "Check-in and usage")]
+    pub(crate) check_in_endpoint: Option<String>,
+    /// Where usage files go
+    #[arg(long, value_name = "URL", help_heading = "Check-in and usage")]
+    pub(crate) usage_destination: Option<String>,
+
+    /// Who issues it, for the records
+    #[arg(long, env = "LICENSOR_OPERATOR", value_name = "NAME")]
+    pub(crate) issued_by: Option<String>,
+    /// Write the file here too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}

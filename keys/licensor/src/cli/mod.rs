@@ -1,0 +1,356 @@
+//! The commands of `licensor`: each reads its arguments, asks the library, and prints.
+
+pub(crate) mod args;
+mod catalog;
+pub(crate) mod exit;
+mod order;
+mod passphrase;
+mod show;
+mod table;
+
+use std::{fs, path::Path};
+
+use leasehold_keys::{activation::LicenseId, name::Label, time::WallTime};
+use licensor::{
+    ledger::IssuedFile,
+    workshop::{CreateOptions, Issued, Workshop, write_whole},
+};
+use serde_json::json;
+
+use self::{
+    args::{Arguments, Command, RootCommand},
+    exit::{Exit, Fault},
+    table::Table,
+};
+
+/// Does what the arguments say. `now` is the only time there is.
+pub(crate) fn run(arguments: Arguments, now: WallTime) -> Result<(), Fault> {
+    let Arguments {
+        dir,
+        passphrase_file,
+        json,
+        command,
+    } = arguments;
+    let passphrase_file = passphrase_file.as_deref();
+    match command {
+        Command::Init(init) => {
+            let protection = passphrase::for_new(passphrase_file, init.no_passphrase)?;
+            let options = CreateOptions {
+                root_keys: init.root_keys,
+                threshold: init.threshold,
+                years: init.years,
+                ml_dsa: init.ml_dsa,
+                ..CreateOptions::new(init.name, protection)
+            };
+            let workshop = Workshop::create(&dir, &options, now)?;
+            tell_founded(&workshop, &options, json);
+        }
+        Command::Catalog(command) => catalog::run(&command, json)?,
+        Command::Issue(issue) => {
+            refuse_existing(issue.out.as_deref())?;
+            let catalog = catalog::find(&issue.catalog)?;
+            let mut workshop = Workshop::open(&dir, None)?;
+            let order = order::from_arguments(&issue, &workshop)?;
+            passphrase::unlock(&mut workshop, passphrase_file)?;
+            let issued = workshop.issue(&catalog, &order, now)?;
+            tell_issued(&workshop, &issued, issue.out.as_deref(), json)?;
+        }
+        Command::Deactivate(deactivate) => {
+            refuse_existing(deactivate.out.as_deref())?;
+            let license_id = license_id(&deactivate.license_id)?;
+            let issued_by = operator(deactivate.issued_by.as_deref())?
+                .ok_or_else(|| Fault::new(Exit::Usage, "--issued-by: give your name"))?;
+            let mut workshop = Workshop::open(&dir, None)?;
+            passphrase::unlock(&mut workshop, passphrase_file)?;
+            let issued = workshop.deactivate(license_id, &issued_by, now)?;
+            tell_issued(&workshop, &issued, deactivate.out.as_deref(), json)?;
+        }
+        Command::Receipt(receipt) => {
+            let mut workshop = Workshop::open(&dir, None)?;
+            if let Some(request) = receipt.request {
+                workshop.know_installation(&read(&request)?, now)?;
+            }
+            let taken = workshop.take_receipt(&read(&receipt.file)?, now)?;
+            let (license, sequence) = (taken.receipt.license_id, taken.receipt.sequence);
+            if json {
+                print_json(&json!({
+                    "license-id": license.to_string(), "sequence": sequence,
+                    "installation-id": taken.receipt.installation_id.to_string(),
+                    "closed": taken.receipt.closed.to_string(), "new": taken.new,
+                }));
+            } else if taken.new {
+                println!(
+                    "License {license} was closed at {} by installation {}.",
+                    taken.receipt.closed, taken.receipt.installation_id
+                );
+                println!("The receipt is in the records.");
+            } else {
+                println!(
+                    "The receipt for license {license} was in the records already; nothing changed."
+                );
+            }
+        }
+        Command::Show { file } => show::unverified(&read(&file)?, json)?,
+        Command::Verify { file, root } => {
+            let roots = root
+                .iter()
+                .map(|path| read(path))
+                .collect::<Result<Vec<_>, _>>()?;
+            show::verified(&read(&file)?, &roots, &dir, now, json)?;
+        }
+        Command::List { account, active } => list(
+            &Workshop::open(&dir, None)?,
+            account.as_deref(),
+            active,
+            now,
+            json,
+        )?,
+        Command::Export {
+            license_id: id,
+            sequence,
+            out,
+        } => {
+            refuse_existing(Some(&out))?;
+            let file = Workshop::open(&dir, None)?.write_again(license_id(&id)?, sequence, &out)?;
+            if json {
+                print_json(
+                    &json!({ "license-id": file.license_id.to_string(), "sequence": file.sequence, "file": out }),
+                );
+            } else {
+                println!(
+                    "Wrote file {} of license {} to {}.",
+                    file.sequence,
+                    file.license_id,
+                    out.display()
+                );
+            }
+        }
+        Command::Root(RootCommand::Show { note }) => {
+            let workshop = Workshop::open(&dir, None)?;
+            if note {
+                print!("{}", workshop.root_note());
+            } else {
+                show::root(workshop.trust().root(), json);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn tell_founded(workshop: &Workshop, options: &CreateOptions, json: bool) {
+    let root = workshop.trust().root();
+    if json {
+        return print_json(&json!({
+            "dir": workshop.dir(), "root-version": root.version, "root-sha256": root.sha256().to_string(),
+            "expires": root.expires.to_string(),
+        }));
+    }
+    println!(
+        "Made licensor {} in {}.",
+        options.name,
+        workshop.dir().display()
+    );
+    println!(
+        "  root.note   root {}, good until {}, SHA-256 {}",
+        root.version,
+        root.expires,
+        root.sha256()
+    );
+    println!(
+        "  keys/       private keys, {}",
+        match options.protection {
+            licensor::vault::Protection::None => "NOT sealed: for development only",
+            licensor::vault::Protection::Passphrase(_) => "sealed with your passphrase",
+        }
+    );
+    println!();
+    println!("Next:");
+    println!(
+        "  - Copy keys/root-*.key to media that you keep apart and offline, each with another person, and delete them here."
+    );
+    println!(
+        "    {} of {} are needed to make the next root; issuing needs none.",
+        options.threshold, options.root_keys
+    );
+    println!(
+        "  - Build root.note into your daemon and client (LEASEHOLD_ROOT), or give it to sites as a file."
+    );
+    println!(
+        "  - Issue a file: licensor issue --account NAME --site NAME --request FILE --part NUMBER=ASSIGNED,POOLED"
+    );
+}
+
+fn tell_issued(
+    workshop: &Workshop,
+    issued: &Issued,
+    out: Option<&Path>,
+    json: bool,
+) -> Result<(), Fault> {
+    if let Some(out) = out {
+        write_whole(out, issued.note.as_bytes())?;
+    }
+    let path = out.unwrap_or(&issued.path);
+    if json {
+        let mut value = show::activation_json(&issued.activation);
+        value["file"] = json!(path);
+        value["sha256"] = json!(issued.activation.sha256().to_string());
+        print_json(&value);
+        return Ok(());
+    }
+    let what = if issued.activation.is_deactivation() {
+        "Closing file"
+    } else {
+        "Issued"
+    };
+    println!("{what}: {}", path.display());
+    println!();
+    show::print_activation(&issued.activation);
+    println!(
+        "{}",
+        show::signers_line(
+            issued.activation.signed_by(),
+            Some(workshop.trust().root().version)
+        )
+    );
+    if issued.activation.is_deactivation() {
+        println!();
+        println!(
+            "The site loads this file; its daemon then writes a deactivation receipt. Take it with: licensor receipt FILE"
+        );
+    }
+    Ok(())
+}
+
+fn list(
+    workshop: &Workshop,
+    account: Option<&str>,
+    active: bool,
+    now: WallTime,
+    json: bool,
+) -> Result<(), Fault> {
+    let files = workshop.ledger().issued()?;
+    let state = |file: &IssuedFile| {
+        let newest = files
+            .iter()
+            .filter(|other| other.license_id == file.license_id)
+            .max_by_key(|other| other.sequence);
+        match newest {
+            _ if file.closes => file.receipt_taken.map_or("closing", |_| "closed"),
+            Some(newest) if newest.sequence > file.sequence => "superseded",
+            _ if file.not_after <= now => "ended",
+            _ => "active",
+        }
+    };
+    let shown: Vec<_> = files
+        .iter()
+        .filter(|file| account.is_none_or(|account| file.account == account))
+        .map(|file| (file, state(file)))
+        .filter(|(_, state)| !active || *state == "active")
+        .collect();
+    if json {
+        let rows: Vec<_> = shown
+            .iter()
+            .map(|(file, state)| {
+                json!({
+                    "license-id": file.license_id.to_string(), "sequence": file.sequence, "state": state,
+                    "account": file.account, "install-site": file.install_site, "product": file.product,
+                    "level": file.level, "kind": file.kind, "issued": file.issued.to_string(),
+                    "issued-by": file.issued_by, "not-after": file.not_after.to_string(),
+                    "sha256": file.sha256.to_string(),
+                    "receipt-taken": file.receipt_taken.map(|time| time.to_string()),
+                })
+            })
+            .collect();
+        print_json(&json!(rows));
+        return Ok(());
+    }
+    if shown.is_empty() {
+        println!(
+            "No files{}.",
+            if files.is_empty() {
+                " were issued yet"
+            } else {
+                " match"
+            }
+        );
+        return Ok(());
+    }
+    let mut table = Table::new(&[
+        "ISSUED", "LICENSE", "SEQ", "STATE", "ACCOUNT", "SITE", "PRODUCT", "LEVEL", "ENDS", "BY",
+    ]);
+    for (file, state) in shown {
+        table.row([
+            show::date(file.issued),
+            file.license_id.to_string(),
+            file.sequence.to_string(),
+            state.to_owned(),
+            file.account.clone(),
+            file.install_site.clone(),
+            file.product.clone(),
+            if file.kind == "base" {
+                file.level.clone()
+            } else {
+                format!("{} {}", file.level, file.kind)
+            },
+            show::date(file.not_after),
+            file.issued_by.clone(),
+        ]);
+    }
+    print!("{table}");
+    Ok(())
+}
+
+/// A file that is there is never written over: it may be the only copy that a customer has.
+fn refuse_existing(out: Option<&Path>) -> Result<(), Fault> {
+    match out {
+        Some(out) if out.exists() => Err(Fault::new(
+            Exit::Failed,
+            format!("{} is there already; name another file", out.display()),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Fault> {
+    // Beyond the limit of notes the content does not matter; the reader says so.
+    let limit = leasehold_keys::note::NOTE_MAX_BYTES as u64 + 1;
+    let file = fs::File::open(path).map_err(|fault| {
+        let exit = if fault.kind() == std::io::ErrorKind::NotFound {
+            Exit::NotFound
+        } else {
+            Exit::Failed
+        };
+        Fault::new(exit, format!("{}: {fault}", path.display()))
+    })?;
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, limit), &mut bytes)
+        .map_err(|fault| Fault::new(Exit::Failed, format!("{}: {fault}", path.display())))?;
+    Ok(bytes)
+}
+
+/// A license ID as people type it.
+fn license_id(text: &str) -> Result<LicenseId, Fault> {
+    uuid::Uuid::parse_str(text.trim())
+        .map(LicenseId)
+        .map_err(|_| {
+            Fault::new(
+                Exit::Usage,
+                format!("`{text}` is no license ID; `licensor list` shows them"),
+            )
+        })
+}
+
+/// Who is at work: as named, or the user that is logged on.
+fn operator(named: Option<&str>) -> Result<Option<Label>, Fault> {
+    let name = named
+        .map(str::to_owned)
+        .or_else(|| std::env::var("USER").ok())
+        .unwrap_or_else(|| "unknown".to_owned());
+    name.parse()
+        .map(Some)
+        .map_err(|fault| Fault::new(Exit::Usage, format!("--issued-by: `{name}`: {fault}")))
+}
+
+fn print_json(value: &serde_json::Value) {
+    println!("{value:#}");
+}

@@ -1,0 +1,590 @@
+//! The licensor's workspace folder: private keys, the root note, the records and the files issued.
+//!
+//! ```text
+//! licensor.db        the records (SQLite)
+//! root.note          the newest root: built into daemons and clients, or given to them as a file
+//! keys/NAME.key      private keys; those of the root belong on other media once the root is made
+//! issued/*.i3lic     the files issued; each is in the records too and can be written again
+//! ```
+
+mod found;
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use leasehold_keys::{
+    activation::{Activation, LicenseId},
+    digest::Sha256,
+    key::SigningKey,
+    name::Label,
+    note::{self, Note},
+    receipt::DeactivationReceipt,
+    refusal::Refusal,
+    root::KeyRole,
+    time::WallTime,
+    trust::{Trust, Verified},
+};
+use uuid::Uuid;
+
+pub use self::found::{CreateOptions, KEYS_MAX};
+use crate::{
+    catalog::Catalog,
+    ledger::{IssuedFile, Ledger, LedgerFault},
+    order::{self, Frame, IssueOrder, TermsFault},
+    vault::{Passphrase, PrivateKey, VaultFault, is_sealed},
+};
+
+const LEDGER: &str = "licensor.db";
+const ROOT: &str = "root.note";
+const KEYS: &str = "keys";
+const ISSUED: &str = "issued";
+
+/// Why the workshop cannot do what was asked. Each says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkshopFault {
+    /// There is no workshop.
+    #[error("{} is no licensor's folder; make one with `licensor init --dir {} --name NAME`", .0.display(), .0.display())]
+    NoWorkshop(PathBuf),
+    /// The folder is in use for something.
+    #[error("{} is there already and is not empty; name a new folder", .0.display())]
+    NotEmpty(PathBuf),
+    /// The options of a new workshop.
+    #[error("{0}")]
+    Options(&'static str),
+    /// A file or folder.
+    #[error("{}: {fault}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        fault: io::Error,
+    },
+    /// The folder may be read by others.
+    #[error("{} can be entered by others (mode {mode:04o}); run: chmod 700 {}", path.display(), path.display())]
+    WrongMode {
+        /// The folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The private keys.
+    #[error(transparent)]
+    Vault(#[from] VaultFault),
+    /// The records.
+    #[error(transparent)]
+    Ledger(#[from] LedgerFault),
+    /// The order, with all its faults.
+    #[error("the order is refused:{}", bullets(.0))]
+    Terms(Vec<TermsFault>),
+    /// The daemon would refuse what was made, or a note that came in is refused.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// No issuing key may sign now.
+    #[error(
+        "no issuing key of root {version} may sign at {now}; make a new root with a new issuing key"
+    )]
+    NoIssuingKey {
+        /// The root's version.
+        version: u32,
+        /// When.
+        now: WallTime,
+    },
+    /// The license is not in the records.
+    #[error("license {0} is not in the records; `licensor list` shows those that are")]
+    UnknownLicense(LicenseId),
+    /// The license has no file of this sequence.
+    #[error(
+        "license {license_id} has no file {sequence} in the records; `licensor list` shows those that are"
+    )]
+    UnknownSequence {
+        /// The license.
+        license_id: LicenseId,
+        /// The sequence asked for.
+        sequence: u32,
+    },
+    /// A closed license takes no further file.
+    #[error("license {0} is closed; issue a new license instead")]
+    Closed(LicenseId),
+    /// A re-issue is of the same product.
+    #[error(
+        "license {license_id} is for {product}; re-issue it from that product's catalog, or issue a new license"
+    )]
+    OtherProduct {
+        /// The license.
+        license_id: LicenseId,
+        /// Its product.
+        product: String,
+    },
+    /// The receipt is from a machine that sent no request.
+    #[error(
+        "installation {0} is not known here, so its receipt cannot be verified; give the machine's host request with --request"
+    )]
+    UnknownInstallation(String),
+    /// The receipt is for a file that does not close a license, or for other bytes.
+    #[error("the receipt is for {0}")]
+    ReceiptMismatch(&'static str),
+}
+
+fn bullets(faults: &[TermsFault]) -> String {
+    faults
+        .iter()
+        .map(|fault| format!("\n  - {fault}"))
+        .collect()
+}
+
+/// A file as it was issued.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The whole signed note.
+    pub note: String,
+    /// What it says, read back from the note as a daemon would.
+    pub activation: Verified<Activation>,
+    /// Where it lies.
+    pub path: PathBuf,
+}
+
+/// A receipt as it was taken.
+#[derive(Clone, Debug)]
+pub struct TakenReceipt {
+    /// What it says.
+    pub receipt: DeactivationReceipt,
+    /// False where it was in the records before.
+    pub new: bool,
+}
+
+/// A licensor's folder, open.
+#[derive(Debug)]
+pub struct Workshop {
+    dir: PathBuf,
+    ledger: Ledger,
+    roots: Vec<String>,
+    trust: Trust,
+    passphrase: Option<Passphrase>,
+}
+
+impl Workshop {
+    /// Makes a new workshop in `dir`, which must not be there or be empty: root, issuing, check-in, receipt and usage
+    /// keys and root 1, signed by all root keys (VENDOR-1). With a passphrase this takes a second or two.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder is in use, an option is out of range, or something cannot be written. Nothing is left behind.
+    pub fn create(
+        dir: &Path,
+        options: &CreateOptions,
+        now: WallTime,
+    ) -> Result<Self, WorkshopFault> {
+        found::found(dir, options, now)?;
+        let mut workshop = Self::open(dir, None)?;
+        workshop.passphrase = options.passphrase();
+        Ok(workshop)
+    }
+
+    /// Opens a workshop. Without a passphrase everything but signing with sealed keys works.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, others may enter it, or its records or root are damaged.
+    pub fn open(dir: &Path, passphrase: Option<Passphrase>) -> Result<Self, WorkshopFault> {
+        if !dir.join(LEDGER).is_file() {
+            return Err(WorkshopFault::NoWorkshop(dir.to_owned()));
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let io = |fault| WorkshopFault::Io {
+                path: dir.to_owned(),
+                fault,
+            };
+            let mode = fs::metadata(dir).map_err(io)?.permissions().mode() & 0o7777;
+            if mode & 0o077 != 0 {
+                return Err(WorkshopFault::WrongMode {
+                    path: dir.to_owned(),
+                    mode,
+                });
+            }
+        }
+        let ledger = Ledger::open(&dir.join(LEDGER))?;
+        let roots = ledger.roots()?;
+        let trust = Trust::from_chain(&roots)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            ledger,
+            roots,
+            trust,
+            passphrase,
+        })
+    }
+
+    /// Gives the passphrase later.
+    pub fn unlock(&mut self, passphrase: Passphrase) {
+        self.passphrase = Some(passphrase);
+    }
+
+    /// True where signing needs a passphrase that was not given yet.
+    ///
+    /// # Errors
+    ///
+    /// Where the issuing key's file cannot be read.
+    pub fn is_locked(&self) -> Result<bool, WorkshopFault> {
+        if self.passphrase.is_some() {
+            return Ok(false);
+        }
+        for key in self.trust.root().keys_of(KeyRole::Issuing) {
+            if is_sealed(&self.key_path(key.key.name()))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The newest root note.
+    pub fn root_note(&self) -> &str {
+        self.roots.last().map_or("", String::as_str)
+    }
+
+    /// Trust in this licensor's roots.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// The records.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Issues a file: checks the order, signs, reads the outcome back as a daemon would, records it, and writes it to
+    /// `issued/`. For a license in the records the next sequence is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkshopFault::Terms`] with every fault of the order; any other where it cannot be signed or kept. Nothing is
+    /// recorded then.
+    pub fn issue(
+        &mut self,
+        catalog: &Catalog,
+        order: &IssueOrder,
+        now: WallTime,
+    ) -> Result<Issued, WorkshopFault> {
+        let license_id = match order.license_id {
+            Some(license_id) => {
+                let last = self.newest(license_id)?;
+                if last.closes {
+                    return Err(WorkshopFault::Closed(license_id));
+                }
+                if last.product != catalog.product().as_str() {
+                    return Err(WorkshopFault::OtherProduct {
+                        license_id,
+                        product: last.product,
+                    });
+                }
+                license_id
+            }
+            None => LicenseId(Uuid::new_v4()),
+        };
+        for host in &order.hosts {
+            if let Some(key) = &host.installation {
+                let name = host.machine_name.as_ref().map_or("", Label::as_str);
+                self.ledger.add_installation(key, name, now)?;
+            }
+        }
+        let root_version = self.trust.root().version;
+        let issued = order::whole_second(now);
+        self.sign_and_keep(license_id, &order.issued_by, now, |sequence| {
+            let frame = Frame {
+                license_id,
+                sequence,
+                issued,
+                root_version,
+            };
+            order::terms(catalog, order, &frame).map_err(WorkshopFault::Terms)
+        })
+    }
+
+    /// Issues the file that closes a license: its next sequence, without grants (VENDOR-7).
+    ///
+    /// # Errors
+    ///
+    /// Where the license is unknown or closed, or the file cannot be signed or kept.
+    pub fn deactivate(
+        &mut self,
+        license_id: LicenseId,
+        issued_by: &Label,
+        now: WallTime,
+    ) -> Result<Issued, WorkshopFault> {
+        let last = self.newest(license_id)?;
+        if last.closes {
+            return Err(WorkshopFault::Closed(license_id));
+        }
+        let last = Activation::read_unverified(last.note.as_bytes())?;
+        let root_version = self.trust.root().version;
+        let issued = order::whole_second(now);
+        self.sign_and_keep(license_id, issued_by, now, |sequence| {
+            Ok(Activation {
+                sequence,
+                issued,
+                root_version,
+                grants: Vec::new(),
+                definitions: Vec::new(),
+                parts: Vec::new(),
+                ..last
+            })
+        })
+    }
+
+    fn sign_and_keep(
+        &mut self,
+        license_id: LicenseId,
+        issued_by: &Label,
+        now: WallTime,
+        terms: impl FnOnce(u32) -> Result<Activation, WorkshopFault>,
+    ) -> Result<Issued, WorkshopFault> {
+        let keys = self.issuing_keys(now)?;
+        let trust = &self.trust;
+        let (note, activation) = self.ledger.issue(license_id, |sequence| {
+            let activation = terms(sequence)?;
+            let signers: Vec<&SigningKey> = keys.iter().collect();
+            let note = note::sign(&activation.render(), &signers)?;
+            // What a daemon would refuse must not leave the house.
+            let read_back = trust.activation(note.as_bytes(), now)?;
+            let file = IssuedFile {
+                license_id,
+                sequence,
+                closes: activation.is_deactivation(),
+                account: activation.account.to_string(),
+                install_site: activation.install_site.to_string(),
+                product: activation.product.to_string(),
+                level: order::level_word(activation.level).to_owned(),
+                kind: order::kind_word(activation.kind).to_owned(),
+                not_after: activation.not_after,
+                issued: activation.issued,
+                issued_by: issued_by.to_string(),
+                sha256: Sha256::of(note.as_bytes()),
+                note: note.clone(),
+                receipt_taken: None,
+            };
+            Ok::<_, WorkshopFault>((file, (note, read_back)))
+        })?;
+        let path = self
+            .dir
+            .join(ISSUED)
+            .join(file_name(license_id, activation.sequence));
+        write_whole(&path, note.as_bytes())?;
+        Ok(Issued {
+            note,
+            activation,
+            path,
+        })
+    }
+
+    /// The issuing keys that may sign now, one of each algorithm, those of the highest epoch.
+    fn issuing_keys(&self, now: WallTime) -> Result<Vec<SigningKey>, WorkshopFault> {
+        let root = self.trust.root();
+        let stands = |key: &&leasehold_keys::root::RoleKey| {
+            let revoked = self
+                .trust
+                .revoked_from(&key.key.sha256())
+                .is_some_and(|from| from <= now);
+            key.not_before <= now && now < key.not_after && !revoked
+        };
+        let standing: Vec<_> = root.keys_of(KeyRole::Issuing).filter(stands).collect();
+        let newest = standing.iter().map(|key| key.epoch).max();
+        let mut keys = Vec::new();
+        for key in standing.into_iter().filter(|key| Some(key.epoch) == newest) {
+            keys.push(
+                PrivateKey::load(&self.key_path(key.key.name()), self.passphrase.as_ref())?
+                    .signing()?,
+            );
+        }
+        if keys.is_empty() {
+            return Err(WorkshopFault::NoIssuingKey {
+                version: root.version,
+                now,
+            });
+        }
+        Ok(keys)
+    }
+
+    fn key_path(&self, name: &str) -> PathBuf {
+        self.dir.join(KEYS).join(found::key_file_name(name))
+    }
+
+    fn newest(&self, license_id: LicenseId) -> Result<IssuedFile, WorkshopFault> {
+        self.ledger
+            .file(license_id, None)?
+            .ok_or(WorkshopFault::UnknownLicense(license_id))
+    }
+
+    /// The highest sequence issued for a license.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkshopFault::UnknownLicense`].
+    pub fn last_sequence(&self, license_id: LicenseId) -> Result<u32, WorkshopFault> {
+        Ok(self.newest(license_id)?.sequence)
+    }
+
+    /// Writes a file that was issued before to `path` again, the newest of its license where no sequence is named.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not in the records or cannot be written.
+    pub fn write_again(
+        &self,
+        license_id: LicenseId,
+        sequence: Option<u32>,
+        path: &Path,
+    ) -> Result<IssuedFile, WorkshopFault> {
+        let file = match (self.ledger.file(license_id, sequence)?, sequence) {
+            (Some(file), _) => file,
+            (None, None) => return Err(WorkshopFault::UnknownLicense(license_id)),
+            (None, Some(sequence)) => {
+                self.newest(license_id)?;
+                return Err(WorkshopFault::UnknownSequence {
+                    license_id,
+                    sequence,
+                });
+            }
+        };
+        write_whole(path, file.note.as_bytes())?;
+        Ok(file)
+    }
+
+    /// Verifies a customer's deactivation receipt: it must be signed by an installation that some host request named.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkshopFault::UnknownInstallation`], or what is wrong with the note.
+    pub fn verify_receipt(
+        &self,
+        bytes: &[u8],
+    ) -> Result<Verified<DeactivationReceipt>, WorkshopFault> {
+        let signer = Note::parse(bytes)?
+            .signatures
+            .first()
+            .map_or_else(String::new, |signature| signature.name.to_owned());
+        let id = signer
+            .strip_prefix("installation-")
+            .unwrap_or(&signer)
+            .parse();
+        let known = match id {
+            Ok(id) => self.ledger.installation(id)?,
+            Err(_) => None,
+        };
+        let key = known.ok_or(WorkshopFault::UnknownInstallation(signer))?;
+        Ok(DeactivationReceipt::verify(bytes, &key)?)
+    }
+
+    /// Takes a receipt that verifies into the records (VENDOR-7): it must be for the very closing file that was issued.
+    ///
+    /// # Errors
+    ///
+    /// Where any of that does not hold. Taking it a second time changes nothing.
+    pub fn take_receipt(
+        &mut self,
+        bytes: &[u8],
+        now: WallTime,
+    ) -> Result<TakenReceipt, WorkshopFault> {
+        let receipt = self.verify_receipt(bytes)?;
+        let file = self
+            .ledger
+            .file(receipt.license_id, Some(receipt.sequence))?
+            .ok_or(WorkshopFault::UnknownSequence {
+                license_id: receipt.license_id,
+                sequence: receipt.sequence,
+            })?;
+        if !file.closes {
+            return Err(WorkshopFault::ReceiptMismatch(
+                "a file that does not close its license; nothing was recorded",
+            ));
+        }
+        if file.sha256 != receipt.sha256 {
+            return Err(WorkshopFault::ReceiptMismatch(
+                "other bytes than the closing file that was issued; nothing was recorded; ask the customer which file was loaded",
+            ));
+        }
+        let note = String::from_utf8_lossy(bytes);
+        let new = self.ledger.add_receipt(&receipt, now, &note)?;
+        Ok(TakenReceipt {
+            receipt: receipt.into_inner(),
+            new,
+        })
+    }
+
+    /// Makes the installation of a host request known, so that its receipts can be verified.
+    ///
+    /// # Errors
+    ///
+    /// Where the request does not verify.
+    pub fn know_installation(
+        &mut self,
+        request: &[u8],
+        now: WallTime,
+    ) -> Result<(), WorkshopFault> {
+        let request = leasehold_keys::request::HostRequest::verify(request)?;
+        let host =
+            order::HostOrder::requested(leasehold_keys::activation::HostRole::Primary, &request);
+        if let Some(key) = host.installation {
+            self.ledger
+                .add_installation(&key, request.machine_name.as_str(), now)?;
+        }
+        Ok(())
+    }
+}
+
+/// The name of an issued file in `issued/`.
+fn file_name(license_id: LicenseId, sequence: u32) -> String {
+    format!("{license_id}-{sequence}.i3lic")
+}
+
+/// Writes a file beside its place and renames it there, so that nobody ever sees a part of it.
+///
+/// # Errors
+///
+/// [`WorkshopFault::Io`].
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), WorkshopFault> {
+    let io = |fault| WorkshopFault::Io {
+        path: path.to_owned(),
+        fault,
+    };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let name = path
+        .file_name()
+        .ok_or_else(|| io(io::Error::from(io::ErrorKind::InvalidInput)))?;
+    let beside = folder.join(format!(
+        ".{}.{}.tmp",
+        name.to_string_lossy(),
+        Uuid::new_v4()
+    ));
+    let written = fs::File::create_new(&beside)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written.map_err(io)?;
+    sync_folder(folder).map_err(io)
+}
+
+/// Makes new names in a folder durable.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
