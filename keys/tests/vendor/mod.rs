@@ -3,7 +3,8 @@
 
 use leasehold_keys::{
     activation::{
-        Activation, FileKind, Grant, HostLine, HostRole, Level, LicenseId, Model, Units, VersionRange,
+        Activation, FileKind, Grant, HostLine, HostRole, Level, LicenseId, Model, Units,
+        VersionRange,
     },
     definition::{Billing, Holder, KeyDefinition, KeyKind, Terms},
     digest::Sha256,
@@ -16,31 +17,31 @@ use leasehold_keys::{
 };
 
 /// The moment at which files are judged.
-pub const NOW: &str = "2026-11-22T04:19:00Z";
+pub(crate) const NOW: &str = "2026-11-22T04:19:00Z";
 
-pub fn at(text: &str) -> WallTime {
+pub(crate) fn at(text: &str) -> WallTime {
     text.parse().unwrap()
 }
 
-pub fn now() -> WallTime {
+pub(crate) fn now() -> WallTime {
     at(NOW)
 }
 
 /// The key of a name, the same in each run.
-pub fn key(name: &str, algorithm: Algorithm) -> SigningKey {
+pub(crate) fn key(name: &str, algorithm: Algorithm) -> SigningKey {
     let seed = Sha256::of(format!("test seed of {name} for {algorithm}").as_bytes());
     SigningKey::from_seed(name, algorithm, seed.as_bytes()).unwrap()
 }
 
-pub fn ed(name: &str) -> SigningKey {
+pub(crate) fn ed(name: &str) -> SigningKey {
     key(name, Algorithm::Ed25519)
 }
 
-pub fn pq(name: &str) -> SigningKey {
+pub(crate) fn pq(name: &str) -> SigningKey {
     key(name, Algorithm::MlDsa65)
 }
 
-pub fn role(key: &SigningKey, role: KeyRole, epoch: u32) -> RoleKey {
+pub(crate) fn role(key: &SigningKey, role: KeyRole, epoch: u32) -> RoleKey {
     RoleKey {
         key: key.public().clone(),
         role,
@@ -50,16 +51,22 @@ pub fn role(key: &SigningKey, role: KeyRole, epoch: u32) -> RoleKey {
     }
 }
 
-pub const ONE: Required = Required { ed25519: 1, ml_dsa_65: 0 };
+pub(crate) const ONE: Required = Required {
+    ed25519: 1,
+    ml_dsa_65: 0,
+};
 
 /// Root 1: two of three root keys, one key of each role.
-pub fn root() -> Root {
+pub(crate) fn root() -> Root {
     Root {
         version: 1,
         expires: at("2030-01-01T00:00:00Z"),
         usage_key: [9; 32],
         policy: Policy {
-            root: Required { ed25519: 2, ml_dsa_65: 0 },
+            root: Required {
+                ed25519: 2,
+                ml_dsa_65: 0,
+            },
             activation: ONE,
             check_in: ONE,
             receipt: ONE,
@@ -76,35 +83,38 @@ pub fn root() -> Root {
     }
 }
 
-pub fn issuing() -> SigningKey {
+pub(crate) fn issuing() -> SigningKey {
     ed("acme.example/issuing-2026")
 }
 
 /// `root` signed by the root keys of these letters.
-pub fn signed_root(root: &Root, letters: &[&str]) -> Vec<u8> {
-    let keys: Vec<SigningKey> =
-        letters.iter().map(|name| ed(&format!("acme.example/root-{name}"))).collect();
+pub(crate) fn signed_root(root: &Root, letters: &[&str]) -> Vec<u8> {
+    let keys: Vec<SigningKey> = letters
+        .iter()
+        .map(|name| ed(&format!("acme.example/root-{name}")))
+        .collect();
     sign(&root.render(), &keys.iter().collect::<Vec<_>>())
 }
 
-pub fn sign(text: &str, keys: &[&SigningKey]) -> Vec<u8> {
+pub(crate) fn sign(text: &str, keys: &[&SigningKey]) -> Vec<u8> {
     note::sign(text, keys).unwrap().into_bytes()
 }
 
 /// Trust in root 1.
-pub fn trust() -> Trust {
+pub(crate) fn trust() -> Trust {
     Trust::anchored(&signed_root(&root(), &["a", "b"])).unwrap()
 }
 
 /// Root 1 of a vendor that asks for ML-DSA-65 on activation files as well.
-pub fn hybrid_root() -> Root {
+pub(crate) fn hybrid_root() -> Root {
     let mut root = root();
     root.policy.activation.ml_dsa_65 = 1;
-    root.role_keys.push(role(&pq("acme.example/issuing-2026"), KeyRole::Issuing, 1));
+    root.role_keys
+        .push(role(&pq("acme.example/issuing-2026"), KeyRole::Issuing, 1));
     root
 }
 
-pub fn facts() -> HostFacts {
+pub(crate) fn facts() -> HostFacts {
     HostFacts {
         platform: Some("4c4c4544-0051-3510-8052-b4c04f564433".into()),
         system: Some("d6f6a2a9a0ff4f0e8a4f2a3b7f9f0f11".into()),
@@ -115,9 +125,9 @@ pub fn facts() -> HostFacts {
 }
 
 /// The host ID of [`facts`], as text so that most tests need no Argon2.
-pub const HOST_ID: &str = include_str!("host_id.txt");
+pub(crate) const HOST_ID: &str = include_str!("host_id.txt");
 
-pub fn host() -> HostLine {
+pub(crate) fn host() -> HostLine {
     HostLine {
         role: HostRole::Primary,
         id: HOST_ID.trim().parse::<HostId>().unwrap(),
@@ -126,7 +136,7 @@ pub fn host() -> HostLine {
     }
 }
 
-pub fn definition(name: &str, kind: KeyKind, holders: &[Holder]) -> KeyDefinition {
+pub(crate) fn definition(name: &str, kind: KeyKind, holders: &[Holder]) -> KeyDefinition {
     KeyDefinition {
         name: name.parse().unwrap(),
         title: name.parse().unwrap(),
@@ -148,12 +158,15 @@ pub fn definition(name: &str, kind: KeyKind, holders: &[Holder]) -> KeyDefinitio
     }
 }
 
-pub fn grant(pool: &str, units: u32) -> Grant {
-    Grant { pool: pool.parse().unwrap(), units: Units::Count(units) }
+pub(crate) fn grant(pool: &str, units: u32) -> Grant {
+    Grant {
+        pool: pool.parse().unwrap(),
+        units: Units::Count(units),
+    }
 }
 
 /// A small file that is good in every way.
-pub fn activation() -> Activation {
+pub(crate) fn activation() -> Activation {
     Activation {
         license_id: LicenseId("7f3c9a52-1f0e-4b1e-9c55-0d2f6a3b8e41".parse().unwrap()),
         sequence: 12,
@@ -163,7 +176,10 @@ pub fn activation() -> Activation {
         install_site: "Köln".parse().unwrap(),
         product: "CIC".parse().unwrap(),
         product_line: "PureConnect".parse().unwrap(),
-        versions: VersionRange { from: "4.0".parse().unwrap(), through: "2020.4".parse().unwrap() },
+        versions: VersionRange {
+            from: "4.0".parse().unwrap(),
+            through: "2020.4".parse().unwrap(),
+        },
         model: Model::Subscription,
         level: Level::Production,
         kind: FileKind::Base,
@@ -180,13 +196,17 @@ pub fn activation() -> Activation {
         hosts: vec![host()],
         parts: Vec::new(),
         grants: vec![grant("I3_ACCESS_CLIENT_CONCURRENT", 50)],
-        definitions: vec![definition("I3_ACCESS_CLIENT", KeyKind::Access, &[Holder::User])],
+        definitions: vec![definition(
+            "I3_ACCESS_CLIENT",
+            KeyKind::Access,
+            &[Holder::User],
+        )],
         catalog_version: 3,
         root_version: 1,
     }
 }
 
 /// An activation file signed by the issuing key.
-pub fn issued(activation: &Activation) -> Vec<u8> {
+pub(crate) fn issued(activation: &Activation) -> Vec<u8> {
     sign(&activation.render(), &[&issuing()])
 }
