@@ -1,0 +1,94 @@
+//! Deactivation receipts: for each license that was closed here, a note signed by the installation that the site sends
+//! to the licensor (02, The activation file).
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use leasehold_keys::{
+    activation::Activation, installation::InstallationKey, receipt::DeactivationReceipt,
+    refusal::Refusal, time::WallTime, trust::Verified,
+};
+
+use crate::files::{self, ReadFault, Room};
+
+/// The folder of receipts in the state directory.
+const FOLDER: &str = "receipts";
+
+/// Why a receipt was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiptFault {
+    /// The file does not close anything, or the key cannot sign.
+    #[error("the deactivation receipt cannot be signed: {0}")]
+    Sign(#[from] Refusal),
+    /// It cannot be put on disk.
+    #[error(
+        "the deactivation receipt {path} cannot be written: {fault}. It is tried again at the next look at the folder"
+    )]
+    Write {
+        /// Where it belongs.
+        path: PathBuf,
+        /// Why.
+        fault: io::Error,
+    },
+}
+
+/// Where the receipts lie.
+#[derive(Clone, Debug)]
+pub struct Receipts {
+    folder: PathBuf,
+}
+
+impl Receipts {
+    /// The receipts of a state directory.
+    pub fn of(state_directory: &Path) -> Self {
+        Self {
+            folder: state_directory.join(FOLDER),
+        }
+    }
+
+    /// The folder in which they lie.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes the receipt of a file that closed its license ID. `None` where it is there already: a receipt keeps the
+    /// date of the closing, however often the file is seen again.
+    ///
+    /// # Errors
+    /// See [`ReceiptFault`].
+    pub fn write(
+        &self,
+        closing: &Verified<Activation>,
+        key: &InstallationKey,
+        now: WallTime,
+    ) -> Result<Option<PathBuf>, ReceiptFault> {
+        let name = format!("{}-{}.i3receipt", closing.license_id, closing.sequence);
+        let path = self.folder.join(&name);
+        let fault = |fault: io::Error| ReceiptFault::Write {
+            path: path.clone(),
+            fault,
+        };
+        files::make_private_folder(&self.folder).map_err(fault)?;
+        let room = Room::open(&self.folder).map_err(fault)?;
+        match room.stamp(name.as_ref()) {
+            Err(ReadFault::Missing) => {}
+            _ => return Ok(None),
+        }
+        let receipt = DeactivationReceipt {
+            license_id: closing.license_id,
+            sequence: closing.sequence,
+            sha256: closing.sha256(),
+            installation_id: key.id(),
+            closed: now,
+        };
+        let note = receipt.sign(key)?;
+        room.replace(name.as_ref(), note.as_bytes(), 0o600)
+            .map_err(fault)?;
+        Ok(Some(path))
+    }
+}
+
+#[cfg(test)]
+mod tests;
