@@ -361,3 +361,97 @@ fn is_canonical(key: &[u8]) -> bool {
     let top = key[31] & 0x7f == 0x7f && key[1..31].iter().all(|byte| *byte == 0xff);
     !(top && key[0] >= 0xed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every encoding of a point of small order, with either sign bit.
+    fn small_order() -> impl Iterator<Item = [u8; 32]> {
+        SMALL_ORDER_Y.into_iter().flat_map(|y| {
+            let mut signed = y;
+            signed[31] |= 0x80;
+            [y, signed]
+        })
+    }
+
+    #[test]
+    fn keys_of_small_order_are_refused() {
+        for point in small_order() {
+            let refusal = PublicKey::new("a", Algorithm::Ed25519, &point).unwrap_err();
+            assert_eq!(refusal.reason(), "small-order-key", "{point:02x?}");
+        }
+    }
+
+    /// The reason for the list: with R and S that anyone can write, ring verifies under such keys.
+    #[test]
+    fn ring_verifies_forgeries_under_keys_of_small_order() {
+        let forged = |point: &[u8; 32]| {
+            (0..64_u8).any(|message| {
+                small_order().any(|r| {
+                    let signature = [r, [0; 32]].concat();
+                    UnparsedPublicKey::new(&ED25519, point)
+                        .verify(&[message], &signature)
+                        .is_ok()
+                })
+            })
+        };
+        let forgeable = small_order().filter(forged).count();
+        assert!(forgeable >= 8, "{forgeable}");
+    }
+
+    #[test]
+    fn a_written_key_is_read_again_and_no_other_spelling_is() {
+        for algorithm in [Algorithm::Ed25519, Algorithm::MlDsa65] {
+            let key = SigningKey::from_seed("acme.example/a", algorithm, &[7; 32]).unwrap();
+            let written = key.public().to_string();
+            assert_eq!(&written.parse::<PublicKey>().unwrap(), key.public());
+            let (name, rest) = written.split_once('+').unwrap();
+            let (id, encoded) = rest.split_once('+').unwrap();
+            for wrong in [
+                format!("acme.example/b+{id}+{encoded}"),
+                format!("{name}+{}+{encoded}", id.to_uppercase()),
+                format!("{name}+00000000+{encoded}"),
+                format!(
+                    "{name}+{id}+{}",
+                    encoded.trim_end_matches('=').to_owned() + "*"
+                ),
+                format!("{name}+{id}+"),
+                format!("{name}+{id}"),
+                format!("+{id}+{encoded}"),
+                format!("{written} "),
+            ] {
+                assert_eq!(
+                    wrong.parse::<PublicKey>().unwrap_err().reason(),
+                    "bad-key",
+                    "{wrong}"
+                );
+            }
+        }
+    }
+
+    /// The public key of Go's checksum database, which is a C2SP verifier key that others made.
+    #[test]
+    fn a_verifier_key_of_another_implementation_is_read() {
+        let written = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
+        let key: PublicKey = written.parse().unwrap();
+        assert_eq!(
+            (key.name(), key.algorithm(), key.id()),
+            ("sum.golang.org", Algorithm::Ed25519, 0x033d_e0ae)
+        );
+        assert_eq!(key.to_string(), written);
+    }
+
+    #[test]
+    fn signatures_verify_over_their_message_alone() {
+        for algorithm in [Algorithm::Ed25519, Algorithm::MlDsa65] {
+            let key = SigningKey::from_seed("a", algorithm, &[1; 32]).unwrap();
+            let signature = key.sign(b"text").unwrap();
+            assert_eq!(signature.len(), algorithm.signature_bytes());
+            assert_eq!(signature, key.sign(b"text").unwrap());
+            assert!(key.public().verifies(b"text", &signature));
+            assert!(!key.public().verifies(b"test", &signature));
+            assert!(!key.public().verifies(b"text", &signature[1..]));
+        }
+    }
+}
