@@ -439,3 +439,168 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use leasehold_proto::v1::{acquire_answer::Outcome, attach_response};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::{lease::LeaseState, request::Logon};
+
+    /// A session with one lease, granted at 1,000, on a connection that began then too.
+    fn holding_one_lease() -> (Session, LeaseGuard) {
+        let (commands, _inbox) = tokio::sync::mpsc::unbounded_channel();
+        let permits = Arc::new(Semaphore::new(1));
+        let permit = Arc::clone(&permits).try_acquire_owned().expect("free");
+        let patience = std::time::Duration::from_secs(10);
+        let handle = Arc::new(Handle {
+            commands,
+            permits,
+            patience,
+        });
+        let events = broadcast::Sender::new(8);
+        let mut session = Session::new(
+            Arc::downgrade(&handle),
+            events,
+            watch::Sender::new(SiteKeys::default()),
+            0,
+        );
+        assert!(session.attached(&welcome(&[]), Moment(1_000)).is_empty());
+        assert_eq!(beat(&mut session), Some(1), "at once");
+        answer_beat(&mut session, 1, 1_000);
+
+        let id = Uuid::new_v4();
+        let (reply, mut answer) = oneshot::channel();
+        let message = crate::request::Acquire::from(Logon::user("u")).into_message(id);
+        let (begun, deadline) = (Moment(1_000), Moment(11_000));
+        session.acquire(
+            Acquiring {
+                id,
+                message,
+                begun,
+                deadline,
+                reply,
+                permit,
+            },
+            Moment(1_000),
+        );
+        let outcome = Outcome::Lease(v1::Lease {
+            lease_id: 7,
+            ttl_ms: 60_000,
+            ..v1::Lease::default()
+        });
+        let granted = v1::AcquireAnswer {
+            request_id: id.as_bytes().to_vec(),
+            outcome: Some(outcome),
+        };
+        receive(
+            &mut session,
+            attach_response::Message::Acquired(granted),
+            1_200,
+        );
+        assert!(matches!(next(&mut session), Some(Message::Acquire(_))));
+        let guard = answer.try_recv().expect("answered").expect("granted");
+        (session, guard)
+    }
+
+    fn welcome(leases: &[u64]) -> v1::Welcome {
+        v1::Welcome {
+            lease_ids: leases.to_vec(),
+            beat_every_ms: 20_000,
+            ..v1::Welcome::default()
+        }
+    }
+
+    fn receive(session: &mut Session, message: attach_response::Message, now: u64) {
+        let answer = v1::AttachResponse {
+            message: Some(message),
+            answer_number: 0,
+        };
+        assert_eq!(session.received(answer, Moment(now)), Turn::Stay);
+    }
+
+    fn answer_beat(session: &mut Session, number: u64, now: u64) {
+        let answer = v1::BeatAnswer { number, renewed: 1 };
+        receive(session, attach_response::Message::Beat(answer), now);
+    }
+
+    fn next(session: &mut Session) -> Option<Message> {
+        session.next_message().and_then(|request| request.message)
+    }
+
+    fn beat(session: &mut Session) -> Option<u64> {
+        match next(session) {
+            Some(Message::Beat(beat)) => Some(beat.number),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn silence_unconfirms_a_lease_a_reconnect_restores_it_and_nothing_ends_it() {
+        let (mut session, guard) = holding_one_lease();
+        let watch = guard.watch();
+        assert_eq!(session.next_wake(), Some(Moment(21_000)), "the next beat");
+
+        assert!(session.tick(Moment(21_000)));
+        assert_eq!(beat(&mut session), Some(2));
+        answer_beat(&mut session, 2, 21_300);
+        assert!(session.tick(Moment(41_000)));
+        assert_eq!(beat(&mut session), Some(3));
+
+        // No answer: after 10 s the server is given up.
+        assert!(session.tick(Moment(50_999)));
+        assert!(!session.tick(Moment(51_000)), "silence");
+        session.detached(Obstacle::Silence);
+        assert!(session.tick(Moment(68_999)));
+        assert_eq!(*watch.borrow(), LeaseState::Confirmed);
+        assert_eq!(
+            session.next_wake(),
+            Some(Moment(69_000)),
+            "0.8 x TTL after the beat of 21,000"
+        );
+        assert!(session.tick(Moment(69_000)));
+        assert_eq!(*watch.borrow(), LeaseState::Unconfirmed);
+        // However long it lasts.
+        assert!(session.tick(Moment(9_000_000)));
+        assert_eq!(*watch.borrow(), LeaseState::Unconfirmed);
+
+        assert!(
+            session
+                .attached(&welcome(&[7]), Moment(9_000_100))
+                .is_empty()
+        );
+        assert_eq!(
+            *watch.borrow(),
+            LeaseState::Unconfirmed,
+            "it is there, but not renewed yet"
+        );
+        assert_eq!(beat(&mut session), Some(1), "renewed first of all");
+        answer_beat(&mut session, 1, 9_000_200);
+        assert_eq!(*watch.borrow(), LeaseState::Confirmed);
+        assert!(!session.has_messages());
+    }
+
+    #[test]
+    fn a_beat_goes_ahead_of_a_storm() {
+        let (mut session, guard) = holding_one_lease();
+        session.dropped(&[guard.id()], Moment(21_000));
+        assert!(session.tick(Moment(21_000)));
+        assert_eq!(beat(&mut session), Some(2));
+        assert!(matches!(next(&mut session), Some(Message::Release(_))));
+    }
+
+    #[test]
+    fn many_leases_go_back_in_few_messages_of_a_bounded_size() {
+        let (mut session, _guard) = holding_one_lease();
+        let leases: Vec<u64> = (1..=9_000).collect();
+        session.give_back(&leases, Moment(2_000));
+        let mut sizes = Vec::new();
+        while let Some(Message::Release(release)) = next(&mut session) {
+            sizes.push(release.lease_ids.len());
+        }
+        assert_eq!(sizes, [4_000, 4_000, 1_000]);
+    }
+}
