@@ -120,7 +120,7 @@ impl Activation {
             text.text("role", name_of(&HOST_ROLES, &host.role));
             text.text_if("machine-name", host.machine_name.as_ref());
             text.bare("need", host.need);
-            text.long("id", &host.id.to_string());
+            text.text("id", &host.id);
         }
         for part in &self.parts {
             text.head("[[part]]");

@@ -42,7 +42,7 @@ impl HostRequest {
         text.text("created", self.created);
         text.text("machine-name", &self.machine_name);
         text.text_if("product", self.product.as_ref());
-        text.long("host-id", &self.host_id.to_string());
+        text.text("host-id", &self.host_id);
         text.text("installation-id", self.installation_id());
         text.key("installation-key", &self.installation);
         text.finish()

@@ -1,0 +1,114 @@
+//! Real files as seeds for the fuzz targets. They must be what the tests make, or the fuzzer would begin from refusals.
+
+mod vendor;
+
+use std::{fs, path::PathBuf};
+
+use leasehold_keys::{
+    activation::Activation,
+    definition::{Application, Billing, Holder, KeyKind, MediaLevel, Role, Terms},
+    host::HostId,
+    installation::InstallationKey,
+    note::Note,
+    request::{self, HostRequest},
+    root::Root,
+};
+use vendor::{
+    HOST_ID, activation, at, definition, grant, host, hybrid_root, issuing, now, pq, root, sign,
+    signed_root,
+};
+
+/// A file in which every field occurs.
+fn full() -> Activation {
+    let mut file = activation();
+    let label = |text: &str| text.parse().ok();
+    file.system_type = label("Media Server Based");
+    file.companion_of = label("CIC");
+    file.maintenance_end = Some(at("2027-06-30T00:00:00Z"));
+    file.re_register = Some(at("2027-10-01T00:00:00Z"));
+    file.ramp = Some(at("2027-01-01T00:00:00Z"));
+    file.grace_days = Some(30);
+    file.check_in_endpoint = Some("https://licenses.acme.example/check-in".into());
+    file.usage_destination = Some("https://licenses.acme.example/usage".into());
+    file.supersedes
+        .insert(leasehold_keys::activation::Superseded {
+            license_id: file.license_id,
+            sequence: 11,
+        });
+    file.hosts[0].machine_name = label("srv-17");
+    file.hosts.push(leasehold_keys::activation::HostLine {
+        role: leasehold_keys::activation::HostRole::Switchover,
+        ..host()
+    });
+    file.parts.push(leasehold_keys::activation::Part {
+        number: "SW-001-4.0-AL04".parse().unwrap(),
+        description: "A \"part\" with \\ and '".parse().unwrap(),
+        assigned: 5,
+        pooled: 25,
+    });
+    let mut key = definition(
+        "I3_ACCESS_ACD_MEDIA_1",
+        KeyKind::Access,
+        &[Holder::User, Holder::Station],
+    );
+    key.title = "ACD media, one type".parse().unwrap();
+    let other = || ["I3_ACCESS_CLIENT".parse().unwrap()].into();
+    (key.includes, key.requires, key.replaces) = (other(), other(), other());
+    key.application = Some(Application {
+        name: "CIC".parse().unwrap(),
+        several: true,
+    });
+    key.role = Some(Role::Client);
+    key.group = label("users");
+    key.terms = Terms::Timed;
+    key.billing = Billing::AddOn("Speech".parse().unwrap());
+    (key.supervisor, key.call_port) = (true, true);
+    key.level = Some(MediaLevel::One);
+    key.follows = Some("I3_ACCESS_CLIENT".parse().unwrap());
+    key.aliases = ["13_ACCESS_ACD_MEDIA_1".parse().unwrap()].into();
+    file.definitions.push(key);
+    file.grants.push(grant("I3_ACCESS_ACD_MEDIA_1", 5));
+    file
+}
+
+#[test]
+fn the_seeds_of_the_fuzz_targets_are_good_files() {
+    let hybrid = sign(
+        &full().render(),
+        &[&issuing(), &pq("acme.example/issuing-2026")],
+    );
+    let request = request::make(
+        &InstallationKey::from_seed([1; 32]).unwrap(),
+        host().id,
+        "srv-17".parse().unwrap(),
+        "CIC".parse().ok(),
+        now(),
+    )
+    .unwrap();
+    assert_eq!(Activation::read_unverified(&hybrid), Ok(full()));
+    assert!(HostRequest::verify(request.as_bytes()).is_ok());
+    assert!(Root::parse(&hybrid_root().render()).is_ok());
+    assert!(Note::parse(&hybrid).is_ok() && HOST_ID.parse::<HostId>().is_ok());
+    let seeds = [
+        ("note/activation", hybrid),
+        ("note/root", signed_root(&root(), &["a", "b"])),
+        ("activation/small", activation().render().into_bytes()),
+        ("activation/full", full().render().into_bytes()),
+        ("root/one", root().render().into_bytes()),
+        ("root/hybrid", hybrid_root().render().into_bytes()),
+        ("host_id/one", HOST_ID.trim().into()),
+        ("request/one", request.into_bytes()),
+    ];
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
+    for (name, bytes) in seeds {
+        let path = folder.join(name);
+        if std::env::var_os("LEASEHOLD_WRITE_VECTORS").is_some() {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &bytes).unwrap();
+        }
+        assert!(
+            fs::read(&path).unwrap() == bytes,
+            "{name} differs from what the tests make"
+        );
+    }
+}
