@@ -10,7 +10,7 @@ use leasehold_keys::{
         Units, VersionRange,
     },
     definition::{KeyDefinition, KeyKind, Role},
-    host::HostId,
+    host::{Factor, HostId},
     installation::InstallationPublicKey,
     name::{Label, PoolName},
     request::HostRequest,
@@ -83,6 +83,8 @@ pub struct HostOrder {
     pub machine_name: Option<Label>,
     /// Its installation key, where a host request named it: receipts from that machine can then be verified.
     pub installation: Option<InstallationPublicKey>,
+    /// The product that its host request asked for.
+    pub product: Option<Label>,
 }
 
 impl HostOrder {
@@ -94,6 +96,7 @@ impl HostOrder {
             need: DEFAULT_NEED,
             machine_name: None,
             installation: None,
+            product: None,
         }
     }
 
@@ -108,6 +111,7 @@ impl HostOrder {
         Self {
             machine_name: Some(request.machine_name.clone()),
             installation,
+            product: request.product.clone(),
             ..Self::typed(role, request.host_id.clone())
         }
     }
@@ -259,9 +263,31 @@ pub enum TermsFault {
     /// Two hosts of one role.
     #[error("two {0} hosts are named; a file has at most one of each")]
     HostTwice(&'static str),
+    /// The machine asked for something else.
+    #[error(
+        "the host request asks for {asked}, and the catalog is that of {product}; choose the other catalog, or give the host ID by --host"
+    )]
+    RequestForOther {
+        /// The product asked for.
+        asked: Label,
+        /// The catalog's product.
+        product: Label,
+    },
     /// Out of range.
     #[error("{0} of 5 host factors cannot be needed; give 1 to 5")]
     Need(u8),
+    /// 02, Host IDs: the machine has told too few facts of itself.
+    #[error(
+        "the {role} host ID holds {held} of the 5 factors, and {need} must match, platform or network among them; it would be refused on its own machine: lower --need, or let `leasehold host-id` run with more rights there"
+    )]
+    HostNeverMatches {
+        /// `primary` or `switchover`.
+        role: &'static str,
+        /// Factors that the ID records.
+        held: usize,
+        /// Factors that must match.
+        need: u8,
+    },
     /// A subscription has an end of its own.
     #[error("a {0} file has no end of its own; give --not-after")]
     EndNeeded(&'static str),
@@ -512,6 +538,21 @@ fn development(
             Some(_) => {}
         }
     }
+    // A development system is a server too: without its server key it would not start (SITE-2).
+    if order.server.is_none() {
+        let brought = match terms {
+            DevelopmentTerms::WithServer(item) => catalog.server_items().get(item),
+            DevelopmentTerms::Ordered | DevelopmentTerms::Partner => {
+                let items = || catalog.server_items().values();
+                items()
+                    .find(|item| item.development == Some(size))
+                    .or_else(|| items().next())
+            }
+        };
+        if let Some(item) = brought {
+            sum.add_all(&item.grants, 1);
+        }
+    }
     catalog.add_development(sum, size);
     for part in &order.parts {
         faults.push(TermsFault::DevelopmentIsFixed {
@@ -689,6 +730,36 @@ fn hosts(
         .filter(|host| !(1..=5).contains(&host.need))
     {
         faults.push(TermsFault::Need(host.need));
+    }
+    for host in order
+        .hosts
+        .iter()
+        .filter(|host| (1..=5).contains(&host.need))
+    {
+        let held = Factor::ALL
+            .into_iter()
+            .filter(|factor| host.id.records(*factor))
+            .count();
+        let anchored = host.id.records(Factor::Platform) || host.id.records(Factor::Network);
+        if held < usize::from(host.need) || !anchored {
+            let role = if host.role == HostRole::Primary {
+                "primary"
+            } else {
+                "switchover"
+            };
+            faults.push(TermsFault::HostNeverMatches {
+                role,
+                held,
+                need: host.need,
+            });
+        }
+    }
+    let asked = order.hosts.iter().filter_map(|host| host.product.as_ref());
+    for asked in asked.filter(|asked| *asked != catalog.product()) {
+        faults.push(TermsFault::RequestForOther {
+            asked: asked.clone(),
+            product: catalog.product().clone(),
+        });
     }
     let line = |host: &HostOrder| HostLine {
         role: host.role,

@@ -272,13 +272,13 @@ impl Catalog {
         faults
     }
 
-    /// What a development license of this size holds (LEVEL-2): every feature key; 8 or 30 of each access and session
-    /// key, and of the organization key, which is counted too. Access keys that users hold are granted so often in the
-    /// assignable and in the concurrent pool, so that both ways can be tried. One of each server key is added where
-    /// `servers` holds none of the server items' keys, since without its server key no subsystem starts (SITE-2).
+    /// What a development license of this size holds beside its server item (LEVEL-2): every feature key; 8 or 30 of
+    /// each access and session key, and of the organization key, which is counted too. Access keys that users hold are
+    /// granted so often in the assignable and again in the concurrent pool, so that both methods can be tried. One of
+    /// each server key comes along, but for those of server items: without its server key no subsystem starts (SITE-2).
     ///
-    /// Left out: the features that say how use is paid for (usage upload, usage local, virtual cloud), which exclude each
-    /// other and belong to the order, and engine and hardware keys, which the source does not count among them.
+    /// Left out are the features that say how use is paid for (usage upload, usage local, virtual cloud), which exclude
+    /// each other and belong to the order, and engine and hardware keys, which 004 does not count among them.
     pub(crate) fn add_development(&self, sum: &mut Sum, size: DevelopmentSize) {
         let count = Units::Count(size.units());
         let of_server_items: std::collections::BTreeSet<&KeyName> = self

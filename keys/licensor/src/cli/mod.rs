@@ -79,9 +79,12 @@ pub(crate) fn run(arguments: Arguments, now: WallTime) -> Result<(), Fault> {
                     "closed": taken.receipt.closed.to_string(), "new": taken.new,
                 }));
             } else if taken.new {
+                let installation = taken.receipt.installation_id.to_string();
+                let names = workshop.ledger().machine_names()?;
+                let machine = names.get(&installation).map_or("", String::as_str);
                 println!(
-                    "License {license} was closed at {} by installation {}.",
-                    taken.receipt.closed, taken.receipt.installation_id
+                    "License {license} was closed at {} on {machine} (installation {installation}).",
+                    taken.receipt.closed
                 );
                 println!("The receipt is in the records.");
             } else {

@@ -82,6 +82,7 @@ pub(crate) fn from_arguments(arguments: &Issue, workshop: &Workshop) -> Result<I
     );
     let system_type = texts.optional("--system-type", arguments.system_type.as_deref());
     let grace_days = texts.optional("--grace-days", arguments.grace_days.as_deref());
+    let grace_days = grace_days.map(|Count(days)| days);
     let not_before = texts.date("--not-before", arguments.not_before.as_deref());
     let not_after = texts.date("--not-after", arguments.not_after.as_deref());
     let maintenance_end = texts.date("--maintenance-end", arguments.maintenance_end.as_deref());
@@ -119,6 +120,20 @@ pub(crate) fn from_arguments(arguments: &Issue, workshop: &Workshop) -> Result<I
             ..IssueOrder::new(account, install_site, issued_by)
         }),
         _ => Err(Fault::usage(&texts.faults)),
+    }
+}
+
+/// A count in plain decimal digits, as signed files write it: no sign, no leading zero.
+struct Count(u32);
+
+impl FromStr for Count {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = text.bytes().all(|byte| byte.is_ascii_digit())
+            && (text == "0" || !text.starts_with('0'));
+        let count = text.parse().ok().filter(|_| plain).map(Self);
+        count.ok_or("it is not a whole number of 0 to 4294967295")
     }
 }
 
@@ -186,7 +201,7 @@ impl Texts {
         };
         let license_id = self.license_id("--supersedes", id)?;
         let sequence = match sequence {
-            Some(sequence) => self.read("--supersedes", sequence)?,
+            Some(sequence) => self.read::<Count>("--supersedes", sequence)?.0,
             None => self.note(
                 "--supersedes",
                 workshop
@@ -260,7 +275,7 @@ impl Texts {
                 "`{text}` is not a part with its units like SW-001-4.0-AL04=5,25 (assigned, pooled)"
             )
         };
-        let units = |text: &str| text.trim().parse::<u32>().ok();
+        let units = |text: &str| text.parse().ok().map(|Count(units)| units);
         let part = text.rsplit_once('=').and_then(|(number, both)| {
             let (assigned, pooled) = both.split_once(',').unwrap_or((both, "0"));
             Some((
@@ -288,7 +303,7 @@ impl Texts {
         let units = match units {
             "unlimited" => Some(Units::Unlimited),
             units => {
-                let count = units.parse().map(Units::Count);
+                let count = units.parse().map(|Count(count)| Units::Count(count));
                 self.note(
                     "--grant",
                     count.map_err(|_| {
@@ -305,6 +320,7 @@ impl Texts {
 
     fn hosts(&mut self, arguments: &Issue) -> Vec<HostOrder> {
         let need = self.read("--need", &arguments.need);
+        let need = need.map(|Count(need)| u8::try_from(need).unwrap_or(u8::MAX));
         let machines = [
             (
                 HostRole::Primary,

@@ -1,0 +1,612 @@
+//! The program as a vendor runs it: what it prints, what it refuses, and how it ends.
+
+use std::fs;
+
+use leasehold_keys::trust::Trust;
+
+use crate::support::{Desk, Machine};
+
+/// The output with what changes from run to run replaced.
+fn redact(desk_output: &str, license_id: &str) -> String {
+    let mut text = desk_output.replace(license_id, "[license]");
+    let now: Vec<String> = text
+        .split_whitespace()
+        .filter(|word| word.len() == 20 && word.starts_with("20") && word.ends_with('Z'))
+        .map(str::to_owned)
+        .collect();
+    for time in now {
+        text = text.replace(&time, "[now]");
+        text = text.replace(&time[..10], "[today]");
+        text = text.replace(&format!("-{}", &time[..4]), "-[year]");
+    }
+    text
+}
+
+fn license_of(desk: &Desk, file: &str) -> String {
+    desk.run(&["show", file, "--json"]).json()["license-id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn issuing_prints_what_was_issued() {
+    let desk = Desk::furnished();
+    let issued = desk.issue(&[
+        "--server",
+        "basic",
+        "--part",
+        "SW-001-4.0-AL04=5,25",
+        "--part",
+        "SW-001-4.0-AA01=2",
+        "--grant",
+        "I3_SESSION_CALL=100",
+        "--switchover-request",
+        "b.request",
+        "--switchover-server",
+        "basic",
+        "--maintenance-end",
+        "2027-12-31",
+        "--system-type",
+        "Media Server Based",
+        "--out",
+        "site.i3lic",
+    ]);
+    assert_eq!(issued.code, 0, "{issued:?}");
+    let expected = "\
+Issued: site.i3lic
+
+Activation file
+  license      [license], file 1
+  account      Example Ltd, site Cologne
+  product      CIC (PureConnect), versions 4.0 to 2022.4
+  terms        production, perpetual, base
+  issued       [now]
+  counts       [today] to 2100-01-01
+  maintenance  until 2027-12-31
+  system type  Media Server Based
+  primary      cic-01, 3 of 5 factors of h1-3C0G2-08104-0G208…
+  switchover   cic-02, 3 of 5 factors of h1-3C104-0G208-1040G…
+  catalog      version 1; needs root 1
+Parts ordered
+  SW-001-4.0-AL04  Contact Center Level 1         5 assigned, 25 pooled
+  SW-001-4.0-AA01  Interaction Supervisor Add-on  2 assigned, 0 pooled
+Grants
+  I3_ACCESS_ACD_MEDIA_1                          5    ACD Access, Media 1
+  I3_ACCESS_ACD_MEDIA_1_CONCURRENT               25   ACD Access, Media 1
+  I3_ACCESS_CLIENT                               5    Client Access
+  I3_ACCESS_CLIENT_CONCURRENT                    25   Client Access
+  I3_ACCESS_DIALER_SUPERVISOR_PLUGIN             2    Supervisor Plug-In: Interaction Dialer
+  I3_ACCESS_HISTORICAL_REPORT_SUPERVISOR_PLUGIN  2    Supervisor Plug-In: Historical Reporting
+  I3_ACCESS_WORKGROUP_SUPERVISOR_PLUGIN          2    Supervisor Plug-In: Workgroup
+  I3_FEATURE_SIP                                 1    SIP
+  I3_FEATURE_SWITCHOVER                          1    Switchover
+  I3_LICENSE_BASIC_STATION                       30   Basic Station
+  I3_LICENSE_CIC_SERVER_BASIC                    1    CIC Basic Server
+  I3_LICENSE_CIC_SWITCHOVER_BASIC                1    CIC Basic Switchover Server
+  I3_SESSION_CALL                                100  Call Port
+Verified: signed by acme.example/issuing-[year], by root 1.
+";
+    let id = license_of(&desk, "site.i3lic");
+    assert_eq!(redact(&issued.out, &id), expected);
+
+    // The customer has the file and the root, no licensor's folder.
+    let trust = Trust::anchored(&desk.read("acme/root.note")).unwrap();
+    assert_eq!(trust.root().version, 1);
+    let verified = desk.run(&[
+        "--dir",
+        "nowhere",
+        "verify",
+        "site.i3lic",
+        "--root",
+        "acme/root.note",
+    ]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    let (_, same) = expected.split_once("\n\n").unwrap();
+    assert_eq!(redact(&verified.out, &id), same);
+    // The copy in the folder is the same file.
+    assert_eq!(
+        desk.read(&format!("acme/issued/{id}-1.i3lic")),
+        desk.read("site.i3lic")
+    );
+}
+
+#[test]
+fn show_asks_nobody_and_verify_does() {
+    let desk = Desk::furnished();
+    assert_eq!(
+        desk.issue(&["--grant", "I3_SESSION_CALL=2", "--out", "a.i3lic"])
+            .code,
+        0
+    );
+    let text = String::from_utf8(desk.read("a.i3lic")).unwrap();
+    desk.write("forged.i3lic", &text.replace("units = 2", "units = 200"));
+    let shown = desk.run(&["show", "forged.i3lic"]);
+    assert_eq!(shown.code, 0);
+    assert!(
+        shown.out.contains("I3_SESSION_CALL  200") && shown.out.contains("NOT VERIFIED"),
+        "{shown:?}"
+    );
+    desk.run(&["verify", "forged.i3lic"])
+        .refuses(3, &["does not fit the text"]);
+    let json = desk.run(&["--json", "verify", "a.i3lic"]).json();
+    assert_eq!(
+        (&json["verified"], &json["grants"]["I3_SESSION_CALL"]),
+        (&true.into(), &2.into())
+    );
+    let json = desk.run(&["show", "--json", "forged.i3lic"]).json();
+    assert_eq!(
+        (&json["verified"], &json["grants"]["I3_SESSION_CALL"]),
+        (&false.into(), &200.into())
+    );
+
+    // Another licensor's root does not vouch for it.
+    assert_eq!(
+        desk.run(&[
+            "--dir",
+            "other",
+            "init",
+            "--name",
+            "other.example",
+            "--no-passphrase"
+        ])
+        .code,
+        0
+    );
+    desk.run(&["verify", "a.i3lic", "--root", "other/root.note"])
+        .refuses(3, &["newer root"]);
+    desk.run(&["--dir", "nowhere", "verify", "a.i3lic"])
+        .refuses(2, &["no root to verify by", "--root"]);
+    desk.run(&["verify", "missing.i3lic"])
+        .refuses(5, &["missing.i3lic"]);
+    desk.write("text.txt", "no note\n");
+    desk.run(&["show", "text.txt"])
+        .refuses(3, &["no signed file"]);
+}
+
+#[test]
+fn requests_and_roots_are_shown_too() {
+    let desk = Desk::furnished();
+    for command in ["show", "verify"] {
+        let request = desk.run(&[command, "a.request"]);
+        assert!(
+            request.code == 0 && request.out.contains("cic-01") && request.out.contains("h1-"),
+            "{request:?}"
+        );
+        let root = desk.run(&[command, "acme/root.note"]);
+        assert!(
+            root.code == 0 && root.out.contains("acme.example/root-3"),
+            "{root:?}"
+        );
+    }
+    let root = desk.run(&["root", "show"]);
+    assert!(
+        root.out.contains("needs 2 signatures by Ed25519") && root.out.contains("SHA-256"),
+        "{root:?}"
+    );
+    assert_eq!(
+        desk.run(&["root", "show", "--note"]).out.into_bytes(),
+        desk.read("acme/root.note")
+    );
+    assert_eq!(
+        desk.run(&["root", "show", "--json"]).json()["root-keys"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+}
+
+#[test]
+fn a_license_goes_its_way_to_the_receipt() {
+    let desk = Desk::furnished();
+    assert_eq!(
+        desk.issue(&["--grant", "I3_SESSION_CALL=2", "--out", "1.i3lic"])
+            .code,
+        0
+    );
+    let id = license_of(&desk, "1.i3lic");
+    // Account and site are as before; the sequence comes from the records.
+    let again = desk.run(&[
+        "issue",
+        "--license-id",
+        &id,
+        "--request",
+        "a.request",
+        "--grant",
+        "I3_SESSION_CALL=4",
+        "--out",
+        "2.i3lic",
+    ]);
+    assert!(
+        again.out.contains("file 2") && again.out.contains("Example Ltd, site Cologne"),
+        "{again:?}"
+    );
+    let exchange = desk
+        .issue(&["--supersedes", &id, "--grant", "I3_SESSION_FAX=1", "--json"])
+        .json();
+    assert_eq!(
+        (
+            &exchange["supersedes"][0]["license-id"],
+            &exchange["supersedes"][0]["sequence"]
+        ),
+        (&id.as_str().into(), &2.into())
+    );
+
+    let closed = desk.run(&["deactivate", &id, "--out", "3.i3lic"]);
+    assert!(
+        closed.code == 0
+            && closed.out.contains("CLOSES THE LICENSE")
+            && closed.out.contains("file 3"),
+        "{closed:?}"
+    );
+    desk.run(&["deactivate", &id])
+        .refuses(3, &["is closed", "issue a new license"]);
+
+    let machine = Machine::new("cic-01", 1);
+    desk.write("good.receipt", &machine.receipt(&desk.read("3.i3lic")));
+    desk.write("early.receipt", &machine.receipt(&desk.read("2.i3lic")));
+    desk.write(
+        "foreign.receipt",
+        &Machine::new("x", 8).receipt(&desk.read("3.i3lic")),
+    );
+    desk.run(&["receipt", "early.receipt"])
+        .refuses(3, &["does not close"]);
+    desk.run(&["receipt", "foreign.receipt"])
+        .refuses(3, &["not known here", "--request"]);
+    desk.run(&["receipt", "a.request"])
+        .refuses(3, &["not a deactivation receipt"]);
+    let verified = desk.run(&["verify", "good.receipt"]);
+    assert!(verified.out.contains("closed by file 3"), "{verified:?}");
+    let taken = desk.run(&["receipt", "good.receipt"]);
+    assert!(
+        taken.out.contains("on cic-01") && taken.out.contains("in the records"),
+        "{taken:?}"
+    );
+    assert!(
+        desk.run(&["receipt", "good.receipt"])
+            .out
+            .contains("already")
+    );
+
+    let listed = desk.run(&["list"]);
+    let states: Vec<_> = listed
+        .out
+        .lines()
+        .filter(|line| line.contains(&id))
+        .map(|line| line.split_whitespace().nth(3).unwrap())
+        .collect();
+    assert_eq!(states, ["closed", "superseded", "superseded"], "{listed:?}");
+    let rows = desk.run(&["list", "--json", "--active"]).json();
+    assert_eq!(rows.as_array().unwrap().len(), 1);
+    assert_eq!(rows[0]["issued-by"], "anna");
+    assert!(
+        desk.run(&["list", "--account", "Nobody"])
+            .out
+            .contains("No files match")
+    );
+
+    let exported = desk.run(&["export", &id, "--sequence", "2", "--out", "again.i3lic"]);
+    assert_eq!(
+        (exported.code, desk.read("again.i3lic")),
+        (0, desk.read("2.i3lic"))
+    );
+    desk.run(&["export", &id, "--sequence", "9", "--out", "nine.i3lic"])
+        .refuses(5, &["has no file 9"]);
+}
+
+#[test]
+fn a_typed_host_id_needs_the_request_with_the_receipt() {
+    let desk = Desk::furnished();
+    let machine = Machine::new("typed", 5);
+    let issued = desk.run(&[
+        "issue",
+        "--account",
+        "A",
+        "--site",
+        "S",
+        "--host",
+        &machine.host_id().to_string(),
+        "--machine-name",
+        "by hand",
+        "--grant",
+        "I3_SESSION_CALL=2",
+        "--out",
+        "1.i3lic",
+    ]);
+    assert!(issued.out.contains("by hand, 3 of 5"), "{issued:?}");
+    assert_eq!(
+        desk.run(&[
+            "deactivate",
+            &license_of(&desk, "1.i3lic"),
+            "--out",
+            "2.i3lic"
+        ])
+        .code,
+        0
+    );
+    desk.write("typed.receipt", &machine.receipt(&desk.read("2.i3lic")));
+    desk.write("typed.request", &machine.request());
+    desk.run(&["receipt", "typed.receipt"])
+        .refuses(3, &["--request"]);
+    assert_eq!(
+        desk.run(&["receipt", "typed.receipt", "--request", "typed.request"])
+            .code,
+        0
+    );
+}
+
+#[test]
+fn every_wrong_argument_is_told_at_once() {
+    let desk = Desk::furnished();
+    let refused = desk.run(&[
+        "issue",
+        "--account",
+        "",
+        "--site",
+        "x ",
+        "--level",
+        "prod",
+        "--model",
+        "rent",
+        "--kind",
+        "extra",
+        "--part",
+        "AL04=x",
+        "--grant",
+        "FOO",
+        "--grant",
+        "I3_SESSION_CALL=-1",
+        "--grant",
+        "I3_SESSION_FAX=+1",
+        "--host",
+        "abc",
+        "--need",
+        "9x",
+        "--not-after",
+        "2027-13-01",
+        "--versions",
+        "4",
+        "--supersedes",
+        "nobody",
+    ]);
+    let options = [
+        "--account",
+        "--site",
+        "--level",
+        "--model",
+        "--kind",
+        "--part",
+        "--grant",
+        "--host",
+        "--need",
+        "--not-after",
+        "--versions",
+        "--supersedes",
+    ];
+    refused.refuses(2, &options);
+    assert_eq!(refused.err.lines().count(), 1 + 14, "{}", refused.err);
+    assert!(desk.run(&["list"]).out.contains("No files were issued yet"));
+}
+
+#[test]
+fn every_fault_of_an_order_is_told_at_once() {
+    let desk = Desk::furnished();
+    let order = ["issue", "--account", "A", "--site", "S"];
+    let run = |more: &[&str]| desk.run(&[&order[..], more].concat());
+    run(&[
+        "--part",
+        "SW-001-4.0-AL99=1",
+        "--grant",
+        "I3_NONE=1",
+        "--part",
+        "SW-001-4.0-AL01=0,0",
+    ])
+    .refuses(
+        3,
+        &[
+            "part SW-001-4.0-AL99 is not in the catalog of CIC",
+            "key I3_NONE is not in the catalog",
+            "neither assigned nor pooled",
+            "no primary host",
+            "licensor catalog show",
+        ],
+    );
+    run(&[
+        "--level",
+        "evaluation",
+        "--kind",
+        "add-on",
+        "--request",
+        "a.request",
+    ])
+    .refuses(3, &["an evaluation cannot be an add-on"]);
+    run(&["--grant", "I3_SESSION_CALL=0", "--request", "a.request"]).refuses(3, &["0 units"]);
+    run(&[
+        "--grant",
+        "I3_SESSION_CALL=4294967296",
+        "--request",
+        "a.request",
+    ])
+    .refuses(2, &["4294967295"]);
+    run(&["--catalog", "nowhere.toml"]).refuses(5, &["no built-in catalog", "`CIC`"]);
+    run(&["--partner", "--request", "a.request", "--server", "basic"])
+        .refuses(2, &["development level only"]);
+    run(&["--request", "missing.request"]).refuses(2, &["missing.request"]);
+    desk.run(&[
+        "issue",
+        "--license-id",
+        "7f3c9a52-1f0e-4b1e-9c55-0d2f6a3b8e41",
+        "--request",
+        "a.request",
+    ])
+    .refuses(2, &["not in the records"]);
+}
+
+#[test]
+fn a_file_that_is_there_is_not_written_over() {
+    let desk = Desk::furnished();
+    desk.write("there.i3lic", "mine");
+    desk.issue(&["--grant", "I3_SESSION_CALL=2", "--out", "there.i3lic"])
+        .refuses(1, &["there already"]);
+    assert_eq!(desk.read("there.i3lic"), b"mine");
+    assert!(desk.run(&["list"]).out.contains("No files"));
+}
+
+#[test]
+fn sealed_keys_need_the_right_passphrase() {
+    let desk = Desk::empty();
+    desk.write("a.request", &Machine::new("cic-01", 1).request());
+    desk.write("right", "correct horse\n");
+    desk.write("wrong", "wrong horse\n");
+    desk.write("short", "abc\n");
+    let init = [
+        "init",
+        "--name",
+        "acme.example",
+        "--root-keys",
+        "1",
+        "--threshold",
+        "1",
+    ];
+    desk.run(&init)
+        .refuses(4, &["--passphrase-file", "--no-passphrase"]);
+    desk.run(&[&init[..], &["--passphrase-file", "short"]].concat())
+        .refuses(4, &["shorter than 8"]);
+    assert!(!desk.path("acme").exists());
+    let made = desk.run(&[&init[..], &["--passphrase-file", "right"]].concat());
+    assert!(
+        made.code == 0 && made.out.contains("sealed with your passphrase"),
+        "{made:?}"
+    );
+    desk.run(&[&init[..], &["--passphrase-file", "right"]].concat())
+        .refuses(1, &["not empty"]);
+
+    desk.issue(&["--grant", "I3_SESSION_CALL=2"])
+        .refuses(4, &["is sealed", "LICENSOR_PASSPHRASE"]);
+    desk.issue(&["--grant", "I3_SESSION_CALL=2", "--passphrase-file", "wrong"])
+        .refuses(4, &["does not open"]);
+    assert_eq!(
+        desk.issue(&["--grant", "I3_SESSION_CALL=2", "--passphrase-file", "right"])
+            .code,
+        0
+    );
+    let issue = [
+        "issue",
+        "--account",
+        "A",
+        "--site",
+        "S",
+        "--request",
+        "a.request",
+        "--grant",
+        "I3_SESSION_CALL=2",
+    ];
+    assert_eq!(
+        desk.run_with(&issue, &[("LICENSOR_PASSPHRASE", "correct horse")])
+            .code,
+        0
+    );
+    // Looking needs none.
+    assert_eq!(
+        desk.run(&["list", "--json"])
+            .json()
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn what_others_can_read_is_not_used() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let desk = Desk::furnished();
+    let key = fs::read_dir(desk.path("acme/keys"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().contains("issuing"))
+        .unwrap();
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode(&key), mode(&desk.path("acme"))), (0o600, 0o700));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    desk.issue(&["--grant", "I3_SESSION_CALL=2"])
+        .refuses(4, &["can be read or written by others", "chmod 600"]);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(desk.path("acme"), fs::Permissions::from_mode(0o755)).unwrap();
+    desk.issue(&["--grant", "I3_SESSION_CALL=2"])
+        .refuses(4, &["chmod 700"]);
+    fs::set_permissions(desk.path("acme"), fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(desk.issue(&["--grant", "I3_SESSION_CALL=2"]).code, 0);
+}
+
+#[test]
+fn records_that_are_not_a_licensors_are_left_alone() {
+    let desk = Desk::furnished();
+    desk.run(&["--dir", "nowhere", "list"])
+        .refuses(5, &["no licensor's folder", "licensor init"]);
+    desk.write(
+        "acme/licensor.db",
+        "not a database, but long enough to look like a file of some sort",
+    );
+    desk.run(&["list"]).refuses(1, &["records"]);
+}
+
+#[test]
+fn catalogs_are_listed_shown_and_checked() {
+    let desk = Desk::empty();
+    let listed = desk.run(&["catalog", "list"]);
+    assert!(
+        listed.out.contains("CIC") && listed.out.contains("Media Server"),
+        "{listed:?}"
+    );
+    let shown = desk.run(&["catalog", "show", "cic"]);
+    for line in [
+        "  SW-001-4.0-AL04  Contact Center Level 1",
+        "    1 assigned = I3_ACCESS_ACD_MEDIA_1 1, I3_ACCESS_CLIENT 1, I3_LICENSE_BASIC_STATION 1",
+        "Keys: session",
+    ] {
+        assert!(
+            shown.out.lines().any(|shown| shown == line),
+            "{line} in {}",
+            shown.out
+        );
+    }
+    let json = desk.run(&["catalog", "show", "--json"]).json();
+    assert_eq!(
+        json["parts"]["SW-001-4.0-AL04"]["pooled"]["I3_ACCESS_CLIENT_CONCURRENT"],
+        1
+    );
+
+    desk.write("good.toml", licensor::catalog::PURECONNECT);
+    assert!(
+        desk.run(&["catalog", "check", "good.toml"])
+            .out
+            .contains("82 keys, 7 parts")
+    );
+    let bad = licensor::catalog::PURECONNECT
+        .replace("kind = \"engine\"", "kind = \"engin\"")
+        .replace("version = 1\n", "version = 0\n");
+    desk.write("bad.toml", &bad);
+    desk.run(&["catalog", "check", "bad.toml"]).refuses(
+        3,
+        &[
+            "bad.toml has 4 faults",
+            "line 10: version",
+            "`engin` is not one of",
+        ],
+    );
+    desk.run(&["catalog", "check", "missing.toml"])
+        .refuses(5, &["missing.toml"]);
+}
+
+#[test]
+fn help_tells_the_exit_codes() {
+    let help = Desk::empty().run(&["--help"]);
+    assert!(
+        help.code == 0 && help.out.contains("Exit codes: 0 done"),
+        "{help:?}"
+    );
+    assert_eq!(Desk::empty().run(&["isue"]).code, 2);
+}

@@ -1,0 +1,5 @@
+//! The licensor from outside: the library as other programs use it, and the program as a vendor does.
+
+mod cli;
+mod support;
+mod workshop;
