@@ -11,7 +11,7 @@ mod note;
 mod watch;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     path::{Path, PathBuf},

@@ -228,11 +228,11 @@ impl Identity {
                     HostRole::Switchover => "switchover",
                 };
                 let why = if found.same() >= line.need.max(1) {
-                    "neither platform nor network is the same, and the others travel in a copied image".to_owned()
+                    "neither platform nor network is the same here, and the others travel in a copied image".to_owned()
                 } else {
-                    format!("{} of 5 facts are the same and {} are needed", found.same(), line.need)
+                    format!("{} of 5 facts are the same here and {} are needed", found.same(), line.need)
                 };
-                format!("Beside its {part} host{named} {why}: {found}.")
+                format!("Its {part} host{named}: {why} ({found}).")
             })
             .collect();
         HostFinding::Other(words.join(" "))
@@ -342,4 +342,4 @@ fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -347,4 +347,4 @@ pub(crate) fn is_merely_old(refusal: &Refusal) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

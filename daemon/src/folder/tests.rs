@@ -1,1 +1,714 @@
+//! The folder against a real one: hostile content, torn copies, roots in any order, notes. Time is given, and the
+//! engine's verdicts are the simplest ones; its own rules are tested where they live.
 
+use std::{
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::symlink},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use leasehold_engine::{
+    command::FolderFile,
+    decision::{FileVerdict, Taken},
+    refusal::FileRefusal,
+};
+use leasehold_keys::{
+    activation::{Activation, FileKind, Grant, HostRole, Level, LicenseId, Model, Units},
+    dev::DevLicensor,
+    note,
+    root::RevokedKey,
+    time::{DAY_MS, WallTime},
+};
+use licensor::catalog::Catalog;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::{
+    entry::{EntryState, FolderView},
+    inspector::Inspector,
+    judge::{Accepted, AcceptedFile},
+    look::{FILES_MAX, REST_MS},
+};
+use crate::{
+    identity::{Identity, tests as identity},
+    trust_store::{TrustStore, tests::Roots},
+};
+
+const LICENSE: LicenseId = LicenseId(Uuid::from_u128(0x7f3c9a52_1f0e_4b1e_9c55_0d2f6a3b8e41));
+
+/// Terms of a base file without hosts, which only a closing file may have.
+pub(crate) fn terms(sequence: u32, grants: &[(&str, u32)]) -> Activation {
+    let catalog = Catalog::pureconnect();
+    let grants: Vec<Grant> = grants
+        .iter()
+        .map(|(pool, units)| Grant {
+            pool: pool.parse().unwrap(),
+            units: Units::Count(*units),
+        })
+        .collect();
+    Activation {
+        license_id: LICENSE,
+        sequence,
+        supersedes: Default::default(),
+        issued: "2026-11-22T04:19:00Z".parse().unwrap(),
+        account: "Acme".parse().unwrap(),
+        install_site: "Indianapolis".parse().unwrap(),
+        product: "CIC".parse().unwrap(),
+        product_line: "PureConnect".parse().unwrap(),
+        versions: catalog.versions(),
+        model: Model::Perpetual,
+        level: Level::Production,
+        kind: FileKind::Base,
+        system_type: None,
+        companion_of: None,
+        not_before: "2026-11-22T00:00:00Z".parse().unwrap(),
+        not_after: WallTime::PERPETUAL_END,
+        maintenance_end: None,
+        re_register: None,
+        ramp: None,
+        grace_days: None,
+        check_in_endpoint: None,
+        usage_destination: None,
+        hosts: Vec::new(),
+        parts: Vec::new(),
+        definitions: catalog.definitions_for(&grants),
+        grants,
+        catalog_version: 1,
+        root_version: 1,
+    }
+}
+
+/// A server with a watched folder and a licensor.
+struct Site {
+    dir: TempDir,
+    inspector: Inspector,
+    identity: Arc<Identity>,
+    licensor: DevLicensor,
+    now_ms: u64,
+    wall: WallTime,
+    accepted: Accepted,
+    /// What was last given to the engine.
+    asked: Vec<FolderFile>,
+    refuse: Option<FileRefusal>,
+}
+
+impl Site {
+    fn new() -> Self {
+        let licensor = DevLicensor::from_seed(&[7; 32]).unwrap();
+        Self::trusting(&licensor.root().to_vec(), licensor)
+    }
+
+    fn trusting(root: &[u8], licensor: DevLicensor) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["watched", "state"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        let (state, anchor) = (dir.path().join("state"), dir.path().join("anchor"));
+        fs::write(&anchor, root).unwrap();
+        let trust = TrustStore::open(&state, Some(&anchor)).unwrap();
+        let facts = identity::facts("4c4c4544-0051-4810-8052-b4c04f4d3132");
+        let identity =
+            Arc::new(Identity::with_facts(&state, facts, "acd-1".parse().unwrap()).unwrap());
+        let inspector = Inspector::new(dir.path().join("watched"), &state, trust, identity.clone());
+        Self {
+            dir,
+            inspector,
+            identity,
+            licensor,
+            now_ms: 1_000,
+            wall: "2026-11-22T04:20:00Z".parse().unwrap(),
+            accepted: Accepted::default(),
+            asked: Vec::new(),
+            refuse: None,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("watched").join(name)
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    /// A good file for this host.
+    fn file(&self, sequence: u32) -> Vec<u8> {
+        let mut terms = terms(sequence, &[("I3_ACCESS_CLIENT", 5)]);
+        terms.hosts = vec![identity::line(HostRole::Primary, self.identity.host_id())];
+        self.licensor.issue(&terms).unwrap()
+    }
+
+    /// One look, with every file taken unless `refuse` says otherwise; true where there was news.
+    fn look(&mut self) -> bool {
+        let Ok(look) = self.inspector.look(self.now_ms, &self.accepted) else {
+            return false;
+        };
+        let inspection = self.inspector.judge(look, self.wall, &self.accepted);
+        self.asked.clone_from(&inspection.files);
+        let verdicts: Vec<FileVerdict> = inspection
+            .files
+            .iter()
+            .map(|file| FileVerdict {
+                name: file.name.clone(),
+                verdict: self.refuse.clone().map_or(Ok(Taken::Accepted), Err),
+            })
+            .collect();
+        self.inspector.conclude(inspection, &verdicts, self.wall);
+        if self.refuse.is_none() {
+            let taken = self.asked.iter().map(|file| AcceptedFile {
+                name: file.name.clone(),
+                license: file.terms.license_id,
+                rank: (file.terms.key_epoch(), file.terms.sequence),
+                sha256: file.terms.sha256(),
+            });
+            self.accepted = Accepted(taken.collect());
+        }
+        true
+    }
+
+    /// A look, and another when everything that lay still has rested.
+    fn settle(&mut self) -> Arc<FolderView> {
+        self.look();
+        self.later(REST_MS);
+        self.inspector.view()
+    }
+
+    fn later(&mut self, ms: u64) -> bool {
+        self.now_ms += ms;
+        self.look()
+    }
+
+    /// State and reason of a name; empty where the name is not shown.
+    fn fate(&self, name: &str) -> (&'static str, String) {
+        let view = self.inspector.view();
+        let found = view.entries.iter().find(|entry| entry.name == name);
+        found.map_or(("", String::new()), |entry| {
+            (entry.state.as_str(), entry.reason.to_string())
+        })
+    }
+
+    fn note(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.path(&format!("{name}.rejected.txt"))).ok()
+    }
+
+    fn asked(&self) -> Vec<&str> {
+        self.asked.iter().map(|file| file.name.as_str()).collect()
+    }
+}
+
+fn accepted() -> (&'static str, String) {
+    ("accepted", String::new())
+}
+
+fn refused(reason: &str) -> (&'static str, String) {
+    ("refused", reason.to_owned())
+}
+
+#[test]
+fn a_file_counts_once_it_rests() {
+    let mut site = Site::new();
+    site.put("acme.I3Lic", &site.file(1));
+    assert!(site.look());
+    assert_eq!(site.fate("acme.I3Lic").0, "waiting");
+    assert!(!site.later(REST_MS - 1), "nothing new before it has rested");
+    site.later(1);
+    assert_eq!(site.fate("acme.I3Lic"), accepted());
+    assert_eq!(site.asked(), ["acme.I3Lic"]);
+}
+
+#[test]
+fn a_file_that_was_accepted_before_need_not_rest_again() {
+    let mut site = Site::new();
+    let bytes = site.file(1);
+    site.put("acme.i3lic", &bytes);
+    site.settle();
+    fs::remove_file(site.path("acme.i3lic")).unwrap();
+    site.put("acme.i3lic", &bytes);
+    site.later(10);
+    assert_eq!(site.fate("acme.i3lic"), accepted());
+}
+
+#[test]
+fn hostile_content_is_refused_and_disturbs_nothing() {
+    let mut site = Site::new();
+    site.put("good.i3lic", &site.file(1));
+    let make_fifo = |name: &str| {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        mknodat(
+            CWD,
+            site.path(name),
+            FileType::Fifo,
+            Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+    };
+    make_fifo("fifo.i3lic");
+    make_fifo("fifo.i3root");
+    symlink("/dev/zero", site.path("zero.i3lic")).unwrap();
+    symlink("nowhere", site.path("dangling.i3lic")).unwrap();
+    symlink("good.i3lic", site.path("link.i3lic")).unwrap();
+    fs::create_dir(site.path("folder.i3lic")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(site.path("socket.i3lic")).unwrap();
+    site.put("empty.i3lic", b"");
+    site.put("big.i3lic", &vec![b'x'; 128 * 1_024 + 1]);
+    site.put("zeros.i3lic", &[0; 4_096]);
+    let sparse = fs::File::create(site.path("sparse.i3lic")).unwrap();
+    sparse.set_len(1 << 40).unwrap();
+    fs::write(site.path("two\nlines.i3lic"), site.file(1)).unwrap();
+    let not_text = std::ffi::OsStr::from_bytes(b"\xff\xfe.i3lic");
+    fs::write(site.dir.path().join("watched").join(not_text), b"x").unwrap();
+    for ignored in [
+        ".hidden.i3lic",
+        "acme.i3lic~",
+        "acme.i3lic.swp",
+        "acme.i3lic.part",
+        "notes.txt",
+    ] {
+        site.put(ignored, b"draft");
+    }
+
+    site.settle();
+
+    assert_eq!(site.fate("good.i3lic"), accepted());
+    for (name, reason) in [
+        ("fifo.i3lic", "not-a-regular-file"),
+        ("fifo.i3root", "not-a-regular-file"),
+        ("zero.i3lic", "not-a-regular-file"),
+        ("dangling.i3lic", "not-a-regular-file"),
+        ("link.i3lic", "not-a-regular-file"),
+        ("folder.i3lic", "not-a-regular-file"),
+        ("socket.i3lic", "not-a-regular-file"),
+        ("empty.i3lic", "empty"),
+        ("big.i3lic", "too-large"),
+        ("sparse.i3lic", "too-large"),
+        ("zeros.i3lic", "control-character"),
+        ("two\\u{a}lines.i3lic", "bad-name"),
+        ("\u{fffd}\u{fffd}.i3lic", "bad-name"),
+    ] {
+        assert_eq!(site.fate(name), refused(reason), "{name}");
+    }
+    assert_eq!(site.inspector.view().entries.len(), 14);
+    assert_eq!(site.asked(), ["good.i3lic"]);
+    let note = site.note("folder.i3lic").unwrap();
+    assert!(
+        note.contains("This is a folder, not a regular file. Put the file itself there"),
+        "{note}"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_says_so() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut site = Site::new();
+    site.put("secret.i3lic", &site.file(1));
+    fs::set_permissions(site.path("secret.i3lic"), fs::Permissions::from_mode(0)).unwrap();
+    site.settle();
+    // Root reads everything.
+    let expected = if rustix::process::geteuid().is_root() {
+        accepted()
+    } else {
+        refused("unreadable")
+    };
+    assert_eq!(site.fate("secret.i3lic"), expected);
+}
+
+#[test]
+fn a_torn_copy_waits_and_is_judged_when_it_is_whole() {
+    let mut site = Site::new();
+    let bytes = site.file(1);
+    site.put("acme.i3lic", &bytes[..bytes.len() / 2]);
+    site.look();
+    for part in [bytes.len() / 2 + 10, bytes.len() - 1] {
+        site.put("acme.i3lic", &bytes[..part]);
+        site.later(200);
+        assert_eq!(site.fate("acme.i3lic").0, "waiting");
+    }
+    assert_eq!(site.note("acme.i3lic"), None);
+    site.put("acme.i3lic", &bytes);
+    site.later(200);
+    site.later(REST_MS);
+    assert_eq!(site.fate("acme.i3lic"), accepted());
+}
+
+#[test]
+fn a_torn_copy_that_rests_is_refused_until_it_is_completed() {
+    let mut site = Site::new();
+    let bytes = site.file(1);
+    site.put("acme.i3lic", &bytes[..bytes.len() / 2]);
+    site.settle();
+    assert_eq!(site.fate("acme.i3lic").0, "refused");
+    assert!(
+        site.note("acme.i3lic")
+            .unwrap()
+            .starts_with("Leasehold refused acme.i3lic.")
+    );
+    site.put("acme.i3lic", &bytes);
+    site.settle();
+    assert_eq!(site.fate("acme.i3lic"), accepted());
+    assert_eq!(site.note("acme.i3lic"), None);
+}
+
+#[test]
+fn what_a_name_gave_goes_on_while_it_is_being_replaced() {
+    let mut site = Site::new();
+    site.put("acme.i3lic", &site.file(1));
+    site.settle();
+    let next = site.file(2);
+    site.put("acme.i3lic", &next[..100]);
+    site.later(10);
+    assert_eq!(site.fate("acme.i3lic").0, "waiting");
+    assert_eq!(
+        site.asked
+            .iter()
+            .map(|file| file.terms.sequence)
+            .collect::<Vec<_>>(),
+        [1]
+    );
+    site.put("acme.i3lic", &next);
+    site.settle();
+    assert_eq!(
+        site.asked
+            .iter()
+            .map(|file| file.terms.sequence)
+            .collect::<Vec<_>>(),
+        [2]
+    );
+}
+
+#[test]
+fn a_file_that_never_rests_is_refused_in_the_end() {
+    let mut site = Site::new();
+    for length in 0..70 {
+        site.put("log.i3lic", &vec![b'x'; length + 1]);
+        site.later(1_000);
+    }
+    assert_eq!(site.fate("log.i3lic"), refused("still-changing"));
+    site.settle();
+    assert_eq!(site.fate("log.i3lic"), refused("no-blank-line"));
+}
+
+#[test]
+fn a_forged_file_is_refused_and_takes_nothing_away() {
+    let mut site = Site::new();
+    let good = site.file(1);
+    site.put("acme.i3lic", &good);
+    site.settle();
+    let text = String::from_utf8(site.file(2)).unwrap();
+    site.put(
+        "forged.i3lic",
+        text.replace("units = 5", "units = 500").as_bytes(),
+    );
+    site.put(
+        "thief.i3lic",
+        &DevLicensor::from_seed(&[8; 32])
+            .unwrap()
+            .issue(&terms(9, &[]))
+            .unwrap(),
+    );
+    site.settle();
+    assert_ne!(
+        text,
+        text.replace("units = 5", "units = 500"),
+        "the forgery changes something"
+    );
+    assert_eq!(site.fate("forged.i3lic"), refused("bad-signature"));
+    assert_eq!(site.fate("thief.i3lic"), refused("wrong-key-id"));
+    assert_eq!(site.asked(), ["acme.i3lic"]);
+    let note = site.note("forged.i3lic").unwrap();
+    assert!(
+        note.contains("the file was changed, or it is forged. Copy the file again"),
+        "{note}"
+    );
+}
+
+#[test]
+fn a_file_of_another_host_says_what_differs() {
+    let mut site = Site::new();
+    let mut terms = terms(1, &[("I3_ACCESS_CLIENT", 5)]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = identity::open(
+        &elsewhere,
+        identity::facts("9999aaaa-0001-4810-8052-b4c04f4d3132"),
+    );
+    let mut line = identity::line(HostRole::Primary, other.host_id());
+    line.need = 5;
+    terms.hosts = vec![line];
+    site.put("other.i3lic", &site.licensor.issue(&terms).unwrap());
+    site.settle();
+    let found = &site.asked[0].host;
+    let leasehold_engine::command::HostFinding::Other(words) = found else {
+        panic!("{found:?}")
+    };
+    assert!(
+        words.contains("3 of 5 facts are the same here and 5 are needed"),
+        "{words}"
+    );
+    assert!(
+        words.contains(
+            "platform changed, system same, disk same, installation changed, network same"
+        ),
+        "{words}"
+    );
+}
+
+#[test]
+fn the_engines_refusals_get_their_notes_too() {
+    let mut site = Site::new();
+    site.put("old.i3lic", &site.file(1));
+    site.refuse = Some(FileRefusal::RolledBack {
+        offered: 1,
+        accepted: 4,
+    });
+    site.settle();
+    assert_eq!(site.fate("old.i3lic"), refused("rolled-back"));
+    let note = site.note("old.i3lic").unwrap();
+    assert!(
+        note.contains("sequence 4 of the same license was accepted before"),
+        "{note}"
+    );
+}
+
+#[test]
+fn a_note_goes_when_its_file_goes_and_is_written_once() {
+    let mut site = Site::new();
+    site.put("bad.i3lic", b"not a note\n");
+    site.settle();
+    let path = site.path("bad.i3lic.rejected.txt");
+    let inode = |path: &PathBuf| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
+    let first = inode(&path);
+    site.later(61_000);
+    assert_eq!(inode(&path), first, "the same text is not written again");
+    fs::remove_file(site.path("bad.i3lic")).unwrap();
+    site.later(1_000);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_note_is_never_written_through_a_link() {
+    let mut site = Site::new();
+    let precious = site.dir.path().join("precious");
+    fs::write(&precious, b"precious").unwrap();
+    let note = site.path("bad.i3lic.rejected.txt");
+    symlink(&precious, &note).unwrap();
+    site.put("bad.i3lic", b"not a note\n");
+    site.settle();
+    assert_eq!(fs::read(&precious).unwrap(), b"precious");
+    assert!(fs::symlink_metadata(&note).unwrap().is_file());
+    assert!(site.note("bad.i3lic").is_some());
+}
+
+#[test]
+fn what_others_wrote_under_a_notes_name_is_not_removed() {
+    let mut site = Site::new();
+    site.put("mine.i3lic.rejected.txt", b"my own words\n");
+    symlink("/etc/hostname", site.path("theirs.i3lic.rejected.txt")).unwrap();
+    site.put("good.i3lic", &site.file(1));
+    site.settle();
+    assert_eq!(site.note("mine.i3lic").as_deref(), Some("my own words\n"));
+    assert!(
+        fs::symlink_metadata(site.path("theirs.i3lic.rejected.txt"))
+            .unwrap()
+            .is_symlink()
+    );
+}
+
+#[test]
+fn a_note_that_cannot_lie_beside_its_file_lies_in_the_state_directory() {
+    let mut site = Site::new();
+    site.put("bad.i3lic", b"not a note\n");
+    // A folder under the note's name: nothing can be renamed over it, whoever asks.
+    fs::create_dir(site.path("bad.i3lic.rejected.txt")).unwrap();
+    site.settle();
+    let instead = site
+        .dir
+        .path()
+        .join("state/rejected/bad.i3lic.rejected.txt");
+    assert!(
+        fs::read_to_string(&instead)
+            .unwrap()
+            .contains("no-blank-line")
+    );
+    fs::remove_dir(site.path("bad.i3lic.rejected.txt")).unwrap();
+    site.later(61_000);
+    assert!(site.note("bad.i3lic").is_some() && !instead.exists());
+}
+
+#[test]
+fn one_content_under_two_names_is_one_file() {
+    let mut site = Site::new();
+    let bytes = site.file(1);
+    site.put("a.i3lic", &bytes);
+    site.put("b.i3lic", &bytes);
+    site.settle();
+    assert_eq!(
+        (site.fate("a.i3lic"), site.fate("b.i3lic")),
+        (accepted(), accepted())
+    );
+    assert_eq!(site.asked(), ["a.i3lic"]);
+    fs::remove_file(site.path("a.i3lic")).unwrap();
+    site.later(1_000);
+    assert_eq!(site.asked(), ["b.i3lic"]);
+}
+
+#[test]
+fn a_folder_that_is_gone_is_told_and_comes_back() {
+    let mut site = Site::new();
+    site.put("acme.i3lic", &site.file(1));
+    site.settle();
+    let (folder, away) = (
+        site.dir.path().join("watched"),
+        site.dir.path().join("away"),
+    );
+    fs::rename(&folder, &away).unwrap();
+    let kept = site.accepted.clone();
+    site.later(1_000);
+    assert!(
+        site.inspector
+            .view()
+            .fault
+            .as_deref()
+            .unwrap()
+            .contains("go on for 72 hours")
+    );
+    assert_eq!(site.asked().len(), 0);
+    fs::rename(&away, &folder).unwrap();
+    // The engine still knows the file.
+    site.accepted = kept;
+    site.later(1_000);
+    assert_eq!(
+        (site.inspector.view().fault.clone(), site.fate("acme.i3lic")),
+        (None, accepted())
+    );
+}
+
+#[test]
+fn a_folder_too_full_keeps_what_was_accepted() {
+    let mut site = Site::new();
+    site.put("zz.i3lic", &site.file(1));
+    site.settle();
+    for number in 0..FILES_MAX {
+        site.put(&format!("{number:04}.i3lic"), b"x");
+    }
+    site.settle();
+    assert_eq!(site.fate("zz.i3lic"), accepted());
+    let full = site
+        .inspector
+        .view()
+        .entries
+        .iter()
+        .filter(|entry| entry.reason == "folder-full")
+        .count();
+    assert_eq!(full, 1);
+}
+
+#[test]
+fn roots_are_taken_in_their_order_whatever_their_names() {
+    let acme = Roots::of_seed(1);
+    let mut site = Site::trusting(&acme.root(1), DevLicensor::from_seed(&[7; 32]).unwrap());
+    site.put("a.i3root", &acme.root(4));
+    site.put("b.I3ROOT", &acme.root(2));
+    site.put("c.i3root", &acme.root(3));
+    site.put("d.i3root", &acme.root(6));
+    // Signed under root 1's issuing key, and needs root 4.
+    let mut needs = terms(1, &[("I3_ACCESS_CLIENT", 5)]);
+    needs.hosts = vec![identity::line(HostRole::Primary, site.identity.host_id())];
+    needs.root_version = 4;
+    let file = note::sign(&needs.render(), &[&acme.issuing]).unwrap();
+    site.put("needs.i3lic", file.as_bytes());
+    site.settle();
+    assert_eq!(site.fate("a.i3root"), accepted());
+    assert_eq!(
+        (site.fate("b.I3ROOT").0, site.fate("c.i3root").0),
+        ("superseded", "superseded")
+    );
+    assert_eq!(site.fate("d.i3root"), refused("root-skips-version"));
+    assert_eq!(site.fate("needs.i3lic"), accepted());
+    assert!(site.dir.path().join("state/roots/0004.root").exists());
+}
+
+#[test]
+fn an_expired_root_blocks_new_files_and_no_others() {
+    let acme = Roots::of_seed(1);
+    let expires: WallTime = "2026-12-22T00:00:00Z".parse().unwrap();
+    let mut site = Site::trusting(
+        &acme.root_with(1, &[], expires),
+        DevLicensor::from_seed(&[7; 32]).unwrap(),
+    );
+    let sign = |site: &Site, sequence| {
+        let mut terms = terms(sequence, &[("I3_ACCESS_CLIENT", 5)]);
+        terms.hosts = vec![identity::line(HostRole::Primary, site.identity.host_id())];
+        note::sign(&terms.render(), &[&acme.issuing]).unwrap()
+    };
+    site.put("old.i3lic", sign(&site, 1).as_bytes());
+    site.put("runs.i3lic", sign(&site, 2).as_bytes());
+    site.settle();
+    // As the engine has it: the highest sequence alone.
+    site.accepted.0.retain(|file| file.rank.1 == 2);
+    site.wall = expires.plus_ms(DAY_MS);
+    site.put("new.i3lic", sign(&site, 3).as_bytes());
+    site.inspector.judge_anew();
+    site.settle();
+    assert_eq!(site.fate("new.i3lic"), refused("root-expired"));
+    assert_eq!(
+        (site.fate("old.i3lic"), site.fate("runs.i3lic")),
+        (accepted(), accepted())
+    );
+}
+
+#[test]
+fn a_file_of_a_revoked_key_no_longer_counts_from_its_date() {
+    let acme = Roots::of_seed(1);
+    let mut site = Site::trusting(&acme.root(1), DevLicensor::from_seed(&[7; 32]).unwrap());
+    let mut bound = terms(1, &[("I3_ACCESS_CLIENT", 5)]);
+    bound.hosts = vec![identity::line(HostRole::Primary, site.identity.host_id())];
+    site.put(
+        "acme.i3lic",
+        note::sign(&bound.render(), &[&acme.issuing])
+            .unwrap()
+            .as_bytes(),
+    );
+    site.settle();
+    let from = "2026-11-23T00:00:00Z".parse().unwrap();
+    let revoked = RevokedKey {
+        sha256: acme.issuing.public().sha256(),
+        from,
+    };
+    site.put(
+        "two.i3root",
+        &acme.root_with(2, &[revoked], WallTime::PERPETUAL_END),
+    );
+    site.settle();
+    assert_eq!(site.fate("acme.i3lic"), accepted());
+    site.wall = from;
+    site.later(61_000);
+    assert_eq!(site.fate("acme.i3lic"), refused("key-revoked"));
+}
+
+#[test]
+fn a_closing_file_leaves_a_receipt() {
+    let mut site = Site::new();
+    let mut closing = terms(5, &[]);
+    closing.hosts = vec![identity::line(HostRole::Primary, site.identity.host_id())];
+    site.put("close.i3lic", &site.licensor.issue(&closing).unwrap());
+    site.settle();
+    assert_eq!(site.fate("close.i3lic"), accepted());
+    let receipts: Vec<_> = fs::read_dir(site.dir.path().join("state/receipts"))
+        .unwrap()
+        .collect();
+    assert_eq!(receipts.len(), 1);
+}
+
+#[test]
+fn nothing_new_asks_nothing() {
+    let mut site = Site::new();
+    site.put("acme.i3lic", &site.file(1));
+    site.settle();
+    assert!(!site.later(1_000));
+    assert!(
+        site.later(61_000),
+        "keys begin and end to count, so all is judged again each minute"
+    );
+    assert_eq!(site.inspector.view().entries[0].state, EntryState::Accepted);
+}
