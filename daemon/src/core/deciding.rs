@@ -1,0 +1,288 @@
+//! The core loop: owns the engine, gives it every command with one reading of the clock for all that waits, and hands
+//! what comes of it to the writer. It decides nothing itself.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use leasehold_engine::{
+    Engine,
+    command::Command,
+    decision::{Outcome, Reply},
+    ids::{HolderId, Ticket},
+    time::{LeaseTime, Now},
+};
+
+use super::{
+    Answer, Bounds, Job, Refused, Shared,
+    answer::To,
+    batch::{Attachment, Batch, IfUndone, Pending},
+    events::Cut,
+    failing::Failing,
+    writing::{EndsWithProcess, FromWriter, ToWriter, Writer},
+};
+use crate::{clock::Clock, storage::Store};
+
+/// The lease-time mark is stored at least so often.
+const MARK_EVERY_MS: u64 = 60_000;
+
+/// The core's two threads, to be waited for at the end.
+pub struct Ended {
+    threads: [thread::JoinHandle<()>; 2],
+}
+
+impl Ended {
+    /// Blocks until everything is decided, durable and answered.
+    pub fn wait(self) {
+        for thread in self.threads {
+            // A panic there has ended the process.
+            let _ = thread.join();
+        }
+    }
+}
+
+pub(super) fn spawn(
+    shared: Arc<Shared>,
+    engine: Engine,
+    recovered: Outcome,
+    store: Store,
+    clock: Clock,
+    bounds: Bounds,
+) -> std::io::Result<Ended> {
+    let (to_writer, told) = mpsc::channel();
+    let (says, heard) = mpsc::channel();
+    let failing = store.fault().map(|why| Failing::at_start(why, clock.now().lease));
+    let writer = Writer { shared: shared.clone(), store, told, says }.spawn()?;
+    let deciding = Deciding {
+        last_mark: LeaseTime::from_ms(0),
+        shared,
+        engine,
+        clock,
+        most: bounds.batch,
+        writer: to_writer,
+        heard,
+        tickets: HashMap::new(),
+        attached: HashMap::new(),
+        attachings: 0,
+        failing,
+    };
+    let core = thread::Builder::new().name("core".into()).spawn(move || {
+        let _end = EndsWithProcess("core loop");
+        deciding.run(recovered);
+    })?;
+    Ok(Ended { threads: [core, writer] })
+}
+
+pub(super) struct Deciding {
+    pub(super) shared: Arc<Shared>,
+    pub(super) engine: Engine,
+    pub(super) clock: Clock,
+    most: usize,
+    pub(super) writer: mpsc::Sender<ToWriter>,
+    pub(super) heard: mpsc::Receiver<FromWriter>,
+    /// Callers whose acquires wait in the engine's queues.
+    pub(super) tickets: HashMap<Ticket, To>,
+    /// Which attaching of each holder is the present one.
+    attached: HashMap<HolderId, u64>,
+    attachings: u64,
+    last_mark: LeaseTime,
+    /// Set while nothing can be stored (LEASE-11).
+    pub(super) failing: Option<Failing>,
+}
+
+impl Deciding {
+    fn run(mut self, recovered: Outcome) {
+        let mut batch = Batch::new(self.clock.now());
+        if let Some(failing) = &mut self.failing {
+            failing.owe(recovered);
+        } else {
+            batch.take(recovered);
+            batch.mark_due = true;
+            self.last_mark = batch.now.lease;
+            self.hand_over(batch);
+        }
+        self.shared.show_health();
+
+        let mut jobs = VecDeque::new();
+        let mut stopping = false;
+        while !stopping {
+            let longest = self.may_sleep();
+            let may_form = self.shared.queue.take(&mut jobs, self.most, longest);
+            let now = self.clock.now();
+            self.hear_writer(now);
+            if !may_form {
+                continue;
+            }
+            let mut batch = Batch::new(now);
+            self.tick(&mut batch);
+            for ticket in self.take_abandoned() {
+                // Without an entry it was answered, or it is still in the queue and its answer goes nowhere.
+                self.tickets.remove(&ticket);
+                self.decide(Command::Abandon(ticket), To::Nobody, &mut batch);
+            }
+            for job in jobs.drain(..) {
+                match job {
+                    Job::Command(command, to) => self.decide(*command, to, &mut batch),
+                    Job::Question(question) => batch.questions.push(question(&self.engine, now)),
+                    Job::Detach(holder, attaching) => {
+                        if self.attached.get(&holder) == Some(&attaching) {
+                            self.decide(Command::Detach(holder), To::Nobody, &mut batch);
+                        }
+                    }
+                    Job::Stop => stopping = true,
+                }
+            }
+            let mark_due = now.lease.ms_since(self.last_mark) >= MARK_EVERY_MS || stopping;
+            batch.mark_due = mark_due && self.failing.is_none();
+            if batch.must_be_stored() {
+                self.last_mark = now.lease;
+            }
+            self.hand_over(batch);
+            self.retry_if_due(now, stopping);
+        }
+        self.shared.queue.close();
+        // The writer ends after everything before this; a failure now is told to those whom it concerns.
+        let _ = self.writer.send(ToWriter::Stop);
+        while let Ok(word) = self.heard.recv() {
+            self.hear(word, self.clock.now());
+        }
+        for (_, to) in self.tickets.drain() {
+            to.send(Err(Refused::Draining));
+        }
+        self.shared.hub.close_all();
+    }
+
+    /// Until the engine wants to be woken, and never longer than the clock allows.
+    fn may_sleep(&self) -> Duration {
+        let longest = self.clock.longest_sleep();
+        let now = self.clock.now();
+        let until = match &self.failing {
+            Some(failing) => failing.next_try(),
+            None => self.engine.next_wakeup(now),
+        };
+        until.map_or(longest, |until| longest.min(Duration::from_millis(until.ms_since(now.lease))))
+    }
+
+    fn tick(&mut self, batch: &mut Batch) {
+        // While nothing can be stored nothing ends by time; it is made up for afterwards.
+        if self.failing.is_none() && self.engine.next_wakeup(batch.now).is_some_and(|at| at <= batch.now.lease) {
+            self.decide(Command::Tick, To::Nobody, batch);
+        }
+    }
+
+    fn take_abandoned(&self) -> Vec<Ticket> {
+        std::mem::take(&mut *self.shared.abandoned.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gives one command to the engine and sorts what comes of it.
+    pub(super) fn decide(&mut self, command: Command, to: To, batch: &mut Batch) {
+        if self.failing.is_some() {
+            return self.decide_failing(command, to, batch);
+        }
+        let asked = Asked::of(&command);
+        let undone = match &command {
+            Command::Beat(holder) => IfUndone::Again(Box::new(Command::Beat(*holder))),
+            Command::Renew { .. } => IfUndone::Again(Box::new(command.clone())),
+            _ => IfUndone::Refuse,
+        };
+        let (result, mut outcome) = self.engine.apply(batch.now, command);
+        let answers = std::mem::take(&mut outcome.answers);
+        batch.take(outcome);
+        self.sort(asked, to, undone, result.map_err(Refused::Rule), answers, batch);
+    }
+
+    /// Answers: refusals leave at once (LEASE-12), everything else when it is durable.
+    pub(super) fn sort(
+        &mut self,
+        asked: Asked,
+        to: To,
+        undone: IfUndone,
+        result: Result<Reply, Refused>,
+        answers: Vec<(Ticket, Result<leasehold_engine::decision::LeaseView, leasehold_engine::refusal::Refusal>)>,
+        batch: &mut Batch,
+    ) {
+        let mut to = Some(to);
+        for (ticket, answer) in answers {
+            let caller = if asked == Asked::Acquire(ticket) { to.take() } else { self.tickets.remove(&ticket) };
+            let Some(caller) = caller else { continue };
+            match answer {
+                Ok(lease) => {
+                    let answer = Ok(Answer::Lease(Box::new(lease)));
+                    batch.replies.push(Pending { to: caller, answer, undone: IfUndone::Abandon(ticket) });
+                }
+                Err(refusal) => caller.send(Err(Refused::Rule(refusal))),
+            }
+        }
+        let Some(to) = to else { return };
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(refused) => return to.send(Err(refused)),
+        };
+        match (asked, &reply) {
+            (Asked::Acquire(ticket), Reply::Ticketed { waiting: Some(_) }) => {
+                if let Some(to) = to.for_waiting() {
+                    batch.replies.push(Pending { to, answer: Ok(Answer::Reply(reply)), undone: IfUndone::Nothing });
+                }
+                self.tickets.insert(ticket, to);
+                return;
+            }
+            (_, Reply::Attached { holder, displaced, .. }) => {
+                self.attachings += 1;
+                self.attached.insert(*holder, self.attachings);
+                if let Some(displaced) = displaced {
+                    self.attached.remove(displaced);
+                    batch.attachments.push(Attachment::Closed(*displaced, Cut::Displaced));
+                }
+                batch.attachments.push(Attachment::Opened(*holder, self.attachings));
+            }
+            (Asked::Detach(holder), _) => {
+                self.attached.remove(&holder);
+                batch.attachments.push(Attachment::Closed(holder, Cut::Displaced));
+            }
+            _ => {}
+        }
+        if !matches!(to, To::Nobody) {
+            batch.replies.push(Pending { to, answer: Ok(Answer::Reply(reply)), undone });
+        }
+    }
+
+    /// To the writer; or straight out, where nothing before it is still to become durable and nothing in it is.
+    pub(super) fn hand_over(&mut self, batch: Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        if !batch.must_be_stored() && self.shared.queue.all_written() {
+            return batch.deliver(&self.shared.hub);
+        }
+        self.shared.queue.batch_handed_over();
+        // The writer ends before this loop only with the process.
+        let _ = self.writer.send(ToWriter::Batch(batch));
+    }
+
+    fn hear_writer(&mut self, now: Now) {
+        while let Ok(word) = self.heard.try_recv() {
+            self.hear(word, now);
+        }
+    }
+}
+
+/// What a command was, once the engine has it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Acquire(Ticket),
+    Detach(HolderId),
+    Other,
+}
+
+impl Asked {
+    pub(super) fn of(command: &Command) -> Self {
+        match command {
+            Command::Acquire(acquire) => Asked::Acquire(acquire.ticket),
+            Command::Detach(holder) => Asked::Detach(*holder),
+            _ => Asked::Other,
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! `leaseholdd`, the license server: adapters round the engine. A request goes one way: a message becomes a command, the
+//! core loop decides it, storage makes it durable, and only then is it answered.
+
+pub mod clock;
+pub mod core;
+pub mod exit;
+mod files;
+pub mod folder;
+pub mod grpc;
+pub mod identity;
+pub mod log;
+pub mod receipts;
+pub mod storage;
+pub mod trust_store;

@@ -1,0 +1,393 @@
+//! Tables to rows: what `write.rs` wrote. A row that cannot be read is a damaged database, said in words; an activation
+//! file that no longer verifies is left out and told.
+
+use std::{collections::HashMap, sync::Arc};
+
+use leasehold_engine::{
+    ids::{
+        AssignmentId, AuditId, DenialId, HolderId, KeyId, LeaseId, OrganizationId, PoolId, RequestId, RunId, ShareHolder,
+        StationId, Subject, UserId, WorkgroupId,
+    },
+    refusal::EndReason,
+    row::{
+        AssignmentRow, AuditRow, DenialRow, FileRow, HolderRow, KeyRow, LeaseRow, LeaseSubject, OrganizationRow,
+        PoolRuleRow, PoolStateRow, Row, ShareRow, SiteRow, StationKind, StationRow, Terms, UserRow, WorkgroupRow,
+    },
+    time::{LeaseTime, WallTime},
+};
+use leasehold_keys::{
+    activation::{HostRole, LicenseId},
+    marks::Mark,
+    name::{Label, Method},
+    trust::Trust,
+};
+use rusqlite::{Connection, types::Type};
+use serde::de::DeserializeOwned;
+
+/// A stored activation file that was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its license ID, as text.
+    pub license_id: String,
+    /// The name that it had in the folder.
+    pub name: String,
+    /// Why it no longer verifies.
+    pub why: String,
+}
+
+/// Denials of the last minutes are given to the engine, so that a storm goes on being folded into them.
+const RECENT_DENIALS_MS: i64 = 10 * 60 * 1_000;
+
+type Columns<'r> = &'r rusqlite::Row<'r>;
+
+/// What a column holds is not what was written.
+fn fault(column: usize, why: impl ToString) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Null, why.to_string().into())
+}
+
+fn u64_at(row: Columns, column: usize) -> rusqlite::Result<u64> {
+    u64::try_from(row.get::<_, i64>(column)?).map_err(|why| fault(column, why))
+}
+
+fn u32_at(row: Columns, column: usize) -> rusqlite::Result<u32> {
+    row.get(column)
+}
+
+fn time_at(row: Columns, column: usize) -> rusqlite::Result<LeaseTime> {
+    u64_at(row, column).map(LeaseTime::from_ms)
+}
+
+fn time_maybe(row: Columns, column: usize) -> rusqlite::Result<Option<LeaseTime>> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => time_at(row, column).map(Some),
+    }
+}
+
+fn wall_at(row: Columns, column: usize) -> rusqlite::Result<WallTime> {
+    row.get(column).map(WallTime::from_ms)
+}
+
+fn text_at<'r>(row: Columns<'r>, column: usize) -> rusqlite::Result<&'r str> {
+    row.get_ref(column)?.as_str().map_err(|why| fault(column, why))
+}
+
+fn parsed<T: std::str::FromStr<Err: ToString>>(row: Columns, column: usize) -> rusqlite::Result<T> {
+    text_at(row, column)?.parse().map_err(|why: T::Err| fault(column, why.to_string()))
+}
+
+fn parsed_maybe<T: std::str::FromStr<Err: ToString>>(row: Columns, column: usize) -> rusqlite::Result<Option<T>> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => parsed(row, column).map(Some),
+    }
+}
+
+fn json_at<T: DeserializeOwned>(row: Columns, column: usize) -> rusqlite::Result<T> {
+    serde_json::from_str(text_at(row, column)?).map_err(|why| fault(column, why))
+}
+
+fn bytes_16(row: Columns, column: usize) -> rusqlite::Result<Option<[u8; 16]>> {
+    row.get(column)
+}
+
+fn method(row: Columns, column: usize) -> rusqlite::Result<Method> {
+    match text_at(row, column)? {
+        "assignable" => Ok(Method::Assignable),
+        "concurrent" => Ok(Method::Concurrent),
+        other => Err(fault(column, format!("`{other}` is no method"))),
+    }
+}
+
+fn end_reason(row: Columns, time: usize, reason: usize) -> rusqlite::Result<Option<(LeaseTime, EndReason)>> {
+    let Some(at) = time_maybe(row, time)? else { return Ok(None) };
+    let name = text_at(row, reason)?;
+    let why = EndReason::from_name(name).ok_or_else(|| fault(reason, format!("`{name}` is no reason of an end")))?;
+    Ok(Some((at, why)))
+}
+
+pub(super) fn denial(row: Columns) -> rusqlite::Result<DenialRow> {
+    Ok(DenialRow {
+        id: DenialId(u64_at(row, 0)?),
+        at: wall_at(row, 1)?,
+        identity: parsed(row, 2)?,
+        application: parsed(row, 3)?,
+        subject: row.get(4)?,
+        key: row.get(5)?,
+        reason: row.get(6)?,
+        message: row.get(7)?,
+        count: u64_at(row, 8)?,
+        capacity: row.get(9)?,
+        held: u64_at(row, 10)?,
+        holders: json_at(row, 11)?,
+    })
+}
+
+pub(super) fn audit(row: Columns) -> rusqlite::Result<AuditRow> {
+    Ok(AuditRow {
+        id: AuditId(u64_at(row, 0)?),
+        at: wall_at(row, 1)?,
+        identity: parsed(row, 2)?,
+        action: row.get(3)?,
+        subject: row.get(4)?,
+        before: row.get(5)?,
+        after: row.get(6)?,
+        reason: row.get(7)?,
+    })
+}
+
+/// Values that many rows share are read once.
+struct Shared<T> {
+    by_text: HashMap<Box<str>, T>,
+}
+
+/// Texts that are kept; beyond, all are forgotten.
+const MOST_SHARED: usize = 65_536;
+
+impl<T: Clone> Shared<T> {
+    fn new() -> Self {
+        Self { by_text: HashMap::new() }
+    }
+
+    fn get<E>(&mut self, text: &str, read: impl FnOnce(&str) -> Result<T, E>) -> Result<T, E> {
+        if let Some(value) = self.by_text.get(text) {
+            return Ok(value.clone());
+        }
+        let value = read(text)?;
+        if self.by_text.len() >= MOST_SHARED {
+            self.by_text.clear();
+        }
+        self.by_text.insert(text.into(), value.clone());
+        Ok(value)
+    }
+}
+
+struct LeaseReader {
+    terms: Shared<Arc<Terms>>,
+    labels: Shared<Label>,
+}
+
+impl LeaseReader {
+    fn label(&mut self, row: Columns, column: usize) -> rusqlite::Result<Label> {
+        self.labels.get(text_at(row, column)?, |text| text.parse().map_err(|why| fault(column, why)))
+    }
+
+    fn read(&mut self, row: Columns) -> rusqlite::Result<LeaseRow> {
+        let user: Option<u32> = row.get(2)?;
+        let station = row.get::<_, Option<u32>>(3)?.map(StationId);
+        let subject = match (user, station) {
+            (Some(user), station) => LeaseSubject::Logon {
+                user: UserId(user),
+                station,
+                remote_number: parsed_maybe(row, 4)?,
+                computer: parsed_maybe(row, 5)?,
+            },
+            (None, Some(station)) => LeaseSubject::Station(station),
+            (None, None) => LeaseSubject::Units,
+        };
+        let request = match bytes_16(row, 14)? {
+            Some(request) => Some((RequestId(request), row.get::<_, i64>(15)?.cast_unsigned())),
+            None => None,
+        };
+        Ok(LeaseRow {
+            id: LeaseId(u64_at(row, 0)?),
+            holder: HolderId(u32_at(row, 1)?),
+            subject,
+            application: self.label(row, 6)?,
+            terms: self.terms.get(text_at(row, 7)?, |text| {
+                serde_json::from_str(text).map(Arc::new).map_err(|why| fault(7, why))
+            })?,
+            ttl_ms: u64_at(row, 8)?,
+            granted_wall: wall_at(row, 9)?,
+            granted: time_at(row, 10)?,
+            idle_since: time_maybe(row, 11)?,
+            ends: end_reason(row, 12, 13)?,
+            request,
+            ended: end_reason(row, 16, 17)?,
+        })
+    }
+}
+
+/// Gives every row of a table to `take`.
+fn each(db: &Connection, sql: &str, mut take: impl FnMut(Columns) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    let mut statement = db.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        take(row)?;
+    }
+    Ok(())
+}
+
+/// Reads everything that the engine needs: all rows but the audit log and old denials. Files are verified again.
+pub(super) fn all(db: &Connection, trust: Option<&Trust>, now: WallTime, mut take: impl FnMut(Row)) -> rusqlite::Result<Vec<LeftOut>> {
+    each(db, "SELECT last_lease, last_assignment, last_entity, last_denial, last_audit, promoted, compliance_day FROM site", |row| {
+        take(Row::Site(SiteRow {
+            last_lease: u64_at(row, 0)?,
+            last_assignment: u64_at(row, 1)?,
+            last_entity: u32_at(row, 2)?,
+            last_denial: u64_at(row, 3)?,
+            last_audit: u64_at(row, 4)?,
+            promoted: row.get(5)?,
+            compliance_day: row.get(6)?,
+        }));
+        Ok(())
+    })?;
+    each(db, "SELECT id, name FROM keys ORDER BY id", |row| {
+        take(Row::Key(KeyRow { id: KeyId(u32_at(row, 0)?), name: parsed(row, 1)? }));
+        Ok(())
+    })?;
+    each(db, "SELECT license_id, key_epoch, sequence, sha256, key_sha256 FROM marks ORDER BY license_id", |row| {
+        take(Row::Mark(Mark {
+            license_id: LicenseId(parsed(row, 0)?),
+            key_epoch: u32_at(row, 1)?,
+            sequence: u32_at(row, 2)?,
+            sha256: parsed(row, 3)?,
+            key_sha256: parsed(row, 4)?,
+        }));
+        Ok(())
+    })?;
+    let left_out = files(db, trust, now, &mut take)?;
+    entities(db, &mut take)?;
+    each(db, "SELECT * FROM denials WHERE id > (SELECT coalesce(max(id), 0) - 10000 FROM denials) ORDER BY id", |row| {
+        let denial = denial(row)?;
+        if now.as_ms().saturating_sub(denial.at.as_ms()) <= RECENT_DENIALS_MS {
+            take(Row::Denial(Box::new(denial)));
+        }
+        Ok(())
+    })?;
+    let mut reader = LeaseReader { terms: Shared::new(), labels: Shared::new() };
+    each(db, "SELECT * FROM leases ORDER BY id", |row| {
+        take(Row::Lease(Box::new(reader.read(row)?)));
+        Ok(())
+    })?;
+    Ok(left_out)
+}
+
+fn files(db: &Connection, trust: Option<&Trust>, now: WallTime, take: &mut impl FnMut(Row)) -> rusqlite::Result<Vec<LeftOut>> {
+    let mut left_out = Vec::new();
+    let sql = "SELECT license_id, name, accepted_at_ms, host_role, absent_since_ms, host_lost_since_ms, unloaded, earlier, bytes \
+               FROM files ORDER BY license_id";
+    each(db, sql, |row| {
+        let bytes = row.get_ref(8)?.as_blob().map_err(|why| fault(8, why))?;
+        let judged = match trust {
+            Some(trust) => trust.accepted_before(bytes, now).map_err(|refusal| refusal.to_string()),
+            None => Err("this server has no root to verify it with".to_owned()),
+        };
+        let terms = match judged {
+            Ok(terms) => Arc::new(terms),
+            Err(why) => {
+                left_out.push(LeftOut { license_id: row.get(0)?, name: row.get(1)?, why });
+                return Ok(());
+            }
+        };
+        let host_role = match row.get::<_, Option<String>>(3)?.as_deref() {
+            None => None,
+            Some("primary") => Some(HostRole::Primary),
+            Some("switchover") => Some(HostRole::Switchover),
+            Some(other) => return Err(fault(3, format!("`{other}` is no role of a host"))),
+        };
+        take(Row::File(FileRow {
+            terms,
+            name: row.get(1)?,
+            accepted: wall_at(row, 2)?,
+            host_role,
+            absent_since: time_maybe(row, 4)?,
+            host_lost_since: time_maybe(row, 5)?,
+            unloaded: row.get(6)?,
+            earlier: json_at(row, 7)?,
+        }));
+        Ok(())
+    })?;
+    Ok(left_out)
+}
+
+fn entities(db: &Connection, take: &mut impl FnMut(Row)) -> rusqlite::Result<()> {
+    each(db, "SELECT id, name, parent FROM organizations ORDER BY id", |row| {
+        let parent = row.get::<_, Option<u32>>(2)?.map(OrganizationId);
+        take(Row::Organization(OrganizationRow { id: OrganizationId(u32_at(row, 0)?), name: parsed(row, 1)?, parent }));
+        Ok(())
+    })?;
+    each(db, "SELECT id, name, service_id, types FROM workgroups ORDER BY id", |row| {
+        take(Row::Workgroup(WorkgroupRow {
+            id: WorkgroupId(u32_at(row, 0)?),
+            name: parsed(row, 1)?,
+            service_id: parsed_maybe(row, 2)?,
+            types: json_at(row, 3)?,
+        }));
+        Ok(())
+    })?;
+    each(db, "SELECT id, name, display_name, method, organization, workgroups, types FROM users ORDER BY id", |row| {
+        take(Row::User(UserRow {
+            id: UserId(u32_at(row, 0)?),
+            name: parsed(row, 1)?,
+            display_name: parsed_maybe(row, 2)?,
+            method: method(row, 3)?,
+            organization: row.get::<_, Option<u32>>(4)?.map(OrganizationId),
+            workgroups: json_at(row, 5)?,
+            types: json_at(row, 6)?,
+        }));
+        Ok(())
+    })?;
+    each(db, "SELECT id, name, kind, enabled, organization, owner FROM stations ORDER BY id", |row| {
+        let name = text_at(row, 2)?;
+        let kind = StationKind::ALL.into_iter().find(|kind| kind.as_str() == name);
+        take(Row::Station(StationRow {
+            id: StationId(u32_at(row, 0)?),
+            name: parsed(row, 1)?,
+            kind: kind.ok_or_else(|| fault(2, format!("`{name}` is no kind of station")))?,
+            enabled: row.get(3)?,
+            organization: row.get::<_, Option<u32>>(4)?.map(OrganizationId),
+            owner: row.get::<_, Option<u32>>(5)?.map(UserId),
+        }));
+        Ok(())
+    })?;
+    each(db, "SELECT id, user, station, key, method, since_at_ms, until_at_ms FROM assignments ORDER BY id", |row| {
+        let subject = match (row.get::<_, Option<u32>>(1)?, row.get::<_, Option<u32>>(2)?) {
+            (Some(user), None) => Subject::User(UserId(user)),
+            (None, Some(station)) => Subject::Station(StationId(station)),
+            _ => return Err(fault(1, "an assignment has either a user or a station")),
+        };
+        take(Row::Assignment(AssignmentRow {
+            id: AssignmentId(u64_at(row, 0)?),
+            subject,
+            key: KeyId(u32_at(row, 3)?),
+            method: method(row, 4)?,
+            since: wall_at(row, 5)?,
+            until: row.get::<_, Option<i64>>(6)?.map(WallTime::from_ms),
+        }));
+        Ok(())
+    })?;
+    each(db, "SELECT pool, organization, application, reserve, most FROM shares ORDER BY pool, organization, application", |row| {
+        let holder = match u32_at(row, 1)? {
+            0 => ShareHolder::Application(parsed(row, 2)?),
+            organization => ShareHolder::Organization(OrganizationId(organization)),
+        };
+        let pool = PoolId::from(u64_at(row, 0)?);
+        take(Row::Share(ShareRow { pool, holder, reserve: u32_at(row, 3)?, limit: row.get(4)? }));
+        Ok(())
+    })?;
+    each(db, "SELECT pool, idle_ms, idle_always FROM pool_rules ORDER BY pool", |row| {
+        let pool = PoolId::from(u64_at(row, 0)?);
+        take(Row::PoolRule(PoolRuleRow { pool, idle_ms: u64_at(row, 1)?, idle_always: row.get(2)? }));
+        Ok(())
+    })?;
+    each(db, "SELECT pool, over_since_ms, closes_ms FROM pool_states ORDER BY pool", |row| {
+        let pool = PoolId::from(u64_at(row, 0)?);
+        take(Row::PoolState(PoolStateRow { pool, over_since: time_maybe(row, 1)?, closes: time_maybe(row, 2)? }));
+        Ok(())
+    })?;
+    each(db, "SELECT id, identity, instance, run, application, version, host, contact_ms, graced_ms FROM holders ORDER BY id", |row| {
+        take(Row::Holder(HolderRow {
+            id: HolderId(u32_at(row, 0)?),
+            identity: parsed(row, 1)?,
+            instance: row.get(2)?,
+            run: bytes_16(row, 3)?.map(RunId),
+            application: parsed(row, 4)?,
+            version: parsed_maybe(row, 5)?,
+            host: row.get(6)?,
+            contact: time_at(row, 7)?,
+            graced: time_at(row, 8)?,
+        }));
+        Ok(())
+    })
+}
