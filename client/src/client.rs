@@ -86,7 +86,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Tells several processes of one name apart.
+    /// Tells processes apart that run beside each other under one name or, over a Unix socket, under one user. It should
+    /// stay the same when the process restarts. By default the name.
     pub fn instance(mut self, instance: impl Into<String>) -> Self {
         self.caller.instance = instance.into();
         self
@@ -141,8 +142,13 @@ impl ClientBuilder {
     /// # Panics
     ///
     /// Outside of a Tokio runtime.
-    pub fn build(self) -> Result<Client, ConnectError> {
+    pub fn build(mut self) -> Result<Client, ConnectError> {
         self.check()?;
+        if self.caller.instance.is_empty() {
+            // Over a Unix socket the identity is the user's: without this, two applications of one user would
+            // displace each other.
+            self.caller.instance.clone_from(&self.caller.name);
+        }
         let Self {
             servers,
             caller,

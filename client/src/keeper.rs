@@ -22,7 +22,7 @@ use crate::{
     highest::HighestFile,
     lease::SiteKeys,
     link::{Link, News, Welcomed},
-    refusal::{Obstacle, Refusal, Unreleased},
+    refusal::{Obstacle, Refusal, Unreleased, reason},
     session::{Closing, MOST_LEASES_A_MESSAGE, Session, Turn},
 };
 
@@ -34,6 +34,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 /// A connection that lasted this long was a good one: the next trouble begins with short waits.
 const GOOD_CONNECTION: Duration = Duration::from_secs(5);
+/// Two processes that claim to be one would end each other's leases for ever, as fast as they can attach.
+const DISPLACED_REST: Duration = Duration::from_secs(30);
 /// How long a shutdown may take.
 pub(crate) const SHUTDOWN_BOUND: Duration = Duration::from_secs(5);
 /// How often the highest lease ID is written, at most.
@@ -359,11 +361,18 @@ impl Keeper {
         if now.since(self.attached_at) >= GOOD_CONNECTION {
             self.backoff = Backoff::new();
         }
-        let wait = match &self.link {
-            Link::Attached(_) if now.since(self.attached_at) < GOOD_CONNECTION => {
+        let wait = match (&obstacle, &self.link) {
+            (Obstacle::Refused(refusal), _) if refusal.reason == reason::DISPLACED => {
+                tracing::error!(
+                    "another client of the same name and instance took this one's place, and its leases with it; give \
+                     each process its own instance"
+                );
+                DISPLACED_REST
+            }
+            (_, Link::Attached(_)) if now.since(self.attached_at) < GOOD_CONNECTION => {
                 self.backoff.next()
             }
-            Link::Attached(_) | Link::Draining(..) | Link::Resting(_) | Link::Dialing(_) => {
+            (_, Link::Attached(_) | Link::Draining(..) | Link::Resting(_) | Link::Dialing(_)) => {
                 Backoff::spread()
             }
         };

@@ -34,6 +34,8 @@ pub mod reason {
     pub const STORAGE_UNAVAILABLE: &str = "STORAGE_UNAVAILABLE";
     /// The server sheds load; asked again by the library, not before the server's advice.
     pub const OVERLOADED: &str = "OVERLOADED";
+    /// Another client of the same name and instance has attached in place of this one.
+    pub const DISPLACED: &str = "DISPLACED";
     /// The user logged on at another computer (ALLOC-8). Never asked again by the library.
     pub const LOGGED_ON_ELSEWHERE: &str = "LOGGED_ON_ELSEWHERE";
     /// An administrator ended the lease.

@@ -161,6 +161,38 @@ async fn connecting_says_why_there_is_no_server() {
 }
 
 #[tokio::test]
+async fn who_displaces_whom_is_not_fought_out() {
+    let folder = folder();
+    let place = endpoint(&folder, "a");
+    let mut server = Server::start(&place);
+    let client = client([place]).build().expect("a client");
+    let mut events = client.events();
+    let stream = server.welcome(&[]).await;
+    assert_eq!(
+        stream
+            .hello
+            .caller
+            .as_ref()
+            .map(|caller| caller.instance.as_str()),
+        Some("acd-server-2")
+    );
+    assert!(matches!(
+        soon("attached", events.next()).await,
+        Some(ClientEvent::Attached { .. })
+    ));
+    stream.fail(status(Code::Aborted, "DISPLACED"));
+    assert!(matches!(
+        soon("detached", events.next()).await,
+        Some(ClientEvent::Detached { obstacle: Obstacle::Refused(refusal) }) if refusal.reason == "DISPLACED"
+    ));
+    // It rests, for longer than this request has.
+    let logon = client.acquire(Logon::user("u"));
+    let outcome = tokio::time::timeout(Duration::from_millis(300), logon).await;
+    assert!(outcome.is_err(), "there is no server");
+    assert!(!server.has_been_asked(), "it has not come back");
+}
+
+#[tokio::test]
 async fn site_keys_are_known_and_followed() {
     let folder = folder();
     let place = endpoint(&folder, "a");

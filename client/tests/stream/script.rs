@@ -120,6 +120,11 @@ impl Server {
         attach
     }
 
+    /// Whether a client attached that the test has not taken yet.
+    pub(crate) fn has_been_asked(&mut self) -> bool {
+        !self.attaches.is_empty()
+    }
+
     /// Ends at once, with every connection.
     pub(crate) fn crash(mut self) {
         self.runtime
