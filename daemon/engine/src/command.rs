@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use leasehold_keys::{
     activation::{Activation, LicenseId, ProductVersion},
+    digest::Sha256,
     name::{KeyName, Label, Method, PoolName},
     time::WallTime,
     trust::Verified,
@@ -76,6 +77,9 @@ pub enum Command {
     },
     /// The complete, verified content of the watched folder (02, The watched folder).
     Folder(Vec<FolderFile>),
+    /// All keys that the roots held revoke, each with the date from which (02, Trust). Sent at the start and whenever a
+    /// newer root was taken; marks that such a key set are dropped, files that it signed lose their effect.
+    Revocations(Vec<(Sha256, WallTime)>),
     /// Time has passed: `Engine::next_wakeup` asked for this.
     Tick,
 }

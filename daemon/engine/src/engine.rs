@@ -1,6 +1,23 @@
-//! (Skeleton of the interface; the rules follow.)
-use leasehold_keys::{name::{KeyName, PoolName}, time::WallTime};
-use crate::{command::*, decision::*, ids::*, refusal::*, row::*, time::*, view::*};
+//! The engine as its owner sees it: restore, apply, undo, look. One command is one [`Turn`], which decides on the state as
+//! it is and then changes rows; the rules are in the rooms beside this one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use leasehold_keys::time::WallTime;
+
+use crate::{
+    command::Command,
+    decision::{Outcome, Reply},
+    denial::Denials,
+    holder::Succession,
+    ids::{HolderId, LeaseId, PoolId},
+    lease::Remembered,
+    queue::{Place, Queue},
+    refusal::{EndReason, Refusal},
+    row::{Change, Row, SiteRow},
+    state::State,
+    time::{LeaseTime, Now},
+};
 
 /// Stated bounds.
 #[derive(Clone, Copy, Debug)]
@@ -10,37 +27,224 @@ pub struct Limits {
     /// Requests waiting per pool.
     pub waiting_per_pool: usize,
 }
-impl Default for Limits { fn default() -> Self { Self { answers_per_identity: 1_000_000, waiting_per_pool: 10_000 } } }
 
-/// The engine.
-pub struct Engine { }
-#[allow(unused_variables, missing_docs)]
+impl Default for Limits {
+    fn default() -> Self {
+        Self { answers_per_identity: 1_000_000, waiting_per_pool: 10_000 }
+    }
+}
+
+/// Every licensing decision of a site.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) state: State,
+    pub(crate) queue: Queue,
+    pub(crate) limits: Limits,
+    pub(crate) denials: Denials,
+    pub(crate) releases: Remembered,
+    pub(crate) successions: BTreeMap<HolderId, Succession>,
+    /// How leases ended whose answers are forgotten, the newest 65,536; only to say so.
+    pub(crate) recently_ended: BTreeMap<LeaseId, EndReason>,
+    /// Pools whose waiters are being gone through, and how far.
+    pub(crate) serving: BTreeMap<PoolId, Option<Place>>,
+    /// How far the leases of a closing pool have been told (LEVEL-5).
+    pub(crate) closing_told: BTreeMap<PoolId, LeaseId>,
+    /// Idle leases that were warned, and when they end.
+    pub(crate) idle_warned: BTreeMap<LeaseId, LeaseTime>,
+    pub(crate) next_file_boundary: Option<WallTime>,
+    pub(crate) next_stamp: LeaseTime,
+    pub(crate) last_wall: WallTime,
+}
+
+/// One command being decided.
+pub(crate) struct Turn<'a> {
+    pub engine: &'a mut Engine,
+    pub now: Now,
+    pub out: Outcome,
+}
+
+/// A point to which a turn can be rolled back.
+pub(crate) struct Savepoint {
+    changes: usize,
+    events: usize,
+    notices: usize,
+}
+
+/// Leases that may end by themselves in one turn; the next turn goes on.
+const EXPIRIES_PER_TURN: usize = 64;
+/// The same where time itself has the turn.
+const EXPIRIES_PER_TICK: usize = 2_048;
+
 impl Engine {
     /// An empty site.
-    pub fn new(limits: Limits) -> Self { todo!() }
-    /// Takes one stored row, in any order; then [`Engine::recover`].
-    pub fn restore(&mut self, row: Row) { todo!() }
-    /// After all rows are restored and before the first command: LEASE-7. `now.lease` is the stored mark.
-    pub fn recover(&mut self, now: Now) -> Outcome { todo!() }
-    /// Decides one command.
-    pub fn apply(&mut self, now: Now, command: Command) -> (Result<Reply, Refusal>, Outcome) { todo!() }
-    /// Takes changes back that were certainly not committed (LEASE-11). Give all changes of the batch, in order. Returns tickets of
-    /// requests that were waiting and whose grant is undone: they are to be answered STORAGE_UNAVAILABLE by the core loop anyway.
-    pub fn undo(&mut self, changes: Vec<Change>) { todo!() }
-    /// When `Command::Tick` is wanted next, in lease time.
-    pub fn next_wakeup(&self, now: Now) -> Option<LeaseTime> { todo!() }
-    /// True for commands that need no storage (renewals): they go on while storage fails.
-    pub fn status(&self, now: Now) -> StatusView { todo!() }
-    pub fn licenses(&self, now: Now) -> Vec<LicenseView> { todo!() }
-    pub fn pools(&self, now: Now, key: Option<&KeyName>, organization: Option<&str>) -> Result<Vec<PoolView>, Refusal> { todo!() }
-    pub fn shares(&self, pool: Option<&PoolName>) -> Vec<ShareView> { todo!() }
-    pub fn entities(&self, now: Now, filter: &EntityFilter) -> Result<Vec<EntityView>, Refusal> { todo!() }
-    pub fn entity(&self, now: Now, name: &EntityName) -> Result<EntityView, Refusal> { todo!() }
-    pub fn assignments(&self, now: Now, key: Option<&KeyName>, subject: Option<&EntityName>, after: AssignmentId, limit: usize) -> Result<Vec<AssignmentView>, Refusal> { todo!() }
-    pub fn leases(&self, now: Now, filter: &LeaseFilter) -> Result<Vec<HeldLeaseView>, Refusal> { todo!() }
-    pub fn site_keys(&self, now: Now, keys: &[KeyName]) -> Result<Vec<SiteKeyView>, Refusal> { todo!() }
-    pub fn may_install(&self, now: Now, release: WallTime) -> InstallView { todo!() }
-    pub fn entitlements(&self, now: Now, query: &EntitlementQuery) -> Result<Vec<EntitlementView>, Refusal> { todo!() }
-    pub fn explain(&self, now: Now, acquire: &Acquire) -> Explanation { todo!() }
-    pub fn compliance(&self, now: Now) -> (u64, Vec<ExceededView>) { todo!() }
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            state: State::default(),
+            queue: Queue::default(),
+            limits,
+            denials: Denials::default(),
+            releases: Remembered::default(),
+            successions: BTreeMap::new(),
+            recently_ended: BTreeMap::new(),
+            serving: BTreeMap::new(),
+            closing_told: BTreeMap::new(),
+            idle_warned: BTreeMap::new(),
+            next_file_boundary: None,
+            next_stamp: LeaseTime::default(),
+            last_wall: WallTime::default(),
+        }
+    }
+
+    /// Takes one stored row. Rows come kind by kind, in the order in which [`Row`] lists the kinds; then
+    /// [`Engine::recover`]. Denials and audit entries need not be given.
+    pub fn restore(&mut self, row: Row) {
+        self.state.absorb(&Change { before: None, after: Some(row) });
+    }
+
+    /// After all rows are restored, and before the first command: gives each lease that was live at the stop one full TTL
+    /// (LEASE-7) and computes what files grant now. `now.lease` is the stored mark.
+    pub fn recover(&mut self, now: Now) -> Outcome {
+        self.last_wall = now.wall;
+        self.next_stamp = now.lease.plus_ms(crate::upkeep::STAMP_EVERY_MS);
+        let mut turn = Turn { engine: self, now, out: Outcome::default() };
+        turn.grace_after_restart();
+        turn.refresh_grants();
+        turn.warn_of_ends();
+        turn.out
+    }
+
+    /// Decides one command. Nothing of the outcome may be seen before its changes are durable, but for refusals.
+    pub fn apply(&mut self, now: Now, command: Command) -> (Result<Reply, Refusal>, Outcome) {
+        let mut turn = Turn { engine: self, now, out: Outcome::default() };
+        let tick = matches!(command, Command::Tick);
+        let expiries = if tick { EXPIRIES_PER_TICK } else { EXPIRIES_PER_TURN };
+        turn.end_due(expiries);
+        let reply = turn.decide(command);
+        turn.serve_queue();
+        turn.settle_pools(tick);
+        (reply, turn.out)
+    }
+
+    /// Takes changes back that were certainly not committed (LEASE-11): all changes since the last commit, in the order in
+    /// which they were made. Requests that were waiting and had been granted in them do not wait any more.
+    pub fn undo(&mut self, changes: Vec<Change>) {
+        for change in changes.into_iter().rev() {
+            self.state.absorb(&change.reversed());
+        }
+        self.state.recount_shares();
+        self.state.freed.clear();
+        let now = Now { lease: self.next_stamp, wall: self.last_wall };
+        let mut turn = Turn { engine: self, now, out: Outcome::default() };
+        turn.refresh_derived();
+    }
+
+    /// When [`Command::Tick`] is wanted next, in lease time. At most a minute away.
+    pub fn next_wakeup(&self, now: Now) -> Option<LeaseTime> {
+        if !self.serving.is_empty() || !self.state.freed.is_empty() {
+            return Some(now.lease);
+        }
+        let at_wall = |wall: WallTime| now.lease.plus_ms(u64::try_from(wall.as_ms() - now.wall.as_ms()).unwrap_or(0));
+        [
+            Some(self.next_stamp),
+            self.state.timers.first().map(|(at, _)| *at),
+            self.queue.next_deadline(),
+            self.successions.values().map(|succession| succession.until).min(),
+            self.next_file_boundary.map(at_wall),
+            self.state.assignment_ends.first().map(|(ms, _)| at_wall(WallTime::from_ms(*ms))),
+            self.next_idle(now),
+            self.next_pool_moment(now),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|at| at.max(now.lease))
+    }
+}
+
+impl Turn<'_> {
+    fn decide(&mut self, command: Command) -> Result<Reply, Refusal> {
+        match command {
+            Command::Attach(attach) => self.attach(attach),
+            Command::Detach(holder) => self.detach(holder),
+            Command::Beat(holder) => self.beat(holder),
+            Command::Acquire(acquire) => self.acquire(*acquire),
+            Command::CancelWait { from, request } => self.cancel_wait(&from, request),
+            Command::Abandon(ticket) => self.abandon(ticket),
+            Command::Renew { from, leases } => self.renew(&from, &leases),
+            Command::Release(release) => self.release(release),
+            Command::SetIdle { from, leases, idle } => self.set_idle(&from, &leases, idle),
+            Command::TakeOver { holder, leases } => self.take_over(holder, &leases),
+            Command::AnswersReceived { holder, requests } => self.answers_received(holder, &requests),
+            Command::Administer { by, act } => self.administer(&by, act),
+            Command::Folder(files) => self.folder(files),
+            Command::Revocations(keys) => self.revocations(keys),
+            Command::Tick => self.tick(),
+        }
+    }
+
+    /// The one way in which rows change.
+    pub(crate) fn change(&mut self, before: Option<Row>, after: Option<Row>) {
+        let change = Change { before, after };
+        self.engine.state.absorb(&change);
+        self.out.changes.push(change);
+    }
+
+    /// Changes the site's one row.
+    pub(crate) fn change_site(&mut self, edit: impl FnOnce(&mut SiteRow)) {
+        let before = self.engine.state.site;
+        let mut after = before;
+        edit(&mut after);
+        if before != after {
+            self.change(Some(Row::Site(before)), Some(Row::Site(after)));
+        }
+    }
+
+    /// The next number of a user, station, workgroup, organization or holder.
+    pub(crate) fn next_entity(&mut self) -> u32 {
+        self.change_site(|site| site.last_entity += 1);
+        self.engine.state.site.last_entity
+    }
+
+    pub(crate) fn save(&self) -> Savepoint {
+        Savepoint { changes: self.out.changes.len(), events: self.out.events.len(), notices: self.out.notices.len() }
+    }
+
+    /// Takes back what was done since the savepoint: a refused or dry-run act leaves nothing behind.
+    pub(crate) fn roll_back(&mut self, to: &Savepoint) {
+        for change in self.out.changes.split_off(to.changes).into_iter().rev() {
+            self.engine.state.absorb(&change.reversed());
+        }
+        self.out.events.truncate(to.events);
+        self.out.notices.truncate(to.notices);
+    }
+
+    /// After an undo: what hangs on files and organizations, without changing a row.
+    fn refresh_derived(&mut self) {
+        self.refresh_grants();
+        // The rows that this would change are decided afresh by the next turn.
+        let changes = std::mem::take(&mut self.out.changes);
+        for change in changes.into_iter().rev() {
+            self.engine.state.absorb(&change.reversed());
+        }
+    }
+
+    /// Offers what was freed to those who wait, first come first served (03, Queue and shares).
+    pub(crate) fn serve_queue(&mut self) {
+        let mut budget = crate::lease::WAITERS_PER_TURN;
+        loop {
+            let freed: BTreeSet<PoolId> = std::mem::take(&mut self.engine.state.freed);
+            for pool in freed {
+                if self.engine.state.pools.get(&pool).is_some_and(|pool| !pool.waiters.is_empty()) {
+                    self.engine.serving.insert(pool, None);
+                }
+            }
+            let Some((pool, from)) = self.engine.serving.pop_first() else {
+                return;
+            };
+            self.serve_pool(pool, from, &mut budget);
+            if budget == 0 {
+                return;
+            }
+        }
+    }
 }

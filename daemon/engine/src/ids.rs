@@ -78,7 +78,7 @@ pub struct PoolId {
 impl From<u64> for PoolId {
     /// The stored form: twice the key's number, plus 1 for the concurrent pool.
     fn from(stored: u64) -> Self {
-        let method = if stored % 2 == 0 { Method::Assignable } else { Method::Concurrent };
+        let method = if stored.is_multiple_of(2) { Method::Assignable } else { Method::Concurrent };
         Self { key: KeyId(u32::try_from(stored / 2).unwrap_or(u32::MAX)), method }
     }
 }

@@ -11,6 +11,24 @@ pub mod refusal;
 pub mod row;
 pub mod time;
 pub mod view;
+pub mod words;
 
+mod admin;
+mod assign;
+mod catalog;
+mod denial;
 mod engine;
+mod files;
+mod grants;
+mod holder;
+mod lease;
+mod plan;
+mod pool;
+mod query;
+mod queue;
+mod rights;
+mod room;
+mod state;
+mod upkeep;
+
 pub use engine::{Engine, Limits};

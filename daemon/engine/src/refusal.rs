@@ -26,6 +26,11 @@ pub enum Refusal {
         /// The key.
         key: KeyName,
     },
+    /// Nothing at all is given to the subject, and the request names no key.
+    NothingAssigned {
+        /// The subject.
+        subject: String,
+    },
     /// No activation file in effect grants the key.
     NotLicensed {
         /// The key.
@@ -151,7 +156,6 @@ pub enum Refusal {
     /// The waiting request was withdrawn by its own caller.
     Cancelled,
 }
-
 
 /// A full pool, who holds it, and when a seat comes free.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use leasehold_keys::{
     activation::{Activation, HostRole, ProductVersion},
+    digest::Sha256,
     marks::Mark,
     name::{KeyName, Label, Method},
     time::WallTime,
@@ -416,6 +417,9 @@ pub struct FileRow {
     pub host_lost_since: Option<LeaseTime>,
     /// Taken away by an administrator.
     pub unloaded: bool,
+    /// SHA-256 of lower sequences that were accepted before, newest last, at most 64: found again in the folder they
+    /// are superseded, not refused.
+    pub earlier: Vec<Sha256>,
 }
 
 /// Refused requests, folded per caller, key, reason and minute (LEASE-12).

@@ -1,8 +1,8 @@
 //! Lease time: milliseconds during which the daemon was up. Wall-clock time is another type, so that no lease can be
 //! compared with a clock that people set (LEASE-8).
 
-use serde::{Deserialize, Serialize};
 pub use leasehold_keys::time::{DAY_MS, HOUR_MS, SECOND_MS, WallTime};
+use serde::{Deserialize, Serialize};
 
 /// A moment in lease time, in milliseconds.
 ///

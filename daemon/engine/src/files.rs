@@ -1,0 +1,477 @@
+//! The watched folder's files as a set: which are taken, which are refused, and what their coming and going means for
+//! pools (02, The activation file; LEVEL-5). The whole set is judged, then swapped in one step.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use leasehold_keys::{
+    activation::{FileKind, HostRole, Level, LicenseId, Units},
+    definition::{KeyDefinition, Role},
+    digest::Sha256,
+    marks::{Mark, MarkVerdict, judge},
+    name::Label,
+    time::{DAY_MS, HOUR_MS, WallTime},
+};
+
+use crate::{
+    catalog::{Catalog, built_in_call_port},
+    command::{FolderFile, HostFinding},
+    decision::{Event, FileVerdict, Notice, Reply, Taken, Told},
+    engine::Turn,
+    grants::{FileState, GRACE_MS, ends},
+    ids::KeyId,
+    refusal::{FileRefusal, Refusal},
+    row::{FileRow, KeyRow, PoolStateRow, Row},
+    time::Now,
+};
+
+/// Earlier sequences that are remembered as superseded.
+const EARLIER_MAX: usize = 64;
+/// Leases on a pool that has fallen to nothing are told so long ahead (LEVEL-5).
+pub(crate) const CLOSING_MS: u64 = 3_600_000;
+/// Status and log warn so many days before a file ends (LEVEL-5).
+const WARN_DAYS: [i64; 4] = [30, 14, 7, 1];
+
+impl Turn<'_> {
+    /// Judges the complete content of the folder.
+    pub(crate) fn folder(&mut self, mut files: Vec<FolderFile>) -> Result<Reply, Refusal> {
+        let order: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
+        // Base files first, then add-ons; of one license ID the highest first, so that lower ones are superseded.
+        files.sort_by(|a, b| {
+            let key = |file: &FolderFile| {
+                (file.terms.kind == FileKind::AddOn, file.terms.companion_of.is_some(), file.terms.license_id)
+            };
+            key(a).cmp(&key(b)).then_with(|| {
+                (b.terms.key_epoch(), b.terms.sequence, &a.name).cmp(&(a.terms.key_epoch(), a.terms.sequence, &b.name))
+            })
+        });
+        let mut verdicts: BTreeMap<String, Result<Taken, FileRefusal>> = BTreeMap::new();
+        let mut present: Vec<(LicenseId, Sha256)> = Vec::new();
+        for file in files {
+            let name = file.name.clone();
+            let key = (file.terms.license_id, file.terms.sha256());
+            let verdict = self.take_file(file);
+            if matches!(verdict, Ok(Taken::Accepted | Taken::Known | Taken::Deactivated)) {
+                present.push(key);
+            }
+            verdicts.insert(name, verdict);
+        }
+        self.note_absent(&present);
+        self.refresh_grants();
+        let verdicts = order
+            .into_iter()
+            .filter_map(|name| {
+                verdicts.get(&name).map(|verdict| FileVerdict { name: name.clone(), verdict: verdict.clone() })
+            })
+            .collect();
+        Ok(Reply::Folder(verdicts))
+    }
+
+    fn take_file(&mut self, file: FolderFile) -> Result<Taken, FileRefusal> {
+        let license = file.terms.license_id;
+        let sha256 = file.terms.sha256();
+        let known = self.engine.state.files.get(&license).cloned();
+        if self.is_superseded(license, file.terms.sequence, sha256) {
+            return Ok(Taken::Superseded);
+        }
+        let mark = self.engine.state.marks.get(&license).copied();
+        match judge(&mark, &file.terms) {
+            MarkVerdict::Same => {
+                if let Some(row) = known {
+                    if row.unloaded {
+                        return Err(FileRefusal::Unloaded);
+                    }
+                    return self.keep_file(row, &file);
+                }
+            }
+            MarkVerdict::Newer => {}
+            MarkVerdict::Superseded { sequence, .. } => {
+                if known.as_ref().is_some_and(|row| row.earlier.contains(&sha256)) {
+                    return Ok(Taken::Superseded);
+                }
+                return Err(FileRefusal::RolledBack { offered: file.terms.sequence, accepted: sequence });
+            }
+            MarkVerdict::SameSequenceOtherBytes { .. } => {
+                return Err(FileRefusal::SameSequenceOtherBytes { sequence: file.terms.sequence });
+            }
+        }
+        self.accept_file(file, known)
+    }
+
+    /// True where an accepted file names this one in `supersedes`.
+    fn is_superseded(&self, license: LicenseId, sequence: u32, sha256: Sha256) -> bool {
+        self.engine.state.files.values().any(|row| {
+            row.terms.sha256() != sha256
+                && row.terms.supersedes.iter().any(|old| old.license_id == license && sequence <= old.sequence)
+        })
+    }
+
+    /// The accepted file is seen again: on this host, or no longer (02, Host IDs).
+    fn keep_file(&mut self, row: FileRow, file: &FolderFile) -> Result<Taken, FileRefusal> {
+        let mut kept = row.clone();
+        kept.absent_since = None;
+        kept.name.clone_from(&file.name);
+        match &file.host {
+            HostFinding::Unbound => {}
+            HostFinding::Primary => {
+                (kept.host_role, kept.host_lost_since) = (Some(HostRole::Primary), None);
+            }
+            HostFinding::Switchover => {
+                (kept.host_role, kept.host_lost_since) = (Some(HostRole::Switchover), None);
+            }
+            HostFinding::Other(comparison) => {
+                let since = kept.host_lost_since.unwrap_or(self.now.lease);
+                kept.host_lost_since = Some(since);
+                let gone_ms = self.now.lease.ms_since(since);
+                if row.host_lost_since.is_none() {
+                    self.out.notices.push(Notice::HostLost {
+                        name: file.name.clone(),
+                        hours_left: GRACE_MS.saturating_sub(gone_ms) / 3_600_000,
+                        comparison: comparison.clone(),
+                    });
+                }
+                if gone_ms >= GRACE_MS {
+                    self.put_file(Some(row), kept);
+                    return Err(FileRefusal::OtherHost { comparison: comparison.clone() });
+                }
+            }
+        }
+        self.put_file(Some(row), kept);
+        Ok(Taken::Known)
+    }
+
+    fn accept_file(&mut self, file: FolderFile, known: Option<FileRow>) -> Result<Taken, FileRefusal> {
+        let host_role = match &file.host {
+            HostFinding::Unbound => None,
+            HostFinding::Primary => Some(HostRole::Primary),
+            HostFinding::Switchover => Some(HostRole::Switchover),
+            // A closing file may arrive after the hardware has gone; it only takes away.
+            HostFinding::Other(_) if file.terms.is_deactivation() => None,
+            HostFinding::Other(comparison) => {
+                return Err(FileRefusal::OtherHost { comparison: comparison.clone() });
+            }
+        };
+        let mut earlier = known.as_ref().map(|row| row.earlier.clone()).unwrap_or_default();
+        if let Some(row) = &known {
+            earlier.push(row.terms.sha256());
+            if earlier.len() > EARLIER_MAX {
+                earlier.remove(0);
+            }
+        }
+        let row = FileRow {
+            terms: Arc::clone(&file.terms),
+            name: file.name,
+            accepted: self.now.wall,
+            host_role,
+            absent_since: None,
+            host_lost_since: None,
+            unloaded: false,
+            earlier,
+        };
+        if !file.terms.is_deactivation() {
+            if ends(&row) <= self.now.wall {
+                return Err(FileRefusal::Ended { not_after: ends(&row), level: row.terms.level });
+            }
+            self.check_among_others(&row)?;
+        }
+        let superseded: Vec<FileRow> = self
+            .engine
+            .state
+            .files
+            .values()
+            .filter(|other| {
+                other.terms.license_id != row.terms.license_id
+                    && row
+                        .terms
+                        .supersedes
+                        .iter()
+                        .any(|old| old.license_id == other.terms.license_id && other.terms.sequence <= old.sequence)
+            })
+            .cloned()
+            .collect();
+        for old in superseded {
+            self.change(Some(Row::File(old)), None);
+        }
+        let mark = self.engine.state.marks.get(&row.terms.license_id).copied();
+        self.change(mark.map(Row::Mark), Some(Row::Mark(Mark::of(&row.terms))));
+        let deactivated = row.terms.is_deactivation();
+        self.put_file(known, row);
+        Ok(if deactivated { Taken::Deactivated } else { Taken::Accepted })
+    }
+
+    /// One base file at a time per product; add-ons need a base, and not an evaluation's (LEVEL-4); a companion's virtual
+    /// cloud needs the server's.
+    fn check_among_others(&self, row: &FileRow) -> Result<(), FileRefusal> {
+        let state = &self.engine.state;
+        let standing = |other: &&FileRow| {
+            other.terms.license_id != row.terms.license_id
+                && matches!(state.file_state(other, self.now), FileState::InEffect | FileState::NotYet)
+                && !row
+                    .terms
+                    .supersedes
+                    .iter()
+                    .any(|old| old.license_id == other.terms.license_id && other.terms.sequence <= old.sequence)
+        };
+        let base_of = |product: &Label| {
+            state
+                .files
+                .values()
+                .filter(standing)
+                .find(|other| other.terms.kind == FileKind::Base && other.terms.product == *product)
+        };
+        let product = row.terms.product.clone();
+        match (row.terms.kind, base_of(&product)) {
+            (FileKind::Base, Some(other)) => {
+                let other = format!("license {} of {}", other.terms.license_id, other.terms.account);
+                return Err(FileRefusal::SecondBase { product, other });
+            }
+            (FileKind::AddOn, None) => return Err(FileRefusal::NoBase { product }),
+            (FileKind::AddOn, Some(base)) if base.terms.level == Level::Evaluation => {
+                return Err(FileRefusal::EvaluationTakesNoAddOns { product });
+            }
+            (FileKind::Base, None) | (FileKind::AddOn, Some(_)) => {}
+        }
+        if let Some(server) = &row.terms.companion_of
+            && grants_role(row, Role::VirtualCloud)
+            && !base_of(server).is_some_and(|base| grants_role(base, Role::VirtualCloud))
+        {
+            return Err(FileRefusal::CompanionWithoutCloud { product: server.clone() });
+        }
+        Ok(())
+    }
+
+    fn put_file(&mut self, before: Option<FileRow>, after: FileRow) {
+        if before.as_ref() != Some(&after) {
+            self.change(before.map(Row::File), Some(Row::File(after)));
+        }
+    }
+
+    /// Accepted files that the folder no longer has: reported, and gone after 72 hours.
+    fn note_absent(&mut self, present: &[(LicenseId, Sha256)]) {
+        let absent: Vec<FileRow> = self
+            .engine
+            .state
+            .files
+            .values()
+            .filter(|row| !present.contains(&(row.terms.license_id, row.terms.sha256())))
+            .filter(|row| row.absent_since.is_none() && !row.unloaded && !row.terms.is_deactivation())
+            .cloned()
+            .collect();
+        for row in absent {
+            self.out.notices.push(Notice::FileAbsent { name: row.name.clone(), hours_left: GRACE_MS / 3_600_000 });
+            let after = FileRow { absent_since: Some(self.now.lease), ..row.clone() };
+            self.put_file(Some(row), after);
+        }
+    }
+
+    /// 02, Trust: what the roots revoke.
+    pub(crate) fn revocations(&mut self, keys: Vec<(Sha256, WallTime)>) -> Result<Reply, Refusal> {
+        self.engine.state.revoked = keys.into_iter().collect();
+        self.drop_revoked_marks();
+        self.refresh_grants();
+        Ok(Reply::Done)
+    }
+
+    fn drop_revoked_marks(&mut self) {
+        let state = &self.engine.state;
+        let dropped: Vec<Mark> = state
+            .marks
+            .values()
+            .filter(|mark| state.revoked.get(&mark.key_sha256).is_some_and(|from| *from <= self.now.wall))
+            .copied()
+            .collect();
+        for mark in dropped {
+            self.change(Some(Row::Mark(mark)), None);
+        }
+    }
+
+    /// ADMIN-1, `leasehold unload`: takes the grants of a license ID away at once.
+    pub(crate) fn unload(&mut self, license: LicenseId) -> Result<String, Refusal> {
+        let Some(row) = self.engine.state.files.get(&license).cloned() else {
+            return Err(Refusal::LicenseUnknown(license.to_string()));
+        };
+        let title = title(&row);
+        if !row.unloaded {
+            let after = FileRow { unloaded: true, ..row.clone() };
+            self.put_file(Some(row), after);
+            self.refresh_grants();
+        }
+        Ok(title)
+    }
+
+    /// Makes definitions, capacities and their consequences follow the accepted files.
+    pub(crate) fn refresh_grants(&mut self) {
+        self.compile_catalog();
+        let now = self.now;
+        let before = self.site_keys_licensed();
+        let (grants, joint) = self.engine.state.grants_at(now);
+        self.engine.state.joint_call_ports = joint;
+        self.engine.state.development = self.engine.state.is_development(now);
+        let mut pools: Vec<_> = self.engine.state.pools.keys().copied().collect();
+        pools.extend(grants.keys().copied());
+        pools.sort();
+        pools.dedup();
+        for id in pools {
+            let capacity = grants.get(&id).copied().unwrap_or(Units::Count(0));
+            let pool = self.engine.state.pool(id);
+            if pool.capacity < capacity {
+                self.engine.state.freed.insert(id);
+            }
+            self.engine.state.pool(id).capacity = capacity;
+        }
+        self.engine.next_file_boundary = self.engine.state.file_boundaries(now).first().copied();
+        let closing = self.closing_within_the_hour();
+        let ids: Vec<_> = self.engine.state.pools.keys().copied().collect();
+        for id in ids {
+            self.judge_pool(id, closing.get(&id).copied());
+        }
+        if self.site_keys_licensed() != before {
+            self.out.events.push(Event { to: None, what: Told::SiteKeysChanged });
+        }
+        self.check_compliance(false);
+    }
+
+    fn site_keys_licensed(&self) -> Vec<(KeyId, bool, Units)> {
+        let state = &self.engine.state;
+        state
+            .catalog
+            .all()
+            .filter(|(_, definition)| definition.def.kind.is_site_wide() || definition.def.kind.is_counted())
+            .map(|(key, _)| {
+                let pool = crate::ids::PoolId { key, method: leasehold_keys::name::Method::Assignable };
+                (key, state.site_has(key), state.capacity(pool))
+            })
+            .collect()
+    }
+
+    fn compile_catalog(&mut self) {
+        // When several accepted files define one key, the highest catalog version wins.
+        let mut definitions: BTreeMap<_, (u32, KeyDefinition)> = BTreeMap::new();
+        for row in self.engine.state.files.values() {
+            for def in &row.terms.definitions {
+                let version = row.terms.catalog_version;
+                let slot = definitions.entry(def.name.clone()).or_insert_with(|| (version, def.clone()));
+                if slot.0 < version {
+                    *slot = (version, def.clone());
+                }
+            }
+        }
+        if definitions.is_empty()
+            && let Some(def) = built_in_call_port()
+        {
+            definitions.insert(def.name.clone(), (0, def));
+        }
+        for name in definitions.keys() {
+            if !self.engine.state.key_ids.contains_key(name) {
+                let id = KeyId(u32::try_from(self.engine.state.key_names.len()).unwrap_or(u32::MAX).saturating_add(1));
+                self.change(None, Some(Row::Key(KeyRow { id, name: name.clone() })));
+            }
+        }
+        let definitions = definitions.into_values().map(|(_, def)| def).collect();
+        let numbers = &self.engine.state.key_ids;
+        self.engine.state.catalog = Catalog::compile(definitions, |name| numbers.get(name).copied());
+    }
+
+    /// Pools that a file's end within the hour takes to nothing, with the moment in lease time.
+    fn closing_within_the_hour(&self) -> BTreeMap<crate::ids::PoolId, crate::time::LeaseTime> {
+        let mut closing = BTreeMap::new();
+        let state = &self.engine.state;
+        for moment in state.file_boundaries(self.now) {
+            let ahead_ms = moment.as_ms() - self.now.wall.as_ms();
+            if ahead_ms > HOUR_MS {
+                break;
+            }
+            let then = Now { wall: moment, lease: self.now.lease };
+            let (grants, joint) = state.grants_at(then);
+            if joint.is_some() {
+                // Call ports fall to two, not to nothing; everything else is gone.
+            }
+            let at = self.now.lease.plus_ms(u64::try_from(ahead_ms).unwrap_or(0));
+            for (id, pool) in &state.pools {
+                if pool.capacity != Units::Count(0) && !grants.contains_key(id) {
+                    closing.entry(*id).or_insert(at);
+                }
+            }
+        }
+        closing
+    }
+
+    /// ALLOC-11 and LEVEL-5 for one pool: remembers since when it is over its capacity, and when it closes.
+    fn judge_pool(&mut self, id: crate::ids::PoolId, closes_at: Option<crate::time::LeaseTime>) {
+        let state = &self.engine.state;
+        let Some(pool) = state.pools.get(&id) else {
+            return;
+        };
+        let before = pool.state;
+        let in_use = !self.engine.closed(id);
+        let gone = pool.capacity == Units::Count(0);
+        let over = !gone && pool.excess(id.method) > 0;
+        let over_since = over.then(|| before.and_then(|state| state.over_since).unwrap_or(self.now.lease));
+        let closes = if gone && in_use {
+            Some(before.and_then(|state| state.closes).unwrap_or(self.now.lease.plus_ms(CLOSING_MS)))
+        } else if in_use {
+            closes_at
+        } else {
+            None
+        };
+        let after = (over_since.is_some() || closes.is_some()).then_some(PoolStateRow { pool: id, over_since, closes });
+        if before == after {
+            return;
+        }
+        self.change(before.map(Row::PoolState), after.map(Row::PoolState));
+        if closes.is_some() && before.and_then(|state| state.closes).is_none() {
+            // Those who hold it are told, in pieces.
+            self.engine.closing_told.remove(&id);
+        }
+    }
+
+    /// Warns of files that end within 30, 14, 7 or 1 days, and tells those that have ended (LEVEL-5). Once a day.
+    pub(crate) fn warn_of_ends(&mut self) {
+        let now = self.now;
+        let mut notices = Vec::new();
+        for row in self.engine.state.files.values() {
+            if self.engine.state.file_state(row, now) != FileState::InEffect {
+                continue;
+            }
+            if let Some(days) = warning_days(row, now.wall) {
+                notices.push(Notice::FileEndsSoon { license: row.terms.license_id, title: title(row), days });
+            }
+        }
+        self.out.notices.append(&mut notices);
+    }
+
+    /// Tells of files that ended between two moments.
+    pub(crate) fn tell_ended(&mut self, from: WallTime) {
+        let ended: Vec<Notice> = self
+            .engine
+            .state
+            .files
+            .values()
+            .filter(|row| {
+                !row.unloaded && !row.terms.is_deactivation() && ends(row) > from && ends(row) <= self.now.wall
+            })
+            .map(|row| Notice::FileEnded { license: row.terms.license_id, title: title(row) })
+            .collect();
+        self.out.notices.extend(ended);
+    }
+}
+
+fn grants_role(row: &FileRow, role: Role) -> bool {
+    row.terms.grants.iter().any(|grant| {
+        row.terms
+            .definitions
+            .iter()
+            .any(|def| def.role == Some(role) && (def.name == grant.pool.key || def.aliases.contains(&grant.pool.key)))
+    })
+}
+
+/// The account and product of a file, for people.
+pub(crate) fn title(row: &FileRow) -> String {
+    format!("{} for {} ({})", row.terms.product, row.terms.account, row.name)
+}
+
+/// Whole days to a file's end, where that is within one of the warnings.
+pub(crate) fn warning_days(row: &FileRow, now: WallTime) -> Option<i64> {
+    let left_ms = ends(row).as_ms() - now.as_ms();
+    let days = left_ms.div_euclid(DAY_MS);
+    (left_ms > 0 && days <= WARN_DAYS[0]).then_some(days)
+}

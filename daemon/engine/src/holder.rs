@@ -1,0 +1,278 @@
+//! Application servers and their runs: who holds leases, when they were last heard of, and what a restart of theirs or of
+//! ours means (LEASE-5 to LEASE-7, LEASE-13).
+
+use crate::{
+    command::{Attach, CallerInfo, Origin},
+    decision::Reply,
+    engine::Turn,
+    ids::{HolderId, LeaseId},
+    refusal::{EndReason, Limit, Refusal},
+    row::{HolderRow, LeaseRow, Row},
+    time::{LeaseTime, lapse_ms},
+};
+
+/// A new run may take its predecessor's leases over within so long (LEASE-13).
+pub(crate) const TAKE_OVER_MS: u64 = 10_000;
+/// Application servers that are remembered at once.
+const HOLDERS_MAX: usize = 100_000;
+/// A holder without leases is forgotten after so long.
+const HOLDER_KEPT_MS: u64 = 2 * 86_400_000;
+/// The last contact is stored so often (LEASE-7); what is stored may be older by as much.
+pub(crate) const CONTACT_EVERY_MS: u64 = 60_000;
+
+/// Earlier runs whose leases a new run may still take over.
+#[derive(Clone, Debug)]
+pub(crate) struct Succession {
+    pub predecessors: Vec<HolderId>,
+    pub until: LeaseTime,
+}
+
+impl Turn<'_> {
+    pub(crate) fn attach(&mut self, attach: Attach) -> Result<Reply, Refusal> {
+        let Attach { caller, run } = attach;
+        let key = (caller.identity.clone(), caller.instance.clone(), Some(run));
+        let now = self.now.lease;
+        let known = self.engine.state.holder_ids.get(&key).copied();
+        let holder = match known {
+            Some(id) => {
+                self.update_holder(id, &caller);
+                id
+            }
+            None => self.new_holder(&caller, Some(run))?,
+        };
+        let mut displaced = None;
+        let mut predecessors = Vec::new();
+        if known.is_none() {
+            let state = &self.engine.state;
+            let others = state.holder_ids.range((key.0.clone(), key.1.clone(), None)..).take_while(
+                |((identity, instance, _), _)| *identity == caller.identity && *instance == caller.instance,
+            );
+            for ((_, _, run), id) in others {
+                let Some(other) = state.holders.get(id).filter(|_| run.is_some() && *id != holder) else {
+                    continue;
+                };
+                if other.attached {
+                    displaced = Some(*id);
+                }
+                if !other.leases.is_empty() {
+                    predecessors.push(*id);
+                }
+            }
+        }
+        if let Some(holder) = self.engine.state.holders.get_mut(&holder) {
+            holder.contact = holder.contact.max(now);
+            holder.attached = true;
+        }
+        if let Some(old) = displaced.and_then(|id| self.engine.state.holders.get_mut(&id)) {
+            old.attached = false;
+        }
+        let predecessor: Vec<LeaseId> = predecessors
+            .iter()
+            .filter_map(|id| self.engine.state.holders.get(id))
+            .flat_map(|old| old.leases.iter().copied())
+            .collect();
+        if !predecessors.is_empty() {
+            self.engine.successions.insert(holder, Succession { predecessors, until: now.plus_ms(TAKE_OVER_MS) });
+        }
+        let leases = self.engine.state.holders.get(&holder).map(|holder| holder.leases.iter().copied().collect());
+        Ok(Reply::Attached { holder, leases: leases.unwrap_or_default(), predecessor, displaced })
+    }
+
+    pub(crate) fn detach(&mut self, id: HolderId) -> Result<Reply, Refusal> {
+        if let Some(holder) = self.engine.state.holders.get_mut(&id) {
+            holder.attached = false;
+        }
+        Ok(Reply::Done)
+    }
+
+    /// LEASE-13: renews the leases of this run and no others, all at once.
+    pub(crate) fn beat(&mut self, id: HolderId) -> Result<Reply, Refusal> {
+        let now = self.now.lease;
+        let Some(holder) = self.engine.state.holders.get_mut(&id) else {
+            return Err(Refusal::Malformed {
+                field: "beat".into(),
+                fault: "this stream has not said who it is".into(),
+            });
+        };
+        holder.contact = holder.contact.max(now);
+        Ok(Reply::Beaten(holder.leases.len() as u64))
+    }
+
+    pub(crate) fn take_over(&mut self, new: HolderId, asked: &[LeaseId]) -> Result<Reply, Refusal> {
+        let from = self.engine.successions.get(&new).filter(|succession| self.now.lease < succession.until).cloned();
+        let theirs: Vec<LeaseId> = from
+            .iter()
+            .flat_map(|succession| &succession.predecessors)
+            .filter_map(|id| self.engine.state.holders.get(id))
+            .flat_map(|old| old.leases.iter().copied())
+            .collect();
+        let asked = if asked.is_empty() { &theirs[..] } else { asked };
+        let mut outcomes = Vec::with_capacity(asked.len());
+        for &id in asked {
+            if !theirs.contains(&id) {
+                let mine = self.engine.state.leases.get(&id).is_some_and(|lease| lease.row.holder == new);
+                let refusal = match self.engine.state.leases.contains_key(&id) {
+                    _ if mine => None,
+                    true => Some(Refusal::NotYourLease(id)),
+                    false => Some(Refusal::LeaseEnded { lease: id, how: self.engine.state.how_ended(id) }),
+                };
+                outcomes.push((id, refusal.map_or(Ok(()), Err)));
+                continue;
+            }
+            if let Some(row) = self.engine.state.leases.get(&id).map(|lease| lease.row.clone()) {
+                let after = LeaseRow { holder: new, ..row.clone() };
+                self.change(Some(Row::Lease(Box::new(row))), Some(Row::Lease(Box::new(after))));
+                self.engine.state.rewind_timer(id);
+            }
+            outcomes.push((id, Ok(())));
+        }
+        Ok(Reply::Leases(outcomes))
+    }
+
+    /// Ends what was not taken over in time, at most so many leases.
+    pub(crate) fn end_successions(&mut self, most: usize) {
+        let due: Vec<HolderId> = self
+            .engine
+            .successions
+            .iter()
+            .filter(|(_, succession)| succession.until <= self.now.lease)
+            .map(|(id, _)| *id)
+            .collect();
+        let mut left = most;
+        for new in due {
+            let Some(succession) = self.engine.successions.get(&new).cloned() else {
+                continue;
+            };
+            let leases: Vec<LeaseId> = succession
+                .predecessors
+                .iter()
+                .filter_map(|id| self.engine.state.holders.get(id))
+                .filter(|old| !old.attached)
+                .flat_map(|old| old.leases.iter().copied())
+                .take(left)
+                .collect();
+            left -= leases.len();
+            for id in leases {
+                self.end(id, EndReason::HolderRestarted, None);
+            }
+            if left == 0 {
+                return;
+            }
+            self.engine.successions.remove(&new);
+        }
+    }
+
+    /// The holder behind a command that takes a lease; a unary caller gets one with its first.
+    pub(crate) fn holder_of(&mut self, from: &Origin) -> Result<HolderId, Refusal> {
+        match from {
+            Origin::Stream(id) => Ok(*id),
+            Origin::Unary(caller) => match self.unary_holder(caller) {
+                Some(id) => {
+                    self.update_holder(id, caller);
+                    Ok(id)
+                }
+                None => self.new_holder(caller, None),
+            },
+        }
+    }
+
+    pub(crate) fn unary_holder(&self, caller: &CallerInfo) -> Option<HolderId> {
+        self.engine.state.holder_ids.get(&(caller.identity.clone(), caller.instance.clone(), None)).copied()
+    }
+
+    fn new_holder(&mut self, caller: &CallerInfo, run: Option<crate::ids::RunId>) -> Result<HolderId, Refusal> {
+        if self.engine.state.holders.len() >= HOLDERS_MAX {
+            return Err(Refusal::LimitReached(Limit::Stored {
+                what: "application servers at once".into(),
+                most: HOLDERS_MAX as u64,
+            }));
+        }
+        let id = HolderId(self.next_entity());
+        let row = HolderRow {
+            id,
+            identity: caller.identity.clone(),
+            instance: caller.instance.clone(),
+            run,
+            application: caller.application.clone(),
+            version: caller.version,
+            host: caller.host.clone(),
+            contact: self.now.lease,
+            graced: LeaseTime::default(),
+        };
+        self.change(None, Some(Row::Holder(row)));
+        Ok(id)
+    }
+
+    fn update_holder(&mut self, id: HolderId, caller: &CallerInfo) {
+        let Some(before) = self.engine.state.holders.get(&id).map(|holder| holder.row.clone()) else {
+            return;
+        };
+        let after = HolderRow {
+            application: caller.application.clone(),
+            version: caller.version,
+            host: caller.host.clone(),
+            ..before.clone()
+        };
+        if before != after {
+            self.change(Some(Row::Holder(before)), Some(Row::Holder(after)));
+        }
+    }
+
+    /// LEASE-7: the last contact of each holder, stored once a minute; holders that nothing hangs on are forgotten.
+    pub(crate) fn store_contacts(&mut self) {
+        let mut changes = Vec::new();
+        for holder in self.engine.state.holders.values() {
+            if holder.leases.is_empty() && !holder.attached && self.now.lease.ms_since(holder.contact) >= HOLDER_KEPT_MS
+            {
+                changes.push((holder.row.clone(), None));
+            } else if holder.contact > holder.row.contact && !holder.leases.is_empty() {
+                changes.push((holder.row.clone(), Some(HolderRow { contact: holder.contact, ..holder.row.clone() })));
+            }
+        }
+        for (before, after) in changes {
+            self.change(Some(Row::Holder(before)), after.map(Row::Holder));
+        }
+    }
+
+    /// LEASE-7: each lease that was live at the stop gets one full TTL. Whether a holder was live is told by its stored
+    /// contact, which may be a minute old. A holder that has not been heard of since its last grace gets no second one, so
+    /// that restarts never keep a dead holder's seat.
+    pub(crate) fn grace_after_restart(&mut self) {
+        let now = self.now.lease;
+        let mut changes = Vec::new();
+        for holder in self.engine.state.holders.values() {
+            let newest_grant = holder
+                .leases
+                .iter()
+                .next_back()
+                .and_then(|id| self.engine.state.leases.get(id))
+                .map(|lease| lease.row.granted);
+            let contact = newest_grant.map_or(holder.row.contact, |granted| granted.max(holder.row.contact));
+            let was_live = holder
+                .leases
+                .iter()
+                .filter_map(|id| self.engine.state.leases.get(id))
+                .any(|lease| contact.plus_ms(CONTACT_EVERY_MS + lapse_ms(lease.row.ttl_ms)) >= now);
+            // Lease time does not run while the daemon is down, so this is true however long that was.
+            if was_live && (contact > holder.row.graced || holder.row.graced == LeaseTime::default()) {
+                // 0 means "never": a site whose first second of lease time saw a restart still gets its grace.
+                let graced = now.max(LeaseTime::from_ms(1));
+                changes.push((holder.row.clone(), HolderRow { contact, graced, ..holder.row.clone() }));
+            }
+        }
+        for (before, after) in changes {
+            let id = after.id;
+            self.change(Some(Row::Holder(before)), Some(Row::Holder(after)));
+            let leases: Vec<LeaseId> = self
+                .engine
+                .state
+                .holders
+                .get(&id)
+                .map(|holder| holder.leases.iter().copied().collect())
+                .unwrap_or_default();
+            for lease in leases {
+                self.engine.state.rewind_timer(lease);
+            }
+        }
+    }
+}

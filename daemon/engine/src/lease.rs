@@ -1,0 +1,712 @@
+//! The life of a lease: asked for, granted, renewed, given back, ended (LEASE-1 to LEASE-6, LEASE-9, LEASE-10, LEASE-14).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::Bound,
+    sync::Arc,
+};
+
+use leasehold_keys::{
+    activation::ProductVersion,
+    name::{Label, PoolName},
+};
+
+use crate::{
+    command::{Acquire, Ask, Origin, Release},
+    decision::{Event, ReleaseOutcome, Reply, Told},
+    engine::Turn,
+    ids::{HolderId, Identity, LeaseId, PoolId, RequestId, Ticket},
+    plan::{Blocked, Plan, Planner, Want},
+    queue::{PLACE_KEPT_MS, Place, Waiter},
+    refusal::{EndReason, Refusal},
+    row::{LeaseRow, LeaseSubject, Row, Terms},
+    time::{HOUR_MS, LeaseTime},
+};
+
+/// Waiters that are looked at in one turn; the next turn goes on.
+pub(crate) const WAITERS_PER_TURN: usize = 512;
+/// Expired leases that are ended for one request which finds its pool full (LEASE-5).
+const EXPIRIES_FOR_A_SEAT: usize = 4_096;
+/// Answers are remembered for so long (LEASE-3).
+pub(crate) const REMEMBERED_MS: u64 = 86_400_000;
+/// Ends of forgotten leases that can still be told.
+const RECENTLY_ENDED: usize = 65_536;
+
+/// Answers to releases, by request. A release that is repeated after a restart succeeds again by itself (LEASE-10), so
+/// these need not last.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    answers: BTreeMap<(u32, RequestId), (LeaseTime, u64, Vec<ReleaseOutcome>)>,
+    by_time: BTreeSet<(LeaseTime, u32, RequestId)>,
+}
+
+impl Remembered {
+    fn get(&self, identity: u32, request: RequestId) -> Option<(u64, &Vec<ReleaseOutcome>)> {
+        self.answers.get(&(identity, request)).map(|(_, body, outcomes)| (*body, outcomes))
+    }
+
+    fn remember(&mut self, identity: u32, request: RequestId, at: LeaseTime, body: u64, outcomes: Vec<ReleaseOutcome>) {
+        self.answers.insert((identity, request), (at, body, outcomes));
+        self.by_time.insert((at, identity, request));
+    }
+
+    fn forget(&mut self, identity: u32, request: RequestId) -> bool {
+        let Some((at, _, _)) = self.answers.remove(&(identity, request)) else {
+            return false;
+        };
+        self.by_time.remove(&(at, identity, request))
+    }
+
+    /// Forgets what is older than 24 h; returns whose answers went.
+    pub(crate) fn forget_old(&mut self, now: LeaseTime, most: usize) -> Vec<u32> {
+        let old: Vec<_> = self
+            .by_time
+            .iter()
+            .take(most)
+            .take_while(|(at, _, _)| now.ms_since(*at) >= REMEMBERED_MS)
+            .copied()
+            .collect();
+        old.iter()
+            .filter(|(_, identity, request)| self.forget(*identity, *request))
+            .map(|(_, identity, _)| *identity)
+            .collect()
+    }
+}
+
+/// The content of a request, to tell a repetition from a reuse of its ID (LEASE-3). How long it would wait may differ.
+fn body(ask: &Ask, ttl_ms: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (ask, ttl_ms).hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Turn<'_> {
+    /// The identity behind a command, and its version of the product.
+    pub(crate) fn identity(&self, from: &Origin) -> Result<Identity, Refusal> {
+        match from {
+            Origin::Unary(caller) => Ok(caller.identity.clone()),
+            Origin::Stream(id) => {
+                self.engine.state.holders.get(id).map(|holder| holder.row.identity.clone()).ok_or(Refusal::Malformed {
+                    field: "hello".into(),
+                    fault: "the stream has not said who it is".into(),
+                })
+            }
+        }
+    }
+
+    fn caller_facts(&self, from: &Origin) -> Option<(Label, Option<ProductVersion>)> {
+        match from {
+            Origin::Unary(caller) => Some((caller.application.clone(), caller.version)),
+            Origin::Stream(id) => {
+                self.engine.state.holders.get(id).map(|holder| (holder.row.application.clone(), holder.row.version))
+            }
+        }
+    }
+
+    pub(crate) fn acquire(&mut self, acquire: Acquire) -> Result<Reply, Refusal> {
+        let identity = self.identity(&acquire.from)?;
+        let number = self.engine.state.identity_number(&identity);
+        let asked = body(&acquire.ask, acquire.ttl_ms);
+        if let Some(reply) = self.answered_before(&acquire, number, asked)? {
+            return Ok(reply);
+        }
+        if self.engine.state.answer_counts.get(&number).copied().unwrap_or(0) >= self.engine.limits.answers_per_identity
+        {
+            return Err(Refusal::Overloaded {
+                what: "answers that have not been acknowledged".into(),
+                most: self.engine.limits.answers_per_identity,
+                retry_after_ms: 60_000,
+            });
+        }
+        if self.engine.state.is_standby(self.now) {
+            self.out.answers.push((acquire.ticket, Err(Refusal::NotActive)));
+            return Ok(Reply::Ticketed { waiting: None });
+        }
+        let place = (acquire.wait_ms > 0).then_some(Place::LAST);
+        let mut decided = self.look(&acquire, place);
+        if let Err(Blocked { refusal: Refusal::PoolExhausted(_), .. }) = &decided
+            && self.end_due(EXPIRIES_FOR_A_SEAT) > 0
+        {
+            // LEASE-5: what has expired is not in the way, and those who waited come first.
+            self.serve_queue();
+            decided = self.look(&acquire, place);
+        }
+        match decided {
+            Ok((want, plan)) => {
+                let holder = self.holder_of(&acquire.from)?;
+                let lease = self.grant(holder, want, plan, &acquire, asked);
+                let view = self.view(lease);
+                self.out.answers.push((acquire.ticket, view));
+                Ok(Reply::Ticketed { waiting: None })
+            }
+            Err(blocked) if acquire.wait_ms > 0 && !blocked.pools.is_empty() => self.wait(acquire, blocked, number),
+            Err(blocked) => {
+                self.deny(&acquire, &identity, &blocked.refusal);
+                self.out.answers.push((acquire.ticket, Err(blocked.refusal)));
+                Ok(Reply::Ticketed { waiting: None })
+            }
+        }
+    }
+
+    /// LEASE-3: the same request again.
+    fn answered_before(&mut self, acquire: &Acquire, number: u32, asked: u64) -> Result<Option<Reply>, Refusal> {
+        if let Some(&lease) = self.engine.state.answers.get(&(number, acquire.request)) {
+            let row = self
+                .engine
+                .state
+                .leases
+                .get(&lease)
+                .map(|lease| &lease.row)
+                .or_else(|| self.engine.state.ended.get(&lease));
+            if row.and_then(|row| row.request).is_none_or(|(_, body)| body != asked) {
+                return Err(Refusal::RequestIdReused);
+            }
+            let view = self.view(lease);
+            self.out.answers.push((acquire.ticket, view));
+            return Ok(Some(Reply::Ticketed { waiting: None }));
+        }
+        if self.engine.releases.get(number, acquire.request).is_some() {
+            return Err(Refusal::RequestIdReused);
+        }
+        let Some(place) = self.engine.queue.by_request(number, acquire.request) else {
+            return Ok(None);
+        };
+        let Some(waiter) = self.engine.queue.waiters.get_mut(&place) else {
+            return Ok(None);
+        };
+        if body(&waiter.acquire.ask, waiter.acquire.ttl_ms) != asked {
+            return Err(Refusal::RequestIdReused);
+        }
+        waiter.deadline = waiter.deadline.max(self.now.lease.plus_ms(acquire.wait_ms));
+        let pools = waiter.pools.clone();
+        self.engine.queue.add_ticket(place, acquire.ticket);
+        for (pool, _) in &pools {
+            self.engine.state.find_head(&self.engine.queue, *pool, self.now.lease);
+            // It may have been passed over while nobody waited for it.
+            self.engine.state.freed.insert(*pool);
+        }
+        Ok(Some(Reply::Ticketed { waiting: Some(self.position(place, &pools)) }))
+    }
+
+    fn position(&self, place: Place, pools: &[(PoolId, u32)]) -> (u32, Vec<PoolName>) {
+        let ahead = pools
+            .iter()
+            .filter_map(|(pool, _)| self.engine.state.pools.get(pool))
+            .map(|pool| pool.waiters.range(..place).count())
+            .max()
+            .unwrap_or(0);
+        (
+            u32::try_from(ahead + 1).unwrap_or(u32::MAX),
+            pools.iter().map(|(pool, _)| self.engine.state.pool_name(*pool)).collect(),
+        )
+    }
+
+    /// What the request would get now.
+    fn look(&self, acquire: &Acquire, place: Option<Place>) -> Result<(Want, Plan), Blocked> {
+        let Some((application, version)) = self.caller_facts(&acquire.from) else {
+            return Err(Refusal::Malformed { field: "caller".into(), fault: "it is not known".into() }.into());
+        };
+        let mut planner = Planner {
+            state: &self.engine.state,
+            queue: &self.engine.queue,
+            now: self.now,
+            place,
+            own: None,
+            steps: None,
+        };
+        let want = planner.resolve(&acquire.ask, &application, version)?;
+        let plan = planner.plan(&want)?;
+        Ok((want, plan))
+    }
+
+    fn wait(&mut self, acquire: Acquire, blocked: Blocked, number: u32) -> Result<Reply, Refusal> {
+        let most = self.engine.limits.waiting_per_pool;
+        if let Some((pool, _)) = blocked
+            .pools
+            .iter()
+            .find(|(pool, _)| self.engine.state.pools.get(pool).is_some_and(|pool| pool.waiters.len() >= most))
+        {
+            let what = format!("requests waiting for {}", self.engine.state.pool_name(*pool));
+            return Err(Refusal::Overloaded { what: what.into(), most: most as u64, retry_after_ms: 10_000 });
+        }
+        let holder = self.holder_of(&acquire.from)?;
+        let deadline = self.now.lease.plus_ms(acquire.wait_ms);
+        let pools = blocked.pools;
+        let waiter =
+            Waiter { tickets: vec![acquire.ticket], acquire, holder, pools: pools.clone(), deadline, abandoned: None };
+        let place = self.engine.queue.join(number, waiter, self.now.lease);
+        self.engine.state.list_waiter(&self.engine.queue, place, &[], &pools, self.now.lease);
+        Ok(Reply::Ticketed { waiting: Some(self.position(place, &pools)) })
+    }
+
+    /// Makes a plan true.
+    fn grant(&mut self, holder: HolderId, want: Want, plan: Plan, acquire: &Acquire, body: u64) -> LeaseId {
+        self.change_site(|site| site.last_lease += 1);
+        let id = LeaseId(self.engine.state.site.last_lease);
+        let now = self.now;
+        let ends = self
+            .engine
+            .state
+            .development
+            .then(|| (now.lease.plus_ms(HOUR_MS.unsigned_abs()), EndReason::DevelopmentHourlyDisconnect));
+        if let Some(holder) = self.engine.state.holders.get_mut(&holder) {
+            holder.contact = holder.contact.max(now.lease);
+        }
+        let row = LeaseRow {
+            id,
+            holder,
+            subject: want.subject,
+            application: want.application,
+            terms: Arc::new(plan.terms),
+            ttl_ms: acquire.ttl_ms,
+            granted_wall: now.wall,
+            granted: now.lease,
+            idle_since: None,
+            ends,
+            request: Some((acquire.request, body)),
+            ended: None,
+        };
+        // The new lease stands before the old ones fall: shared seats pass on, and are never free in between (ALLOC-8).
+        self.change(None, Some(Row::Lease(Box::new(row))));
+        for old in plan.displaces {
+            self.end(old, EndReason::LoggedOnElsewhere, None);
+        }
+        id
+    }
+
+    /// Ends a live lease. Its holder is told, unless it gave the lease back itself.
+    pub(crate) fn end(&mut self, id: LeaseId, how: EndReason, words: Option<Label>) {
+        let Some(lease) = self.engine.state.leases.get(&id) else {
+            return;
+        };
+        let row = lease.row.clone();
+        let holder = row.holder;
+        self.engine.idle_warned.remove(&id);
+        let remembered = row.request.is_some();
+        let after = remembered.then(|| {
+            Row::Lease(Box::new(LeaseRow { idle_since: None, ended: Some((self.now.lease, how)), ..row.clone() }))
+        });
+        self.change(Some(Row::Lease(Box::new(row))), after);
+        if !remembered {
+            self.engine.recently_ended.insert(id, how);
+            if self.engine.recently_ended.len() > RECENTLY_ENDED {
+                self.engine.recently_ended.pop_first();
+            }
+        }
+        if how != EndReason::Released {
+            self.out.events.push(Event { to: Some(holder), what: Told::Ended { lease: id, reason: how, words } });
+        }
+    }
+
+    /// Ends leases whose time is over, at most so many, and moves the timers of those that were renewed. Returns how many
+    /// ended.
+    pub(crate) fn end_due(&mut self, most: usize) -> usize {
+        let mut ended = 0;
+        for _ in 0..most {
+            let Some(&(at, id)) = self.engine.state.timers.first() else {
+                break;
+            };
+            if at > self.now.lease {
+                break;
+            }
+            let Some(lease) = self.engine.state.leases.get(&id) else {
+                break;
+            };
+            let deadline = self.engine.state.deadline(lease);
+            if deadline > self.now.lease {
+                self.engine.state.set_timer(id, deadline);
+                continue;
+            }
+            let stated = lease.row.ends.filter(|(at, _)| *at <= self.now.lease).map(|(_, why)| why);
+            match stated {
+                Some(EndReason::CapacityLowered) if !self.still_in_excess(id) => self.spare(id),
+                Some(why) => {
+                    self.end(id, why, None);
+                    ended += 1;
+                }
+                None => {
+                    self.end(id, EndReason::Expired, None);
+                    ended += 1;
+                }
+            }
+        }
+        ended
+    }
+
+    /// LEASE-9: the live lease of this identity, or why the caller may not act on it.
+    fn own_lease(&self, identity: &Identity, id: LeaseId) -> Result<(), Refusal> {
+        let state = &self.engine.state;
+        let row = state.leases.get(&id).map(|lease| &lease.row).or_else(|| state.ended.get(&id));
+        if let Some(row) = row {
+            if state.holders.get(&row.holder).is_none_or(|holder| holder.row.identity != *identity) {
+                return Err(Refusal::NotYourLease(id));
+            }
+            return match row.ended {
+                None => Ok(()),
+                Some((_, how)) => Err(Refusal::LeaseEnded { lease: id, how: Some(how) }),
+            };
+        }
+        if id.0 == 0 || id.0 > state.site.last_lease {
+            return Err(Refusal::LeaseUnknown(id));
+        }
+        Err(Refusal::LeaseEnded { lease: id, how: self.engine.recently_ended.get(&id).copied() })
+    }
+
+    fn note_contact(&mut self, from: &Origin) {
+        let id = match from {
+            Origin::Stream(id) => Some(*id),
+            Origin::Unary(caller) => self.unary_holder(caller),
+        };
+        if let Some(holder) = id.and_then(|id| self.engine.state.holders.get_mut(&id)) {
+            holder.contact = holder.contact.max(self.now.lease);
+        }
+    }
+
+    pub(crate) fn renew(&mut self, from: &Origin, leases: &[LeaseId]) -> Result<Reply, Refusal> {
+        let identity = self.identity(from)?;
+        self.note_contact(from);
+        let mut outcomes = Vec::with_capacity(leases.len());
+        for &id in leases {
+            let mut result = self.own_lease(&identity, id);
+            if result.is_ok()
+                && let Some(lease) = self.engine.state.leases.get_mut(&id)
+            {
+                match lease.row.ends {
+                    Some((at, why)) if at <= self.now.lease => {
+                        self.end(id, why, None);
+                        result = Err(Refusal::LeaseEnded { lease: id, how: Some(why) });
+                    }
+                    // The timer stays where it is: it is looked at when it is due.
+                    _ => lease.renewed = self.now.lease,
+                }
+            }
+            outcomes.push((id, result));
+        }
+        Ok(Reply::Leases(outcomes))
+    }
+
+    /// LEASE-10: releasing twice succeeds twice.
+    pub(crate) fn release(&mut self, release: Release) -> Result<Reply, Refusal> {
+        let identity = self.identity(&release.from)?;
+        let number = self.engine.state.identity_number(&identity);
+        let mut hasher = DefaultHasher::new();
+        (&release.leases, &release.acquired_by).hash(&mut hasher);
+        let asked = hasher.finish();
+        if let Some(request) = release.request {
+            if let Some((body, outcomes)) = self.engine.releases.get(number, request) {
+                if body != asked {
+                    return Err(Refusal::RequestIdReused);
+                }
+                return Ok(Reply::Released(outcomes.clone()));
+            }
+            let acquires = self.engine.state.answers.contains_key(&(number, request));
+            if acquires || self.engine.queue.by_request(number, request).is_some() {
+                return Err(Refusal::RequestIdReused);
+            }
+        }
+        self.note_contact(&release.from);
+        let mut outcomes = Vec::with_capacity(release.leases.len() + release.acquired_by.len());
+        for id in release.leases {
+            let result = self.release_one(&identity, id);
+            outcomes.push(ReleaseOutcome { lease: Some(id), acquired_by: None, result });
+        }
+        for request in release.acquired_by {
+            let (lease, result) = match self.engine.state.answers.get(&(number, request)).copied() {
+                Some(id) => (Some(id), self.release_one(&identity, id)),
+                None => match self.engine.queue.by_request(number, request) {
+                    Some(place) => {
+                        self.leave_queue(number, place, Refusal::Cancelled);
+                        (None, Ok(()))
+                    }
+                    None => (None, Err(Refusal::RequestUnknown)),
+                },
+            };
+            outcomes.push(ReleaseOutcome { lease, acquired_by: Some(request), result });
+        }
+        if let Some(request) = release.request {
+            let count = self.engine.state.answer_counts.entry(number).or_default();
+            if *count < self.engine.limits.answers_per_identity {
+                *count += 1;
+                self.engine.releases.remember(number, request, self.now.lease, asked, outcomes.clone());
+            }
+        }
+        Ok(Reply::Released(outcomes))
+    }
+
+    fn release_one(&mut self, identity: &Identity, id: LeaseId) -> Result<(), Refusal> {
+        match self.own_lease(identity, id) {
+            Ok(()) => {
+                self.end(id, EndReason::Released, None);
+                Ok(())
+            }
+            Err(Refusal::LeaseEnded { .. }) => Ok(()),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    pub(crate) fn set_idle(&mut self, from: &Origin, leases: &[LeaseId], idle: bool) -> Result<Reply, Refusal> {
+        let identity = self.identity(from)?;
+        self.note_contact(from);
+        let mut outcomes = Vec::with_capacity(leases.len());
+        for &id in leases {
+            let result = self.own_lease(&identity, id);
+            if result.is_ok()
+                && let Some(row) = self.engine.state.leases.get(&id).map(|lease| lease.row.clone())
+                && row.idle_since.is_some() != idle
+            {
+                self.engine.idle_warned.remove(&id);
+                let after = LeaseRow { idle_since: idle.then_some(self.now.lease), ..row.clone() };
+                self.change(Some(Row::Lease(Box::new(row))), Some(Row::Lease(Box::new(after))));
+            }
+            outcomes.push((id, result));
+        }
+        Ok(Reply::Leases(outcomes))
+    }
+
+    /// LEASE-3: what has arrived need not be remembered.
+    pub(crate) fn answers_received(&mut self, holder: HolderId, requests: &[RequestId]) -> Result<Reply, Refusal> {
+        let identity = self.identity(&Origin::Stream(holder))?;
+        let number = self.engine.state.identity_number(&identity);
+        for &request in requests {
+            self.forget(number, request);
+        }
+        Ok(Reply::Done)
+    }
+
+    fn forget(&mut self, number: u32, request: RequestId) {
+        if self.engine.releases.forget(number, request) {
+            self.one_answer_less(number);
+            return;
+        }
+        let Some(id) = self.engine.state.answers.get(&(number, request)).copied() else {
+            return;
+        };
+        if let Some(row) = self.engine.state.ended.get(&id).cloned() {
+            if let Some((_, how)) = row.ended {
+                self.engine.recently_ended.insert(id, how);
+            }
+            self.change(Some(Row::Lease(Box::new(row))), None);
+        } else if let Some(lease) = self.engine.state.leases.get_mut(&id) {
+            // Only in memory: a row that still names the request after a restart is merely remembered longer.
+            lease.row.request = None;
+            self.engine.state.answers.remove(&(number, request));
+            self.one_answer_less(number);
+        }
+    }
+
+    fn one_answer_less(&mut self, number: u32) {
+        if let Some(count) = self.engine.state.answer_counts.get_mut(&number) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Forgets answers that are older than 24 h, at most so many.
+    pub(crate) fn forget_old_answers(&mut self, most: usize) {
+        for number in self.engine.releases.forget_old(self.now.lease, most) {
+            self.one_answer_less(number);
+        }
+        let old: Vec<LeaseRow> = self
+            .engine
+            .state
+            .ended_at
+            .iter()
+            .take(most)
+            .take_while(|(at, _)| self.now.lease.ms_since(*at) >= REMEMBERED_MS)
+            .filter_map(|(_, id)| self.engine.state.ended.get(id).cloned())
+            .collect();
+        for row in old {
+            self.change(Some(Row::Lease(Box::new(row))), None);
+        }
+    }
+
+    // The queue, as far as it changes something.
+
+    pub(crate) fn cancel_wait(&mut self, from: &Origin, request: RequestId) -> Result<Reply, Refusal> {
+        let identity = self.identity(from)?;
+        let number = self.engine.state.identity_number(&identity);
+        if let Some(place) = self.engine.queue.by_request(number, request) {
+            self.leave_queue(number, place, Refusal::Cancelled);
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(crate) fn abandon(&mut self, ticket: Ticket) -> Result<Reply, Refusal> {
+        if let Some(place) = self.engine.queue.drop_ticket(ticket, self.now.lease) {
+            let pools = self.engine.queue.waiters.get(&place).map(|waiter| waiter.pools.clone()).unwrap_or_default();
+            for (pool, _) in pools {
+                self.engine.state.find_head(&self.engine.queue, pool, self.now.lease);
+                // What was set aside for it is for others now.
+                self.engine.state.freed.insert(pool);
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    /// Takes a waiter out of the queue with a refusal for whoever waits.
+    pub(crate) fn leave_queue(&mut self, number: u32, place: Place, refusal: Refusal) {
+        let Some(waiter) = self.engine.queue.leave(number, place) else {
+            return;
+        };
+        self.engine.state.list_waiter(&self.engine.queue, place, &waiter.pools, &[], self.now.lease);
+        for (pool, _) in &waiter.pools {
+            self.engine.state.freed.insert(*pool);
+        }
+        for ticket in &waiter.tickets {
+            self.out.answers.push((*ticket, Err(refusal.clone())));
+        }
+    }
+
+    fn waiter_identity(&mut self, place: Place) -> Option<(Identity, u32)> {
+        let holder = self.engine.queue.waiters.get(&place)?.holder;
+        let identity = self.engine.state.holders.get(&holder)?.row.identity.clone();
+        let number = self.engine.state.identity_number(&identity);
+        Some((identity, number))
+    }
+
+    /// Goes through the waiters of one pool, from a place on.
+    pub(crate) fn serve_pool(&mut self, id: PoolId, from: Option<Place>, budget: &mut usize) {
+        let mut after = from;
+        loop {
+            let Some(pool) = self.engine.state.pools.get(&id) else {
+                return;
+            };
+            if pool.free(id.method) == 0 {
+                return;
+            }
+            let lower = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let Some(&place) = pool.waiters.range((lower, Bound::Unbounded)).next() else {
+                return;
+            };
+            if *budget == 0 {
+                self.engine.serving.insert(id, after);
+                return;
+            }
+            *budget -= 1;
+            after = Some(place);
+            self.try_waiter(place);
+        }
+    }
+
+    fn try_waiter(&mut self, place: Place) {
+        let Some(waiter) = self.engine.queue.waiters.get(&place).filter(|waiter| waiter.abandoned.is_none()) else {
+            return;
+        };
+        let (acquire, holder, before) = (waiter.acquire.clone(), waiter.holder, waiter.pools.clone());
+        match self.look(&acquire, Some(place)) {
+            Ok((want, plan)) => {
+                let Some((_, number)) = self.waiter_identity(place) else {
+                    return;
+                };
+                let Some(waiter) = self.engine.queue.leave(number, place) else {
+                    return;
+                };
+                self.engine.state.list_waiter(&self.engine.queue, place, &before, &[], self.now.lease);
+                let lease = self.grant(holder, want, plan, &acquire, body(&acquire.ask, acquire.ttl_ms));
+                for ticket in waiter.tickets {
+                    let view = self.view(lease);
+                    self.out.answers.push((ticket, view));
+                }
+            }
+            Err(blocked) if !blocked.pools.is_empty() => {
+                if blocked.pools != before {
+                    if let Some(waiter) = self.engine.queue.waiters.get_mut(&place) {
+                        waiter.pools.clone_from(&blocked.pools);
+                    }
+                    self.engine.state.list_waiter(&self.engine.queue, place, &before, &blocked.pools, self.now.lease);
+                }
+            }
+            Err(blocked) => {
+                let Some((identity, number)) = self.waiter_identity(place) else {
+                    return;
+                };
+                self.deny(&acquire, &identity, &blocked.refusal);
+                self.leave_queue(number, place, blocked.refusal);
+            }
+        }
+    }
+
+    /// Ends waits whose deadline has come, and drops places that nobody came back for.
+    pub(crate) fn end_waits(&mut self) {
+        for place in self.engine.queue.due(self.now.lease, PLACE_KEPT_MS, WAITERS_PER_TURN) {
+            let Some(waiter) = self.engine.queue.waiters.get(&place) else {
+                continue;
+            };
+            let (acquire, abandoned) = (waiter.acquire.clone(), waiter.abandoned.is_some());
+            let Some((identity, number)) = self.waiter_identity(place) else {
+                continue;
+            };
+            let refusal = match self.look(&acquire, Some(place)) {
+                Err(blocked) => blocked.refusal,
+                // Freed in this very turn: the queue is served before anyone is told no.
+                Ok(_) if !abandoned => {
+                    let pools =
+                        self.engine.queue.waiters.get(&place).map(|waiter| waiter.pools.clone()).unwrap_or_default();
+                    self.engine.state.freed.extend(pools.iter().map(|(pool, _)| *pool));
+                    continue;
+                }
+                Ok(_) => Refusal::Cancelled,
+            };
+            if !abandoned {
+                self.deny(&acquire, &identity, &refusal);
+            }
+            self.leave_queue(number, place, refusal);
+        }
+    }
+
+    /// ALLOC-16: looks at a live lease again after its subject's keys or station changed. Removed keys leave it, added ones
+    /// are tried, and it ends where a key that it needs is gone.
+    pub(crate) fn look_again(&mut self, id: LeaseId, how: EndReason) {
+        let Some(lease) = self.engine.state.leases.get(&id) else {
+            return;
+        };
+        let row = lease.row.clone();
+        if row.subject == LeaseSubject::Units {
+            return;
+        }
+        let version = self.engine.state.holders.get(&row.holder).and_then(|holder| holder.row.version);
+        let want = Want {
+            subject: row.subject.clone(),
+            needed: row.terms.needed.clone(),
+            units: None,
+            application: row.application.clone(),
+            version,
+        };
+        let mut planner = Planner {
+            state: &self.engine.state,
+            queue: &self.engine.queue,
+            now: self.now,
+            place: None,
+            own: Some(id),
+            steps: None,
+        };
+        match planner.plan(&want) {
+            Ok(plan) => self.retell(row, plan.terms),
+            Err(_) => self.end(id, how, None),
+        }
+    }
+
+    /// Gives a live lease other terms, and tells its holder.
+    fn retell(&mut self, row: LeaseRow, terms: Terms) {
+        if *row.terms == terms {
+            return;
+        }
+        let key_of = |held: &crate::row::HeldKey| held.key;
+        let old: BTreeSet<_> = row.terms.keys.iter().map(key_of).collect();
+        let new: BTreeSet<_> = terms.keys.iter().map(key_of).collect();
+        let id = row.id;
+        let holder = row.holder;
+        let after = LeaseRow { terms: Arc::new(terms), ..row.clone() };
+        self.change(Some(Row::Lease(Box::new(row))), Some(Row::Lease(Box::new(after))));
+        let state = &self.engine.state;
+        let added: Vec<_> = new.difference(&old).map(|key| state.key_name(*key)).collect();
+        let removed: Vec<_> = old.difference(&new).map(|key| state.key_name(*key)).collect();
+        if (!added.is_empty() || !removed.is_empty())
+            && let Ok(view) = self.view(id)
+        {
+            self.out
+                .events
+                .push(Event { to: Some(holder), what: Told::Changed { lease: Box::new(view), added, removed } });
+        }
+    }
+}

@@ -1,0 +1,616 @@
+//! What a request would get now: the decision behind Acquire, Explain and the second look at live leases. Looks, never
+//! changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use leasehold_keys::{
+    activation::{ProductVersion, Units},
+    definition::{Holder, KeyKind, Role},
+    name::{Label, Method},
+};
+
+use crate::{
+    command::{Ask, Place as At},
+    ids::{KeyId, LeaseId, PoolId, StationId, Subject, UserId},
+    queue::{Place, Queue},
+    refusal::Refusal,
+    room::Claimant,
+    row::{HeldKey, LeaseSubject, Seat, Source, StationKind, Terms, Warning},
+    state::State,
+    time::Now,
+    view::Step,
+};
+
+/// A request with names resolved.
+#[derive(Clone, Debug)]
+pub(crate) struct Want {
+    pub subject: LeaseSubject,
+    pub needed: Vec<KeyId>,
+    /// For [`LeaseSubject::Units`].
+    pub units: Option<(KeyId, u32)>,
+    pub application: Label,
+    pub version: Option<ProductVersion>,
+}
+
+/// What it would get.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub terms: Terms,
+    /// Primary leases on other computers that end with it (ALLOC-8).
+    pub displaces: Vec<LeaseId>,
+}
+
+/// Why it gets nothing, and what it could wait for.
+#[derive(Debug)]
+pub(crate) struct Blocked {
+    pub refusal: Refusal,
+    /// Full pools; empty where waiting would not help.
+    pub pools: Vec<(PoolId, u32)>,
+}
+
+impl From<Refusal> for Blocked {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, pools: Vec::new() }
+    }
+}
+
+/// One look at one request.
+pub(crate) struct Planner<'a> {
+    pub state: &'a State,
+    pub queue: &'a Queue,
+    pub now: Now,
+    /// The request's place in the queue, where it waits or may wait.
+    pub place: Option<Place>,
+    /// A live lease that is looked at again: what it holds counts as its own.
+    pub own: Option<LeaseId>,
+    /// Collects the steps for `explain`.
+    pub steps: Option<Vec<Step>>,
+}
+
+impl Planner<'_> {
+    fn step(&mut self, rule: &'static str, passed: bool, message: impl FnOnce() -> String) {
+        if let Some(steps) = &mut self.steps {
+            steps.push(Step { rule, passed, message: message() });
+        }
+    }
+
+    /// Resolves the names of a request.
+    pub(crate) fn resolve(
+        &mut self,
+        ask: &Ask,
+        caller: &Label,
+        version: Option<ProductVersion>,
+    ) -> Result<Want, Refusal> {
+        let keys = |state: &State, names: &[Label]| -> Result<Vec<KeyId>, Refusal> {
+            let mut keys = BTreeSet::new();
+            for name in names {
+                keys.insert(state.catalog.find(name.as_str()).ok_or_else(|| Refusal::KeyUnknown(name.to_string()))?);
+            }
+            Ok(keys.into_iter().collect())
+        };
+        let station_id = |state: &State, name: &Label| {
+            state.station_names.get(name).copied().ok_or_else(|| Refusal::StationUnknown(name.to_string()))
+        };
+        match ask {
+            Ask::Logon { user, place, computer, needed, application } => {
+                let id =
+                    self.state.user_names.get(user).copied().ok_or_else(|| Refusal::UserUnknown(user.to_string()))?;
+                let (station, remote_number) = match place {
+                    At::None => (None, None),
+                    At::Station(name) => (Some(station_id(self.state, name)?), None),
+                    At::DynamicRemote(number) => (None, Some(number.clone())),
+                };
+                Ok(Want {
+                    subject: LeaseSubject::Logon { user: id, station, remote_number, computer: computer.clone() },
+                    needed: keys(self.state, needed)?,
+                    units: None,
+                    application: application.clone().unwrap_or_else(|| caller.clone()),
+                    version,
+                })
+            }
+            Ask::Station { station, needed } => Ok(Want {
+                subject: LeaseSubject::Station(station_id(self.state, station)?),
+                needed: keys(self.state, needed)?,
+                units: None,
+                application: caller.clone(),
+                version,
+            }),
+            Ask::Units { key, units } => {
+                let id = self.state.catalog.find(key.as_str()).ok_or_else(|| Refusal::KeyUnknown(key.to_string()))?;
+                Ok(Want {
+                    subject: LeaseSubject::Units,
+                    needed: vec![id],
+                    units: Some((id, *units)),
+                    application: caller.clone(),
+                    version,
+                })
+            }
+        }
+    }
+
+    /// Decides a request.
+    pub(crate) fn plan(&mut self, want: &Want) -> Result<Plan, Blocked> {
+        match &want.subject {
+            LeaseSubject::Logon { user, station, remote_number, computer } => {
+                self.plan_logon(want, *user, *station, remote_number.is_some(), computer.as_ref())
+            }
+            LeaseSubject::Station(station) => self.plan_station(want, *station),
+            LeaseSubject::Units => self.plan_units(want),
+        }
+    }
+
+    /// SITE-5: all of the units or none.
+    fn plan_units(&mut self, want: &Want) -> Result<Plan, Blocked> {
+        let Some((key, units)) = want.units else {
+            // A live lease of units is looked at again: nothing about it depends on assignments.
+            return Err(Refusal::RequestUnknown.into());
+        };
+        let state = self.state;
+        let pool = PoolId { key, method: Method::Assignable };
+        if state.catalog.kind(key).is_some_and(KeyKind::is_site_wide) {
+            return Err(Refusal::HolderNotAllowed {
+                key: state.key_name(key),
+                subject: Holder::Server,
+                allowed: Vec::new(),
+            }
+            .into());
+        }
+        state.check_holder(key, Holder::Server)?;
+        if !state.is_granted(pool) {
+            let refusal = state.not_licensed(key, self.now);
+            self.step("SITE-5", false, || refusal.message());
+            return Err(refusal.into());
+        }
+        if let Some(refusal) = state.version_refusal(key, want.version, self.now) {
+            self.step("SITE-6", false, || refusal.message());
+            return Err(refusal.into());
+        }
+        let missing: Vec<_> = state
+            .catalog
+            .get(key)
+            .into_iter()
+            .flat_map(|definition| &definition.requires)
+            .filter(|required| !state.site_has(**required))
+            .map(|required| state.key_name(*required))
+            .collect();
+        if !missing.is_empty() {
+            return Err(Refusal::PrerequisiteMissing { key: state.key_name(key), missing }.into());
+        }
+        let claimant =
+            Claimant { application: Some(want.application.clone()), place: self.place, ..Claimant::default() };
+        if let Err(refusal) = state.room(self.queue, pool, units, &claimant, self.now) {
+            self.step("SITE-5", false, || refusal.message());
+            return Err(Blocked { pools: waitable(&refusal, pool, units), refusal });
+        }
+        self.step("SITE-5", true, || format!("{units} units of {} are free", state.pool_name(pool)));
+        Ok(Plan {
+            terms: Terms {
+                needed: want.needed.clone(),
+                keys: vec![HeldKey { key, source: Source::Units }],
+                seats: vec![Seat { pool, units, shared: false }],
+                warnings: state.level_warnings(self.now),
+                ..Terms::default()
+            },
+            displaces: Vec::new(),
+        })
+    }
+
+    /// A station's own use: the keys given to it, which hold their seats already (ALLOC-3).
+    fn plan_station(&mut self, want: &Want, station: StationId) -> Result<Plan, Blocked> {
+        self.check_station(station, false)?;
+        let state = self.state;
+        let held_before = self.held_before();
+        let mut given = state.given(Subject::Station(station), Source::Station, want.version, self.now, |key| {
+            held_before.contains(&key)
+        });
+        let (held, dropped) = state.effective(&given.held);
+        for (key, missing) in dropped {
+            given.without_effect.insert(key, Refusal::PrerequisiteMissing { key: state.key_name(key), missing });
+        }
+        let subject = Subject::Station(station);
+        self.check_needed(want, &held, &given.without_effect, subject)?;
+        Ok(Plan {
+            terms: Terms {
+                needed: want.needed.clone(),
+                keys: held_keys(&held),
+                missing: given.without_effect.into_iter().filter(|(key, _)| !held.contains_key(key)).collect(),
+                warnings: state.level_warnings(self.now),
+                ..Terms::default()
+            },
+            displaces: Vec::new(),
+        })
+    }
+
+    /// STATION-1, STATION-3: whether a station may be used at all.
+    fn check_station(&mut self, id: StationId, logon: bool) -> Result<(), Refusal> {
+        let state = self.state;
+        let Some(station) = state.stations.get(&id) else {
+            return Err(Refusal::StationUnknown(id.to_string()));
+        };
+        let name = station.row.name.clone();
+        if !station.row.enabled {
+            let refusal = Refusal::StationNotLicensed { station: name, key: None };
+            self.step("STATION-1", false, || refusal.message());
+            return Err(refusal);
+        }
+        let (now, held_before) = (self.now, self.own.is_some());
+        let counts = |key: KeyId| {
+            station
+                .assignments
+                .get(&key)
+                .and_then(|id| state.assignments.get(id))
+                .is_some_and(|row| state.assignment_counts(row, now, held_before))
+        };
+        // Held directly or as part of another key of the station.
+        let has = |key: KeyId| {
+            counts(key) || station.assignments.keys().any(|outer| state.catalog.includes(*outer, key) && counts(*outer))
+        };
+        let mut needed: Vec<(&'static str, Role)> = Vec::new();
+        if station.row.kind != StationKind::Device {
+            needed.push(("STATION-1", Role::BasicStation));
+        }
+        if logon && station.row.kind == StationKind::Remote {
+            needed.push(("STATION-3", Role::Client));
+        }
+        for (rule, role) in needed {
+            let mut keys = state.catalog.with_role(role).peekable();
+            // A product without such a key does not ask for it.
+            let Some(&first) = keys.peek() else { continue };
+            if keys.any(has) {
+                self.step(rule, true, || format!("station {name} holds {}", state.key_name(first)));
+            } else {
+                let refusal = Refusal::StationNotLicensed { station: name, key: Some(state.key_name(first)) };
+                self.step(rule, false, || refusal.message());
+                return Err(refusal);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keys that the lease which is looked at again holds already: they stay as long as their pool serves (LEVEL-5).
+    fn held_before(&self) -> BTreeSet<KeyId> {
+        let lease = self.own.and_then(|id| self.state.leases.get(&id));
+        lease.map(|lease| lease.row.terms.keys.iter().map(|held| held.key).collect()).unwrap_or_default()
+    }
+
+    /// ALLOC-6 to ALLOC-9, ALLOC-15, STATION-4, MEDIA-2.
+    fn plan_logon(
+        &mut self,
+        want: &Want,
+        user_id: UserId,
+        station: Option<StationId>,
+        remote: bool,
+        computer: Option<&Label>,
+    ) -> Result<Plan, Blocked> {
+        let state = self.state;
+        let Some(user) = state.users.get(&user_id) else {
+            return Err(Refusal::UserUnknown(user_id.to_string()).into());
+        };
+        if let Some(station) = station {
+            self.check_station(station, true)?;
+        }
+        let displaces = self.displaced(user_id, computer);
+        let claimant = Claimant {
+            lineage: state.lineage(user.row.organization),
+            application: Some(want.application.clone()),
+            place: self.place,
+            passing: self.passing(user_id, &displaces),
+            assigns: false,
+        };
+        let held_before = self.held_before();
+
+        // What the station brings, and what the way of logging on brings: neither takes a seat of the user's (ALLOC-9).
+        let mut brought = BTreeMap::new();
+        let mut missing: BTreeMap<KeyId, Refusal> = BTreeMap::new();
+        if let Some(station) = station {
+            let given = state.given(Subject::Station(station), Source::Station, want.version, self.now, |key| {
+                held_before.contains(&key)
+            });
+            brought.extend(given.held);
+            missing.extend(given.without_effect);
+        }
+        let mut seats: Vec<Seat> = Vec::new();
+        if remote {
+            seats.extend(self.remote_seat(want, &claimant)?);
+            // STATION-4: the user needs no client key.
+            brought.extend(state.catalog.with_role(Role::Client).map(|key| (key, Source::Logon)));
+        }
+
+        let given =
+            state.given(Subject::User(user_id), Source::User, want.version, self.now, |key| held_before.contains(&key));
+        missing.extend(given.without_effect);
+        let method = user.row.method;
+        let mut own: BTreeMap<KeyId, Source> = given.held;
+        let mut full: Vec<(PoolId, u32, KeyId)> = Vec::new();
+        let (held, shared) = loop {
+            let mut direct = own.clone();
+            direct.extend(brought.iter().map(|(key, source)| (*key, *source)));
+            let (held, dropped) = state.effective(&direct);
+            let lost: Vec<KeyId> = own.keys().filter(|key| dropped.contains_key(*key)).copied().collect();
+            for (key, lacking) in &dropped {
+                missing.entry(*key).or_insert_with(|| Refusal::PrerequisiteMissing {
+                    key: state.key_name(*key),
+                    missing: lacking.clone(),
+                });
+            }
+            if !lost.is_empty() {
+                for key in lost {
+                    own.remove(&key);
+                }
+                continue;
+            }
+            if method == Method::Assignable {
+                break (held, Vec::new());
+            }
+            match self.concurrent_seats(want, user_id, &own, &brought, &claimant) {
+                Ok(shared) => break (held, shared),
+                Err((key, refusal)) => {
+                    full.extend(
+                        waitable(&refusal, PoolId { key, method }, 1)
+                            .into_iter()
+                            .map(|(pool, units)| (pool, units, key)),
+                    );
+                    missing.insert(key, refusal);
+                    own.remove(&key);
+                }
+            }
+        };
+        seats.extend(shared.into_iter().map(|pool| Seat { pool, units: 1, shared: true }));
+        seats.sort();
+
+        if let Err(refusal) = self.check_needed(want, &held, &missing, Subject::User(user_id)) {
+            let helps = |key: KeyId| {
+                want.needed.is_empty()
+                    || want.needed.iter().any(|needed| {
+                        !held.contains_key(needed) && (key == *needed || state.catalog.includes(key, *needed))
+                            || self
+                                .state
+                                .catalog
+                                .get(*needed)
+                                .is_some_and(|definition| definition.requires.contains(&key))
+                    })
+            };
+            let pools = full.iter().filter(|(_, _, key)| helps(*key)).map(|(pool, units, _)| (*pool, *units)).collect();
+            return Err(Blocked { refusal, pools });
+        }
+        let (types, media_warnings) = self.media(user_id, &held);
+        let mut warnings = state.level_warnings(self.now);
+        warnings.extend(media_warnings);
+        self.step("ALLOC-6", true, || {
+            format!(
+                "{} keys are held, {} could not be had",
+                held.len(),
+                missing.keys().filter(|key| !held.contains_key(*key)).count()
+            )
+        });
+        Ok(Plan {
+            terms: Terms {
+                needed: want.needed.clone(),
+                keys: held_keys(&held),
+                seats,
+                missing: missing.into_iter().filter(|(key, _)| !held.contains_key(key)).collect(),
+                warnings,
+                types,
+            },
+            displaces,
+        })
+    }
+
+    /// ALLOC-8: the user's primary leases on other computers.
+    fn displaced(&self, user: UserId, computer: Option<&Label>) -> Vec<LeaseId> {
+        let Some(here) = computer else {
+            return Vec::new();
+        };
+        let elsewhere = |id: &&LeaseId| {
+            Some(**id) != self.own
+                && self.state.leases.get(id).is_some_and(|lease| {
+                    matches!(&lease.row.subject, LeaseSubject::Logon { computer: Some(there), .. } if there != here)
+                })
+        };
+        self.state.leases_of(Subject::User(user)).iter().filter(elsewhere).copied().collect()
+    }
+
+    /// Seats that pass on to this logon: those of its own lease, and those that only displaced leases use.
+    fn passing(&self, user: UserId, displaces: &[LeaseId]) -> Vec<(PoolId, u64)> {
+        let _ = user;
+        displaces
+            .iter()
+            .chain(self.own.as_ref())
+            .filter_map(|id| self.state.leases.get(id))
+            .flat_map(|lease| lease.row.terms.seats.iter().filter(|seat| !seat.shared))
+            .map(|seat| (seat.pool, u64::from(seat.units)))
+            .collect()
+    }
+
+    /// STATION-4: a free basic station seat for the length of the logon.
+    fn remote_seat(&mut self, want: &Want, claimant: &Claimant) -> Result<Option<Seat>, Blocked> {
+        let state = self.state;
+        let Some(key) = state.catalog.with_role(Role::BasicStation).next() else {
+            return Ok(None);
+        };
+        let pool = PoolId { key, method: Method::Assignable };
+        if self.own.is_none()
+            && let Some(refusal) = state.version_refusal(key, want.version, self.now)
+        {
+            return Err(refusal.into());
+        }
+        let held = self.own.is_some() && state.serves(pool, self.now, true);
+        if !held && let Err(refusal) = state.room(self.queue, pool, 1, claimant, self.now) {
+            self.step("STATION-4", false, || refusal.message());
+            return Err(Blocked { pools: waitable(&refusal, pool, 1), refusal });
+        }
+        self.step("STATION-4", true, || {
+            format!("a seat of {} is free for the dynamic remote logon", state.pool_name(pool))
+        });
+        Ok(Some(Seat { pool, units: 1, shared: false }))
+    }
+
+    /// ALLOC-15: which of a concurrent user's keys take a seat, or the first for which there is none.
+    fn concurrent_seats(
+        &mut self,
+        want: &Want,
+        user: UserId,
+        own: &BTreeMap<KeyId, Source>,
+        brought: &BTreeMap<KeyId, Source>,
+        claimant: &Claimant,
+    ) -> Result<Vec<PoolId>, (KeyId, Refusal)> {
+        let state = self.state;
+        let (by_station, _) = state.effective(brought);
+        let serves_need =
+            |key: KeyId| want.needed.iter().any(|needed| *needed == key || state.catalog.includes(key, *needed));
+        let mut order: Vec<KeyId> = own.keys().copied().collect();
+        order.sort_by_key(|key| {
+            (!serves_need(*key), state.catalog.get(*key).map_or(u32::MAX, |definition| definition.place))
+        });
+        let mut pools = Vec::new();
+        for key in order {
+            if by_station.contains_key(&key) {
+                self.step("ALLOC-9", true, || {
+                    format!("{} comes with the station and takes no seat", state.key_name(key))
+                });
+                continue;
+            }
+            if let Some(outer) = own.keys().find(|outer| state.catalog.includes(**outer, key)) {
+                self.step("ALLOC-15", true, || {
+                    format!("{} comes with {} and takes no seat", state.key_name(key), state.key_name(*outer))
+                });
+                continue;
+            }
+            let pool = PoolId { key, method: Method::Concurrent };
+            if state.users.get(&user).is_some_and(|user| user.seats.contains_key(&pool)) {
+                self.step("ALLOC-7", true, || format!("the user has a seat in {} already", state.pool_name(pool)));
+            } else {
+                if let Err(refusal) = state.room(self.queue, pool, 1, claimant, self.now) {
+                    self.step("ALLOC-6", false, || refusal.message());
+                    return Err((key, refusal));
+                }
+                self.step("ALLOC-5", true, || format!("a seat of {} is free", state.pool_name(pool)));
+            }
+            pools.push(pool);
+        }
+        Ok(pools)
+    }
+
+    /// Every needed key is held, or why not (ALLOC-6).
+    fn check_needed(
+        &mut self,
+        want: &Want,
+        held: &BTreeMap<KeyId, Source>,
+        missing: &BTreeMap<KeyId, Refusal>,
+        subject: Subject,
+    ) -> Result<(), Refusal> {
+        let state = self.state;
+        if want.needed.is_empty() && held.is_empty() {
+            let refusal = missing
+                .values()
+                .next()
+                .cloned()
+                .unwrap_or_else(|| Refusal::NothingAssigned { subject: state.subject_name(subject) });
+            self.step("ALLOC-6", false, || refusal.message());
+            return Err(refusal);
+        }
+        for needed in &want.needed {
+            if held.contains_key(needed) {
+                continue;
+            }
+            let outer =
+                missing.iter().find(|(key, _)| state.catalog.includes(**key, *needed)).map(|(_, refusal)| refusal);
+            let refusal = missing.get(needed).or(outer).cloned().unwrap_or_else(|| {
+                if state.is_licensed(*needed) || state.site_has(*needed) {
+                    Refusal::NotAssigned { subject: state.subject_name(subject), key: state.key_name(*needed) }
+                } else {
+                    state.not_licensed(*needed, self.now)
+                }
+            });
+            self.step("ALLOC-6", false, || refusal.message());
+            return Err(refusal);
+        }
+        Ok(())
+    }
+
+    /// MEDIA-2, MEDIA-3: the interaction types that the user may receive, and what limits them.
+    fn media(&mut self, user: UserId, held: &BTreeMap<KeyId, Source>) -> (Vec<Label>, Vec<Warning>) {
+        let state = self.state;
+        let Some(user) = state.users.get(&user) else {
+            return (Vec::new(), Vec::new());
+        };
+        let level = state.media_level(held.keys().copied());
+        let routed: BTreeSet<&Label> = user
+            .row
+            .workgroups
+            .iter()
+            .filter_map(|id| state.workgroups.get(id))
+            .flat_map(|workgroup| &workgroup.types)
+            .collect();
+        let types = match level {
+            None => Vec::new(),
+            // With the highest level and nothing configured, whatever the workgroups route.
+            Some(leasehold_keys::definition::MediaLevel::Unlimited) if user.row.types.is_empty() => {
+                routed.into_iter().cloned().collect()
+            }
+            Some(level) => user.row.types.iter().take(types_of(level)).cloned().collect::<Vec<_>>(),
+        };
+        let mut warnings = Vec::new();
+        for workgroup in user.row.workgroups.iter().filter_map(|id| state.workgroups.get(id)) {
+            let lacking: Vec<Label> = workgroup.types.iter().filter(|kind| !types.contains(kind)).cloned().collect();
+            if lacking.is_empty() {
+                continue;
+            }
+            let allowed = level.map_or(0, types_of);
+            let remedy = if level.is_none() {
+                "Assign a media level key to the user or the station.".to_string()
+            } else if types.len() + lacking.len() <= allowed
+                || types.len() < allowed && workgroup.types.len() <= allowed
+            {
+                format!("Add the missing types with `leasehold user set {} --types`.", user.row.name)
+            } else if workgroup.types.len() <= allowed {
+                format!(
+                    "Configure the types of this workgroup instead, with `leasehold user set {} --types`.",
+                    user.row.name
+                )
+            } else {
+                format!(
+                    "A level for {} interaction types would cover it: assign a higher media level key.",
+                    workgroup.types.len()
+                )
+            };
+            self.step("MEDIA-2", false, || format!("workgroup {} routes types that are not covered", workgroup.name));
+            warnings.push(Warning::MediaLimited { workgroup: workgroup.name.clone(), types: lacking, remedy });
+        }
+        (types, warnings)
+    }
+}
+
+/// How many interaction types a level covers (MEDIA-1).
+pub(crate) const fn types_of(level: leasehold_keys::definition::MediaLevel) -> usize {
+    match level {
+        leasehold_keys::definition::MediaLevel::One => 1,
+        leasehold_keys::definition::MediaLevel::Two => 2,
+        leasehold_keys::definition::MediaLevel::Unlimited => usize::MAX,
+    }
+}
+
+impl State {
+    /// The highest media level among keys.
+    pub(crate) fn media_level(
+        &self,
+        keys: impl Iterator<Item = KeyId>,
+    ) -> Option<leasehold_keys::definition::MediaLevel> {
+        keys.filter_map(|key| self.catalog.get(key).and_then(|definition| definition.def.level)).max()
+    }
+}
+
+fn held_keys(held: &BTreeMap<KeyId, Source>) -> Vec<HeldKey> {
+    held.iter().map(|(key, source)| HeldKey { key: *key, source: *source }).collect()
+}
+
+/// The pool to wait for, where a refusal is one that passes by itself, and the pool could ever satisfy it.
+fn waitable(refusal: &Refusal, pool: PoolId, units: u32) -> Vec<(PoolId, u32)> {
+    match refusal {
+        Refusal::PoolExhausted(full) if full.capacity >= Units::Count(units) => vec![(pool, units)],
+        Refusal::LimitReached(crate::refusal::Limit::Share { limit, .. }) if *limit >= units => {
+            vec![(pool, units)]
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,169 @@
+//! Requests that wait for seats: by priority class, then arrival, with waiting that makes up for class (03, Queue and
+//! shares). The order is one for all pools, so that two waiters can never block each other.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    command::Acquire,
+    ids::{HolderId, PoolId, RequestId, Ticket},
+    state::State,
+    time::LeaseTime,
+};
+
+/// What has been first in a pool's queue for so long has freed units set aside for it.
+pub(crate) const HEAD_AGE_MS: u64 = 10_000;
+/// A place is kept for a caller that went away without a word.
+pub(crate) const PLACE_KEPT_MS: u64 = 60_000;
+/// So much waiting makes up for one priority class.
+pub(crate) const CLASS_MS: u64 = 30_000;
+
+/// A place in the queue: the moment of arrival, later by 30 s for each class, then the order of arrival. It never changes,
+/// and still every waiter comes first in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    from_ms: u64,
+    number: u64,
+}
+
+impl Place {
+    /// A place after all others, to judge a request before it has one.
+    pub(crate) const LAST: Place = Place { from_ms: u64::MAX, number: u64::MAX };
+}
+
+/// A request that waits.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub acquire: Acquire,
+    pub holder: HolderId,
+    /// Everyone who waits for this answer: the same request may have come twice (LEASE-3).
+    pub tickets: Vec<Ticket>,
+    /// What it lacked when it was last looked at.
+    pub pools: Vec<(PoolId, u32)>,
+    pub deadline: LeaseTime,
+    /// Since when nobody waits for it.
+    pub abandoned: Option<LeaseTime>,
+}
+
+/// All waiting requests.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    pub waiters: BTreeMap<Place, Waiter>,
+    by_ticket: BTreeMap<Ticket, Place>,
+    by_request: BTreeMap<(u32, RequestId), Place>,
+    last_number: u64,
+}
+
+impl Queue {
+    pub(crate) fn by_request(&self, identity: u32, request: RequestId) -> Option<Place> {
+        self.by_request.get(&(identity, request)).copied()
+    }
+
+    /// Units of a pool that a waiter wants.
+    pub(crate) fn units_wanted(&self, place: Place, pool: PoolId) -> u64 {
+        let wanted =
+            |waiter: &Waiter| waiter.pools.iter().find(|(id, _)| *id == pool).map(|(_, units)| u64::from(*units));
+        self.waiters.get(&place).and_then(wanted).unwrap_or(0)
+    }
+
+    /// A new waiter takes its place.
+    pub(crate) fn join(&mut self, identity: u32, waiter: Waiter, now: LeaseTime) -> Place {
+        self.last_number += 1;
+        let from_ms = now.as_ms() + u64::from(waiter.acquire.priority) * CLASS_MS;
+        let place = Place { from_ms, number: self.last_number };
+        for ticket in &waiter.tickets {
+            self.by_ticket.insert(*ticket, place);
+        }
+        self.by_request.insert((identity, waiter.acquire.request), place);
+        self.waiters.insert(place, waiter);
+        place
+    }
+
+    /// Another caller waits for the same answer.
+    pub(crate) fn add_ticket(&mut self, place: Place, ticket: Ticket) {
+        if let Some(waiter) = self.waiters.get_mut(&place) {
+            waiter.tickets.push(ticket);
+            waiter.abandoned = None;
+            self.by_ticket.insert(ticket, place);
+        }
+    }
+
+    /// A caller is gone; the place of the last one is kept for a while.
+    pub(crate) fn drop_ticket(&mut self, ticket: Ticket, now: LeaseTime) -> Option<Place> {
+        let place = self.by_ticket.remove(&ticket)?;
+        let waiter = self.waiters.get_mut(&place)?;
+        waiter.tickets.retain(|other| *other != ticket);
+        if waiter.tickets.is_empty() {
+            waiter.abandoned = Some(now);
+        }
+        Some(place)
+    }
+
+    /// Takes a waiter out.
+    pub(crate) fn leave(&mut self, identity: u32, place: Place) -> Option<Waiter> {
+        let waiter = self.waiters.remove(&place)?;
+        for ticket in &waiter.tickets {
+            self.by_ticket.remove(ticket);
+        }
+        self.by_request.remove(&(identity, waiter.acquire.request));
+        Some(waiter)
+    }
+}
+
+impl State {
+    /// Lists a waiter in the pools that it lacks, and no longer in those it had lacked before.
+    pub(crate) fn list_waiter(
+        &mut self,
+        queue: &Queue,
+        place: Place,
+        before: &[(PoolId, u32)],
+        after: &[(PoolId, u32)],
+        now: LeaseTime,
+    ) {
+        for (id, _) in before {
+            self.pool(*id).waiters.remove(&place);
+        }
+        for (id, _) in after {
+            self.pool(*id).waiters.insert(place);
+        }
+        for (id, _) in before.iter().chain(after) {
+            self.find_head(queue, *id, now);
+        }
+    }
+
+    /// The first waiter of a pool that someone still waits for.
+    pub(crate) fn find_head(&mut self, queue: &Queue, id: PoolId, now: LeaseTime) {
+        let Some(pool) = self.pools.get_mut(&id) else {
+            return;
+        };
+        let alive = |place: &&Place| queue.waiters.get(*place).is_some_and(|waiter| waiter.abandoned.is_none());
+        let first = pool.waiters.iter().find(alive).copied();
+        pool.head = match (first, pool.head) {
+            (Some(first), Some((head, since))) if first == head => Some((head, since)),
+            (Some(first), _) => Some((first, now)),
+            (None, _) => None,
+        };
+    }
+}
+
+impl Queue {
+    /// The soonest moment at which a wait ends.
+    pub(crate) fn next_deadline(&self) -> Option<LeaseTime> {
+        self.waiters
+            .values()
+            .map(|waiter| waiter.abandoned.map_or(waiter.deadline, |since| since.plus_ms(PLACE_KEPT_MS)))
+            .min()
+    }
+
+    /// Waits that are over: their deadline has come, or nobody came back for their place.
+    pub(crate) fn due(&self, now: LeaseTime, kept_ms: u64, most: usize) -> Vec<Place> {
+        self.waiters
+            .iter()
+            .filter(|(_, waiter)| match waiter.abandoned {
+                Some(since) => now.ms_since(since) >= kept_ms,
+                None => waiter.deadline <= now,
+            })
+            .map(|(place, _)| *place)
+            .take(most)
+            .collect()
+    }
+}

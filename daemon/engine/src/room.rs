@@ -1,0 +1,168 @@
+//! Whether a pool has room for one more claim, and the full account of why it has not (ALLOC-14).
+
+use leasehold_keys::{
+    activation::Units,
+    name::{Label, Method},
+};
+
+use crate::{
+    ids::{OrganizationId, PoolId, ShareHolder},
+    queue::{HEAD_AGE_MS, Place, Queue},
+    refusal::{Exhausted, HolderLine, Holding, Limit, Refusal},
+    row::LeaseSubject,
+    state::State,
+    time::Now,
+};
+
+/// On whose behalf seats are asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Claimant {
+    /// The organization and those above it.
+    pub lineage: Vec<OrganizationId>,
+    /// The application; none for an assignment.
+    pub application: Option<Label>,
+    /// Its place in the queue; a claimant without one waits for nothing and overtakes nobody.
+    pub place: Option<Place>,
+    /// Seats that pass on to it from leases which end in the same step (ALLOC-8).
+    pub passing: Vec<(PoolId, u64)>,
+    /// An administrator's assignment, which waiting requests do not hold up.
+    pub assigns: bool,
+}
+
+/// Oldest holders that a refusal names.
+const OLDEST_NAMED: usize = 8;
+
+impl State {
+    /// Room for `units` more, or the refusal.
+    pub(crate) fn room(
+        &self,
+        queue: &Queue,
+        id: PoolId,
+        units: u32,
+        claimant: &Claimant,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let Some(pool) = self.pools.get(&id).filter(|_| self.is_granted(id)) else {
+            return Err(self.not_licensed(id.key, now));
+        };
+        for share in
+            pool.shares.iter().filter(|share| share.belongs_to(&claimant.lineage, claimant.application.as_ref()))
+        {
+            if let Some(limit) = share.row.limit
+                && share.used + u64::from(units) > u64::from(limit)
+            {
+                return Err(Refusal::LimitReached(Limit::Share {
+                    holder: self.share_holder_name(&share.row.holder),
+                    pool: self.pool_name(id),
+                    used: share.used,
+                    limit,
+                }));
+            }
+        }
+        let passing: u64 = claimant.passing.iter().filter(|(pool, _)| *pool == id).map(|(_, units)| units).sum();
+        let mut free = pool.free(id.method).saturating_add(passing);
+        if let Some(joint) = self.joint_call_ports
+            && self.catalog.is_call_port(id.key)
+        {
+            free = free.min((joint + passing).saturating_sub(self.call_ports_held()));
+        }
+        let mut set_aside = pool.reserved_for_others(&claimant.lineage, claimant.application.as_ref());
+        if !claimant.assigns {
+            set_aside = set_aside.saturating_add(match (pool.head, claimant.place) {
+                (None, _) => 0,
+                // A request that does not wait never overtakes.
+                (Some(_), None) => u64::MAX,
+                // What has been first for 10 s has freed units set aside for it.
+                (Some((head, since)), Some(place)) if head < place && now.lease.ms_since(since) >= HEAD_AGE_MS => {
+                    queue.units_wanted(head, id)
+                }
+                (Some(_), Some(_)) => 0,
+            });
+        }
+        if free.saturating_sub(set_aside) >= u64::from(units) {
+            return Ok(());
+        }
+        Err(self.exhausted(id, units, set_aside.min(free), now))
+    }
+
+    fn call_ports_held(&self) -> u64 {
+        self.pools
+            .iter()
+            .filter(|(id, _)| self.catalog.is_call_port(id.key))
+            .map(|(id, pool)| pool.held(id.method))
+            .sum()
+    }
+
+    pub(crate) fn share_holder_name(&self, holder: &ShareHolder) -> String {
+        match holder {
+            ShareHolder::Organization(id) => self
+                .organizations
+                .get(id)
+                .map_or_else(|| format!("organization number {id}"), |row| format!("organization {}", row.name)),
+            ShareHolder::Application(name) => format!("application {name}"),
+        }
+    }
+
+    /// The account of a full pool.
+    pub(crate) fn exhausted(&self, id: PoolId, wanted: u32, set_aside: u64, now: Now) -> Refusal {
+        let pool = self.pools.get(&id);
+        Refusal::PoolExhausted(Box::new(Exhausted {
+            pool: self.pool_name(id),
+            capacity: pool.map_or(Units::Count(0), |pool| pool.capacity),
+            held: self.held(id),
+            wanted,
+            set_aside,
+            waiting: pool.map_or(0, |pool| pool.waiters.len() as u64),
+            holders: self.holding(id),
+            frees_in_ms: self.frees_in_ms(id, now),
+        }))
+    }
+
+    /// Who holds a pool: counts by application and the eight oldest (LEASE-12).
+    pub(crate) fn holding(&self, id: PoolId) -> Holding {
+        let Some(pool) = self.pools.get(&id) else {
+            return Holding::default();
+        };
+        let mut by_application: Vec<(String, u64)> =
+            pool.by_application.iter().map(|(name, count)| (name.to_string(), *count)).collect();
+        let mut oldest = Vec::new();
+        if id.method == Method::Assignable && !pool.assigned.is_empty() {
+            by_application.push(("assigned".into(), pool.assigned.len() as u64));
+            for row in pool.assigned.iter().take(OLDEST_NAMED).filter_map(|id| self.assignments.get(id)) {
+                oldest.push(HolderLine { who: self.subject_name(row.subject), since: row.since, lease: None });
+            }
+        }
+        for row in
+            pool.holders.iter().take(OLDEST_NAMED - oldest.len()).filter_map(|id| self.leases.get(id)).map(|l| &l.row)
+        {
+            let who = match &row.subject {
+                LeaseSubject::Units => self
+                    .holders
+                    .get(&row.holder)
+                    .map_or_else(|| row.application.to_string(), |holder| holder.row.identity.to_string()),
+                subject => State::subject_of(subject).map(|subject| self.subject_name(subject)).unwrap_or_default(),
+            };
+            oldest.push(HolderLine { who, since: row.granted_wall, lease: Some(row.id) });
+        }
+        by_application.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        Holding { by_application, oldest }
+    }
+
+    /// The soonest known end among the oldest holders: a stated end, or a lapse where the holder has been silent so long
+    /// that its lease counts as unconfirmed (LEASE-5).
+    fn frees_in_ms(&self, id: PoolId, now: Now) -> Option<u64> {
+        let pool = self.pools.get(&id)?;
+        pool.holders
+            .iter()
+            .take(OLDEST_NAMED)
+            .filter_map(|id| self.leases.get(id))
+            .filter_map(|lease| {
+                let lapse = self.lapse(&lease.row, lease.renewed);
+                let silent = lapse.ms_since(now.lease) < lease.row.ttl_ms * 3 / 10 + 5_000;
+                let stated = lease.row.ends.map(|(at, _)| at);
+                let at = if silent { Some(stated.map_or(lapse, |at| at.min(lapse))) } else { stated };
+                at.map(|at| at.ms_since(now.lease))
+            })
+            .min()
+    }
+}

@@ -1,0 +1,743 @@
+//! What the engine remembers. The tables are lasting rows and change only through [`State::absorb`], which keeps every
+//! count and index beside them; so a decision, its replay at a restart and its undoing go through one piece of code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use leasehold_keys::{
+    activation::{LicenseId, Units},
+    digest::Sha256,
+    marks::Mark,
+    name::{KeyName, Label, Method, PoolName},
+    time::WallTime,
+};
+
+use crate::{
+    catalog::Catalog,
+    ids::{
+        AssignmentId, HolderId, Identity, KeyId, LeaseId, OrganizationId, PoolId, RequestId, RunId, ShareHolder,
+        StationId, Subject, UserId, WorkgroupId,
+    },
+    pool::{Pool, Share},
+    refusal::EndReason,
+    row::{
+        AssignmentRow, Change, FileRow, HolderRow, LeaseRow, LeaseSubject, OrganizationRow, Row, SiteRow, StationRow,
+        UserRow, WorkgroupRow,
+    },
+    time::{LeaseTime, lapse_ms},
+};
+
+/// A user with all that hangs on it.
+#[derive(Debug)]
+pub(crate) struct User {
+    pub row: UserRow,
+    /// Live leases, oldest first.
+    pub leases: Vec<LeaseId>,
+    pub assignments: BTreeMap<KeyId, AssignmentId>,
+    /// Concurrent seats: how many leases use each. A pool is in here while at least one does (ALLOC-7).
+    pub seats: BTreeMap<PoolId, u32>,
+}
+
+/// A station with all that hangs on it.
+#[derive(Debug)]
+pub(crate) struct Station {
+    pub row: StationRow,
+    pub leases: Vec<LeaseId>,
+    pub assignments: BTreeMap<KeyId, AssignmentId>,
+}
+
+/// A run of an application server.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    pub row: HolderRow,
+    /// The last contact; `row.contact` follows once a minute (LEASE-7).
+    pub contact: LeaseTime,
+    pub attached: bool,
+    pub leases: BTreeSet<LeaseId>,
+}
+
+/// A live lease. Only the renewal and the timer are not in its row.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub row: LeaseRow,
+    pub renewed: LeaseTime,
+    /// The moment under which it stands in [`State::timers`].
+    pub timer: LeaseTime,
+}
+
+/// Everything.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub site: SiteRow,
+    pub key_names: BTreeMap<KeyId, KeyName>,
+    pub key_ids: BTreeMap<KeyName, KeyId>,
+    pub catalog: Catalog,
+    pub organizations: BTreeMap<OrganizationId, OrganizationRow>,
+    pub organization_names: BTreeMap<Label, OrganizationId>,
+    pub workgroups: BTreeMap<WorkgroupId, WorkgroupRow>,
+    pub workgroup_names: BTreeMap<Label, WorkgroupId>,
+    pub users: BTreeMap<UserId, User>,
+    pub user_names: BTreeMap<Label, UserId>,
+    pub stations: BTreeMap<StationId, Station>,
+    pub station_names: BTreeMap<Label, StationId>,
+    /// Devices by their owner (STATION-5).
+    pub devices: BTreeMap<UserId, BTreeSet<StationId>>,
+    pub assignments: BTreeMap<AssignmentId, AssignmentRow>,
+    /// Ends of timed assignments, by wall-clock milliseconds.
+    pub assignment_ends: BTreeSet<(i64, AssignmentId)>,
+    pub pools: BTreeMap<PoolId, Pool>,
+    pub holders: BTreeMap<HolderId, Holder>,
+    pub holder_ids: BTreeMap<(Identity, String, Option<RunId>), HolderId>,
+    pub leases: BTreeMap<LeaseId, Lease>,
+    /// When to look at each live lease again.
+    pub timers: BTreeSet<(LeaseTime, LeaseId)>,
+    /// Idle leases, longest first.
+    pub idle: BTreeSet<(LeaseTime, LeaseId)>,
+    /// Leases that have ended while their answers are still remembered.
+    pub ended: BTreeMap<LeaseId, LeaseRow>,
+    /// The same by when they ended, to be forgotten after 24 h.
+    pub ended_at: BTreeSet<(LeaseTime, LeaseId)>,
+    pub answers: BTreeMap<(u32, RequestId), LeaseId>,
+    pub answer_counts: BTreeMap<u32, u64>,
+    pub identities: BTreeMap<Identity, u32>,
+    pub files: BTreeMap<LicenseId, FileRow>,
+    pub marks: BTreeMap<LicenseId, Mark>,
+    /// Keys that the roots revoke, with the date from which. Told at every start; not a row.
+    pub revoked: BTreeMap<Sha256, WallTime>,
+    /// A development file is in effect (LEVEL-2).
+    pub development: bool,
+    /// Pools with something freed since they were last offered to their waiters.
+    pub freed: BTreeSet<PoolId>,
+    /// Pools over their capacity (ALLOC-11), or closing (LEVEL-5).
+    pub watched_pools: BTreeSet<PoolId>,
+    /// All call ports together may hold so many, while the site is unlicensed (01, Levels).
+    pub joint_call_ports: Option<u64>,
+}
+
+impl State {
+    /// The number by which answers of an identity are found. Not lasting.
+    pub(crate) fn identity_number(&mut self, identity: &Identity) -> u32 {
+        if let Some(number) = self.identities.get(identity) {
+            return *number;
+        }
+        let number = u32::try_from(self.identities.len()).unwrap_or(u32::MAX);
+        self.identities.insert(identity.clone(), number);
+        number
+    }
+
+    pub(crate) fn pool(&mut self, id: PoolId) -> &mut Pool {
+        self.pools.entry(id).or_default()
+    }
+
+    pub(crate) fn held(&self, id: PoolId) -> u64 {
+        self.pools.get(&id).map_or(0, |pool| pool.held(id.method))
+    }
+
+    pub(crate) fn capacity(&self, id: PoolId) -> Units {
+        self.pools.get(&id).map_or(Units::Count(0), |pool| pool.capacity)
+    }
+
+    pub(crate) fn pool_name(&self, id: PoolId) -> PoolName {
+        PoolName { key: self.key_name(id.key), method: id.method }
+    }
+
+    /// The key's name. Every number in a row has its name; should a damaged database lack one, the number shows.
+    pub(crate) fn key_name(&self, id: KeyId) -> KeyName {
+        self.key_names.get(&id).cloned().unwrap_or_else(|| {
+            format!("key-{id}").parse().unwrap_or_else(|_| unreachable!("digits and a hyphen are a key's name"))
+        })
+    }
+
+    /// The organization and all above it, nearest first. At most 64: deeper trees are refused.
+    pub(crate) fn lineage(&self, of: Option<OrganizationId>) -> Vec<OrganizationId> {
+        let mut line = Vec::new();
+        let mut next = of;
+        while let Some(id) = next {
+            if line.len() == MAX_ORGANIZATION_DEPTH || line.contains(&id) {
+                break;
+            }
+            line.push(id);
+            next = self.organizations.get(&id).and_then(|row| row.parent);
+        }
+        line
+    }
+
+    pub(crate) fn organization_of(&self, subject: Subject) -> Option<OrganizationId> {
+        match subject {
+            Subject::User(id) => self.users.get(&id).and_then(|user| user.row.organization),
+            Subject::Station(id) => self.stations.get(&id).and_then(|station| station.row.organization),
+        }
+    }
+
+    pub(crate) fn subject_of(lease: &LeaseSubject) -> Option<Subject> {
+        match lease {
+            LeaseSubject::Logon { user, .. } => Some(Subject::User(*user)),
+            LeaseSubject::Station(station) => Some(Subject::Station(*station)),
+            LeaseSubject::Units => None,
+        }
+    }
+
+    pub(crate) fn assignments_of(&self, subject: Subject) -> Option<&BTreeMap<KeyId, AssignmentId>> {
+        match subject {
+            Subject::User(id) => self.users.get(&id).map(|user| &user.assignments),
+            Subject::Station(id) => self.stations.get(&id).map(|station| &station.assignments),
+        }
+    }
+
+    pub(crate) fn leases_of(&self, subject: Subject) -> &[LeaseId] {
+        match subject {
+            Subject::User(id) => self.users.get(&id).map_or(&[], |user| &user.leases),
+            Subject::Station(id) => self.stations.get(&id).map_or(&[], |station| &station.leases),
+        }
+    }
+
+    /// `user agent-001`, `station station-001`.
+    pub(crate) fn subject_name(&self, subject: Subject) -> String {
+        match subject {
+            Subject::User(id) => self
+                .users
+                .get(&id)
+                .map_or_else(|| format!("user number {id}"), |user| format!("user {}", user.row.name)),
+            Subject::Station(id) => self
+                .stations
+                .get(&id)
+                .map_or_else(|| format!("station number {id}"), |station| format!("station {}", station.row.name)),
+        }
+    }
+
+    /// When a lease ends unless it is renewed (LEASE-5, LEASE-7), or by its own end.
+    pub(crate) fn deadline(&self, lease: &Lease) -> LeaseTime {
+        let by_renewal = self.lapse(&lease.row, lease.renewed);
+        lease.row.ends.map_or(by_renewal, |(at, _)| at.min(by_renewal))
+    }
+
+    /// When a lease lapses, from the renewals of its own and of its run.
+    pub(crate) fn lapse(&self, row: &LeaseRow, renewed: LeaseTime) -> LeaseTime {
+        let lapse = lapse_ms(row.ttl_ms);
+        let Some(holder) = self.holders.get(&row.holder) else {
+            return renewed.plus_ms(lapse);
+        };
+        let contact = if holder.row.run.is_some() { renewed.max(holder.contact) } else { renewed };
+        // LEASE-7: after a restart all would lapse at one moment; up to a tenth of the TTL spreads them.
+        let spread = row.ttl_ms / 640 * (row.id.0 % 64);
+        let graced = if holder.row.graced == LeaseTime::default() {
+            LeaseTime::default()
+        } else {
+            holder.row.graced.plus_ms(lapse + spread)
+        };
+        contact.plus_ms(lapse).max(graced)
+    }
+
+    pub(crate) fn set_timer(&mut self, id: LeaseId, at: LeaseTime) {
+        if let Some(lease) = self.leases.get_mut(&id)
+            && lease.timer != at
+        {
+            self.timers.remove(&(lease.timer, id));
+            lease.timer = at;
+            self.timers.insert((at, id));
+        }
+    }
+
+    /// Applies one change of rows, with all that hangs on it.
+    pub(crate) fn absorb(&mut self, change: &Change) {
+        match (&change.before, &change.after) {
+            (Some(Row::Lease(before)), Some(Row::Lease(after))) => self.replace_lease(before, after),
+            (before, after) => {
+                if let Some(row) = before {
+                    self.remove(row, after.is_some());
+                }
+                if let Some(row) = after {
+                    self.insert(row);
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, row: &Row, replaced: bool) {
+        match row {
+            Row::Key(row) => {
+                self.key_names.remove(&row.id);
+                self.key_ids.remove(&row.name);
+            }
+            Row::Organization(row) => {
+                self.organization_names.remove(&row.name);
+                self.organizations.remove(&row.id);
+            }
+            Row::Workgroup(row) => {
+                self.workgroup_names.remove(&row.name);
+                self.workgroups.remove(&row.id);
+            }
+            Row::User(row) => {
+                self.user_names.remove(&row.name);
+                if !replaced {
+                    self.users.remove(&row.id);
+                }
+            }
+            Row::Station(row) => {
+                self.station_names.remove(&row.name);
+                if let Some(owner) = row.owner
+                    && let Some(devices) = self.devices.get_mut(&owner)
+                {
+                    devices.remove(&row.id);
+                    if devices.is_empty() {
+                        self.devices.remove(&owner);
+                    }
+                }
+                if !replaced {
+                    self.stations.remove(&row.id);
+                }
+            }
+            Row::Assignment(row) => self.remove_assignment(row),
+            Row::Share(row) => {
+                let pool = self.pool(row.pool);
+                pool.shares.retain(|share| share.row.holder != row.holder);
+                self.freed.insert(row.pool);
+            }
+            Row::PoolRule(row) => self.pool(row.pool).rule = None,
+            Row::PoolState(row) => {
+                self.pool(row.pool).state = None;
+                self.watched_pools.remove(&row.pool);
+            }
+            Row::Holder(row) => {
+                if !replaced {
+                    self.holder_ids.remove(&(row.identity.clone(), row.instance.clone(), row.run));
+                    self.holders.remove(&row.id);
+                }
+            }
+            Row::Lease(row) => self.remove_lease(row),
+            Row::File(row) => {
+                self.files.remove(&row.terms.license_id);
+            }
+            Row::Mark(mark) => {
+                self.marks.remove(&mark.license_id);
+            }
+            Row::Site(_) => self.site = SiteRow::default(),
+            Row::Denial(_) | Row::Audit(_) => {}
+        }
+    }
+
+    fn insert(&mut self, row: &Row) {
+        match row {
+            Row::Key(row) => {
+                self.key_names.insert(row.id, row.name.clone());
+                self.key_ids.insert(row.name.clone(), row.id);
+            }
+            Row::Organization(row) => {
+                self.organization_names.insert(row.name.clone(), row.id);
+                self.organizations.insert(row.id, row.clone());
+            }
+            Row::Workgroup(row) => {
+                self.workgroup_names.insert(row.name.clone(), row.id);
+                self.workgroups.insert(row.id, row.clone());
+            }
+            Row::User(row) => {
+                self.user_names.insert(row.name.clone(), row.id);
+                self.users.entry(row.id).and_modify(|user| user.row = row.clone()).or_insert_with(|| User {
+                    row: row.clone(),
+                    leases: Vec::new(),
+                    assignments: BTreeMap::new(),
+                    seats: BTreeMap::new(),
+                });
+            }
+            Row::Station(row) => {
+                self.station_names.insert(row.name.clone(), row.id);
+                if let Some(owner) = row.owner {
+                    self.devices.entry(owner).or_default().insert(row.id);
+                }
+                self.stations
+                    .entry(row.id)
+                    .and_modify(|station| station.row = row.clone())
+                    .or_insert_with(|| Station { row: row.clone(), leases: Vec::new(), assignments: BTreeMap::new() });
+            }
+            Row::Assignment(row) => self.insert_assignment(row),
+            Row::Share(row) => {
+                let used = self.share_use(row.pool, &row.holder);
+                let pool = self.pool(row.pool);
+                pool.shares.push(Share { row: row.clone(), used });
+                pool.shares.sort_by(|a, b| a.row.holder.cmp(&b.row.holder));
+                self.freed.insert(row.pool);
+            }
+            Row::PoolRule(row) => self.pool(row.pool).rule = Some(*row),
+            Row::PoolState(row) => {
+                self.pool(row.pool).state = Some(*row);
+                self.watched_pools.insert(row.pool);
+            }
+            Row::Holder(row) => {
+                self.identity_number(&row.identity);
+                self.holder_ids.insert((row.identity.clone(), row.instance.clone(), row.run), row.id);
+                self.holders
+                    .entry(row.id)
+                    .and_modify(|holder| {
+                        holder.row = row.clone();
+                        holder.contact = holder.contact.max(row.contact);
+                    })
+                    .or_insert_with(|| Holder {
+                        row: row.clone(),
+                        contact: row.contact,
+                        attached: false,
+                        leases: BTreeSet::new(),
+                    });
+            }
+            Row::Lease(row) => self.insert_lease(row),
+            Row::File(row) => {
+                self.files.insert(row.terms.license_id, row.clone());
+            }
+            Row::Mark(mark) => {
+                self.marks.insert(mark.license_id, *mark);
+            }
+            Row::Site(row) => self.site = *row,
+            Row::Denial(_) | Row::Audit(_) => {}
+        }
+    }
+
+    fn insert_assignment(&mut self, row: &AssignmentRow) {
+        match row.subject {
+            Subject::User(id) => {
+                if let Some(user) = self.users.get_mut(&id) {
+                    user.assignments.insert(row.key, row.id);
+                }
+            }
+            Subject::Station(id) => {
+                if let Some(station) = self.stations.get_mut(&id) {
+                    station.assignments.insert(row.key, row.id);
+                }
+            }
+        }
+        let lineage = self.lineage(self.organization_of(row.subject));
+        let pool = self.pool(row.pool());
+        pool.assigned.insert(row.id);
+        if row.method == Method::Assignable {
+            pool.use_shares(&lineage, None, 1, true);
+            pool.note_peak(row.method);
+        }
+        if let Some(until) = row.until {
+            self.assignment_ends.insert((until.as_ms(), row.id));
+        }
+        self.assignments.insert(row.id, row.clone());
+    }
+
+    fn remove_assignment(&mut self, row: &AssignmentRow) {
+        match row.subject {
+            Subject::User(id) => {
+                if let Some(user) = self.users.get_mut(&id) {
+                    user.assignments.remove(&row.key);
+                }
+            }
+            Subject::Station(id) => {
+                if let Some(station) = self.stations.get_mut(&id) {
+                    station.assignments.remove(&row.key);
+                }
+            }
+        }
+        let lineage = self.lineage(self.organization_of(row.subject));
+        let pool = self.pool(row.pool());
+        pool.assigned.remove(&row.id);
+        if row.method == Method::Assignable {
+            pool.use_shares(&lineage, None, 1, false);
+            self.freed.insert(row.pool());
+        }
+        if let Some(until) = row.until {
+            self.assignment_ends.remove(&(until.as_ms(), row.id));
+        }
+        self.assignments.remove(&row.id);
+    }
+
+    fn replace_lease(&mut self, before: &LeaseRow, after: &LeaseRow) {
+        let same_effect = before.ended.is_none()
+            && after.ended.is_none()
+            && before.holder == after.holder
+            && before.request == after.request
+            && std::sync::Arc::ptr_eq(&before.terms, &after.terms);
+        if same_effect && self.leases.contains_key(&after.id) {
+            if let Some(since) = before.idle_since {
+                self.idle.remove(&(since, before.id));
+            }
+            if let Some(since) = after.idle_since {
+                self.idle.insert((since, after.id));
+            }
+            if let Some(lease) = self.leases.get_mut(&after.id) {
+                lease.row = after.clone();
+            }
+            self.rewind_timer(after.id);
+            return;
+        }
+        let renewed = self.leases.get(&before.id).map(|lease| lease.renewed);
+        self.remove_lease(before);
+        self.insert_lease(after);
+        if let (Some(renewed), Some(lease)) = (renewed, self.leases.get_mut(&after.id)) {
+            lease.renewed = renewed;
+            self.rewind_timer(after.id);
+        }
+    }
+
+    /// Puts a lease's timer to its present deadline.
+    pub(crate) fn rewind_timer(&mut self, id: LeaseId) {
+        if let Some(lease) = self.leases.get(&id) {
+            let at = self.deadline(lease);
+            self.set_timer(id, at);
+        }
+    }
+
+    fn remember_answer(&mut self, row: &LeaseRow) {
+        let Some((request, _)) = row.request else {
+            return;
+        };
+        let Some(identity) = self.holders.get(&row.holder).map(|holder| holder.row.identity.clone()) else {
+            return;
+        };
+        let number = self.identity_number(&identity);
+        if self.answers.insert((number, request), row.id).is_none() {
+            *self.answer_counts.entry(number).or_default() += 1;
+        }
+    }
+
+    fn forget_answer(&mut self, row: &LeaseRow) {
+        let Some((request, _)) = row.request else {
+            return;
+        };
+        let Some(identity) = self.holders.get(&row.holder).map(|holder| holder.row.identity.clone()) else {
+            return;
+        };
+        let number = self.identity_number(&identity);
+        if self.answers.remove(&(number, request)).is_some()
+            && let Some(count) = self.answer_counts.get_mut(&number)
+        {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    fn insert_lease(&mut self, row: &LeaseRow) {
+        self.remember_answer(row);
+        if let Some((at, _)) = row.ended {
+            self.ended_at.insert((at, row.id));
+            self.ended.insert(row.id, row.clone());
+            return;
+        }
+        if let Some(holder) = self.holders.get_mut(&row.holder) {
+            holder.leases.insert(row.id);
+        }
+        match &row.subject {
+            LeaseSubject::Logon { user, station, .. } => {
+                if let Some(user) = self.users.get_mut(user) {
+                    insert_sorted(&mut user.leases, row.id);
+                }
+                if let Some(station) = station.as_ref().and_then(|id| self.stations.get_mut(id)) {
+                    insert_sorted(&mut station.leases, row.id);
+                }
+            }
+            LeaseSubject::Station(station) => {
+                if let Some(station) = self.stations.get_mut(station) {
+                    insert_sorted(&mut station.leases, row.id);
+                }
+            }
+            LeaseSubject::Units => {}
+        }
+        self.take_seats(row);
+        if let Some(since) = row.idle_since {
+            self.idle.insert((since, row.id));
+        }
+        let lease = Lease { row: row.clone(), renewed: row.granted, timer: LeaseTime::default() };
+        let at = self.deadline(&lease);
+        self.leases.insert(row.id, Lease { timer: at, ..lease });
+        self.timers.insert((at, row.id));
+    }
+
+    fn remove_lease(&mut self, row: &LeaseRow) {
+        self.forget_answer(row);
+        if let Some((at, _)) = row.ended {
+            self.ended_at.remove(&(at, row.id));
+            self.ended.remove(&row.id);
+            return;
+        }
+        let Some(lease) = self.leases.remove(&row.id) else {
+            return;
+        };
+        self.timers.remove(&(lease.timer, row.id));
+        if let Some(since) = row.idle_since {
+            self.idle.remove(&(since, row.id));
+        }
+        if let Some(holder) = self.holders.get_mut(&row.holder) {
+            holder.leases.remove(&row.id);
+        }
+        match &row.subject {
+            LeaseSubject::Logon { user, station, .. } => {
+                if let Some(user) = self.users.get_mut(user) {
+                    remove_sorted(&mut user.leases, row.id);
+                }
+                if let Some(station) = station.as_ref().and_then(|id| self.stations.get_mut(id)) {
+                    remove_sorted(&mut station.leases, row.id);
+                }
+            }
+            LeaseSubject::Station(station) => {
+                if let Some(station) = self.stations.get_mut(station) {
+                    remove_sorted(&mut station.leases, row.id);
+                }
+            }
+            LeaseSubject::Units => {}
+        }
+        self.give_seats_back(row);
+    }
+
+    /// Counts the seats of a lease whose subject already lists it or not: only `seats` and pools are looked at.
+    fn take_seats(&mut self, row: &LeaseRow) {
+        for seat in &row.terms.seats {
+            let first = if seat.shared { self.count_shared(row, seat.pool, true) } else { true };
+            let app_first = !seat.shared || !self.application_uses(row, seat.pool);
+            self.move_seat(row, seat.pool, seat.units, first, app_first, true);
+        }
+    }
+
+    fn give_seats_back(&mut self, row: &LeaseRow) {
+        for seat in &row.terms.seats {
+            let last = if seat.shared { self.count_shared(row, seat.pool, false) } else { true };
+            let app_last = !seat.shared || !self.application_uses(row, seat.pool);
+            self.move_seat(row, seat.pool, seat.units, last, app_last, false);
+        }
+    }
+
+    /// Counts one lease more or less on a user's shared seat. True where that takes the seat or frees it.
+    fn count_shared(&mut self, row: &LeaseRow, pool: PoolId, more: bool) -> bool {
+        let LeaseSubject::Logon { user, .. } = &row.subject else {
+            return true;
+        };
+        let Some(user) = self.users.get_mut(user) else {
+            return true;
+        };
+        let count = user.seats.entry(pool).or_default();
+        if more {
+            *count += 1;
+            return *count == 1;
+        }
+        *count = count.saturating_sub(1);
+        let gone = *count == 0;
+        if gone {
+            user.seats.remove(&pool);
+        }
+        gone
+    }
+
+    /// True where another live lease of the same user and application uses the pool.
+    fn application_uses(&self, row: &LeaseRow, pool: PoolId) -> bool {
+        // Only shares of applications ask.
+        if self.pools.get(&pool).is_none_or(|pool| pool.shares.is_empty()) {
+            return false;
+        }
+        let LeaseSubject::Logon { user, .. } = &row.subject else {
+            return false;
+        };
+        self.users.get(user).is_some_and(|user| {
+            user.leases.iter().filter(|id| **id != row.id).filter_map(|id| self.leases.get(id)).any(|other| {
+                other.row.application == row.application && other.row.terms.seats.iter().any(|seat| seat.pool == pool)
+            })
+        })
+    }
+
+    fn move_seat(&mut self, row: &LeaseRow, id: PoolId, units: u32, counts: bool, app_counts: bool, take: bool) {
+        let has_shares = self.pools.get(&id).is_some_and(|pool| !pool.shares.is_empty());
+        let lineage = if has_shares {
+            self.lineage(Self::subject_of(&row.subject).and_then(|s| self.organization_of(s)))
+        } else {
+            Vec::new()
+        };
+        let pool = self.pool(id);
+        let application = pool.by_application.entry(row.application.clone()).or_default();
+        if take {
+            *application += 1;
+            pool.holders.insert(row.id);
+        } else {
+            *application = application.saturating_sub(1);
+            if *application == 0 {
+                pool.by_application.remove(&row.application);
+            }
+            pool.holders.remove(&row.id);
+        }
+        if has_shares {
+            if counts {
+                pool.use_shares(&lineage, None, u64::from(units), take);
+            }
+            if app_counts {
+                pool.use_shares(&[], Some(&row.application), u64::from(units), take);
+            }
+        }
+        if counts {
+            if take {
+                pool.leased += u64::from(units);
+                pool.note_peak(id.method);
+            } else {
+                pool.leased = pool.leased.saturating_sub(u64::from(units));
+                self.freed.insert(id);
+            }
+        }
+    }
+
+    /// Counts a share's use afresh, when it is set or an organization moves.
+    pub(crate) fn share_use(&self, id: PoolId, holder: &ShareHolder) -> u64 {
+        let Some(pool) = self.pools.get(&id) else {
+            return 0;
+        };
+        let belongs = |subject: Subject| match holder {
+            ShareHolder::Organization(organization) => {
+                self.lineage(self.organization_of(subject)).contains(organization)
+            }
+            ShareHolder::Application(_) => false,
+        };
+        let mut used = 0;
+        if id.method == Method::Assignable {
+            let assigned = pool.assigned.iter().filter_map(|id| self.assignments.get(id));
+            used += assigned.filter(|row| belongs(row.subject)).count() as u64;
+        }
+        let mut counted: BTreeSet<UserId> = BTreeSet::new();
+        for row in pool.holders.iter().filter_map(|id| self.leases.get(id)).map(|lease| &lease.row) {
+            let mine = match holder {
+                ShareHolder::Organization(_) => Self::subject_of(&row.subject).is_some_and(belongs),
+                ShareHolder::Application(application) => row.application == *application,
+            };
+            if !mine {
+                continue;
+            }
+            for seat in row.terms.seats.iter().filter(|seat| seat.pool == id) {
+                match &row.subject {
+                    LeaseSubject::Logon { user, .. } if seat.shared => used += u64::from(counted.insert(*user)),
+                    _ => used += u64::from(seat.units),
+                }
+            }
+        }
+        used
+    }
+
+    /// Counts all shares afresh, after an organization moved.
+    pub(crate) fn recount_shares(&mut self) {
+        let all: Vec<(PoolId, ShareHolder)> = self
+            .pools
+            .iter()
+            .flat_map(|(id, pool)| pool.shares.iter().map(|share| (*id, share.row.holder.clone())))
+            .collect();
+        for (id, holder) in all {
+            let used = self.share_use(id, &holder);
+            for share in &mut self.pool(id).shares {
+                if share.row.holder == holder {
+                    share.used = used;
+                }
+            }
+        }
+    }
+
+    /// How a lease ended, where that is remembered.
+    pub(crate) fn how_ended(&self, id: LeaseId) -> Option<EndReason> {
+        self.ended.get(&id).and_then(|row| row.ended).map(|(_, how)| how)
+    }
+}
+
+/// Organizations may lie so deep.
+pub(crate) const MAX_ORGANIZATION_DEPTH: usize = 64;
+
+fn insert_sorted(leases: &mut Vec<LeaseId>, id: LeaseId) {
+    if let Err(place) = leases.binary_search(&id) {
+        leases.insert(place, id);
+    }
+}
+
+fn remove_sorted(leases: &mut Vec<LeaseId>, id: LeaseId) {
+    if let Ok(place) = leases.binary_search(&id) {
+        leases.remove(place);
+    }
+}

@@ -1,0 +1,435 @@
+//! What time does by itself: expiry, idle leases, pools over their capacity or closing, the daily check. Great endings go
+//! in pieces, so that no grant waits for them.
+
+use std::ops::Bound;
+
+use leasehold_keys::{activation::Units, name::Method};
+
+use crate::{
+    command::Command,
+    decision::{Event, Notice, Reply, Told},
+    engine::{Engine, Turn},
+    files::CLOSING_MS,
+    ids::{KeyId, LeaseId, PoolId, Subject},
+    refusal::{EndReason, Refusal},
+    row::{LeaseRow, LeaseSubject, PoolStateRow, Row},
+    time::{DAY_MS, LeaseTime, Now},
+    view::ExceededView,
+};
+
+/// Contacts are stored, and other slow things looked at, so often.
+pub(crate) const STAMP_EVERY_MS: u64 = 60_000;
+/// Leases that one great ending tells or ends in one turn.
+const PIECE: usize = 256;
+/// ALLOC-11: excess leases stay so long before they are warned.
+const EXCESS_KEPT_MS: u64 = 24 * 3_600_000;
+/// ALLOC-11: they end so long after the warning.
+const EXCESS_WARNED_MS: u64 = 3_600_000;
+/// An idle lease ends so long after its warning.
+const IDLE_WARNED_MS: u64 = 60_000;
+
+impl Engine {
+    /// When an idle lease is to be warned or ended next.
+    pub(crate) fn next_idle(&self, now: Now) -> Option<LeaseTime> {
+        if self.state.idle.is_empty()
+            || self.state.pools.values().all(|pool| pool.rule.is_none_or(|rule| rule.idle_ms == 0))
+        {
+            return None;
+        }
+        let warned = self.idle_warned.values().min().copied();
+        // Whether others wait changes at any time: look once a second while leases stand idle under a rule.
+        let look = LeaseTime::from_ms(now.lease.as_ms() / 1_000 * 1_000 + 1_000);
+        Some(warned.map_or(look, |at| at.min(look)))
+    }
+
+    /// When a pool over its capacity, or a closing one, is to be looked at next.
+    pub(crate) fn next_pool_moment(&self, now: Now) -> Option<LeaseTime> {
+        let moments = self.state.watched_pools.iter().filter_map(|id| {
+            let pool = self.state.pools.get(id)?;
+            let state = pool.state?;
+            let untold = state.closes.is_some() && self.closing_told.get(id) != Some(&LeaseId(u64::MAX));
+            if untold || state.closes.is_some_and(|at| at <= now.lease) {
+                return Some(now.lease);
+            }
+            let excess = state.over_since.map(|since| since.plus_ms(EXCESS_KEPT_MS)).filter(|at| *at > now.lease);
+            let closes = state.closes.filter(|at| *at > now.lease);
+            excess.into_iter().chain(closes).min()
+        });
+        moments.chain(self.state.grace_ends(now)).min()
+    }
+
+    /// True where nothing is left of a closed pool.
+    pub(crate) fn closed(&self, id: PoolId) -> bool {
+        self.leases_on(id, LeaseId(0)).next().is_none()
+    }
+
+    /// Live leases after a number that hold a pool's key through that pool, in order.
+    pub(crate) fn leases_on(&self, id: PoolId, after: LeaseId) -> Box<dyn Iterator<Item = LeaseId> + '_> {
+        let Some(pool) = self.state.pools.get(&id) else {
+            return Box::new(std::iter::empty());
+        };
+        let seated = pool.holders.range((Bound::Excluded(after), Bound::Unbounded)).copied();
+        if id.method == Method::Concurrent {
+            return Box::new(seated);
+        }
+        let mut leases: Vec<LeaseId> = pool
+            .assigned
+            .iter()
+            .filter_map(|assignment| self.state.assignments.get(assignment))
+            .flat_map(|row| self.state.leases_of(row.subject).iter().copied())
+            .filter(|lease| *lease > after && self.holds(*lease, id.key))
+            .chain(seated)
+            .collect();
+        leases.sort();
+        leases.dedup();
+        Box::new(leases.into_iter())
+    }
+
+    fn holds(&self, lease: LeaseId, key: KeyId) -> bool {
+        self.state.leases.get(&lease).is_some_and(|lease| lease.row.terms.keys.iter().any(|held| held.key == key))
+    }
+}
+
+impl Turn<'_> {
+    /// [`Command::Tick`].
+    pub(crate) fn tick(&mut self) -> Result<Reply, Refusal> {
+        let _ = Command::Tick;
+        self.end_successions(PIECE);
+        self.end_waits();
+        self.end_timed_assignments();
+        self.look_at_idle();
+        let wall_before = std::mem::replace(&mut self.engine.last_wall, self.now.wall);
+        let boundary = self.engine.next_file_boundary.is_some_and(|at| at <= self.now.wall);
+        let stamp = self.engine.next_stamp <= self.now.lease;
+        let grace =
+            self.engine.state.files.values().any(|file| file.absent_since.is_some() || file.host_lost_since.is_some());
+        if boundary || stamp && (grace || self.within_the_hour()) {
+            self.tell_ended(wall_before);
+            self.refresh_grants();
+        }
+        if stamp {
+            self.engine.next_stamp = self.now.lease.plus_ms(STAMP_EVERY_MS);
+            self.store_contacts();
+            self.store_denials();
+            self.forget_old_answers(PIECE * 8);
+            self.look_at_excess();
+            self.turn_day();
+        }
+        self.close_pools();
+        Ok(Reply::Done)
+    }
+
+    fn within_the_hour(&self) -> bool {
+        self.engine
+            .next_file_boundary
+            .is_some_and(|at| at.as_ms() - self.now.wall.as_ms() <= crate::time::HOUR_MS + 120_000)
+    }
+
+    fn turn_day(&mut self) {
+        if self.engine.denials.turn_day(self.now.wall) {
+            for pool in self.engine.state.pools.iter_mut() {
+                pool.1.denied_today = 0;
+                pool.1.peak_today = pool.1.held(pool.0.method);
+            }
+        }
+        let day = self.now.wall.as_ms().div_euclid(DAY_MS);
+        if self.engine.state.site.compliance_day != day {
+            self.change_site(|site| site.compliance_day = day);
+            self.check_compliance(true);
+            self.warn_of_ends();
+        }
+    }
+
+    /// COMPLY-1: one error for each pool that is used beyond its capacity, and none where nothing is.
+    pub(crate) fn check_compliance(&mut self, daily: bool) {
+        let (pools, exceeded) = self.engine.compliance(self.now);
+        let count = exceeded.len() as u64;
+        for ExceededView { pool, title, licensed, used } in exceeded {
+            self.out.notices.push(Notice::Exceeded { pool, title, licensed, used });
+        }
+        if daily {
+            self.out.notices.push(Notice::ComplianceChecked { pools, exceeded: count });
+        }
+    }
+
+    /// An assignment of a timed key ends with its date.
+    fn end_timed_assignments(&mut self) {
+        let due: Vec<_> = self
+            .engine
+            .state
+            .assignment_ends
+            .iter()
+            .take(PIECE)
+            .take_while(|(ms, _)| *ms <= self.now.wall.as_ms())
+            .filter_map(|(_, id)| self.engine.state.assignments.get(id).cloned())
+            .collect();
+        for row in due {
+            let subject = row.subject;
+            self.change(Some(Row::Assignment(row)), None);
+            self.look_again_at(subject, EndReason::Unassigned);
+        }
+    }
+
+    /// Looks at all live leases of a subject again (ALLOC-16).
+    pub(crate) fn look_again_at(&mut self, subject: Subject, how: EndReason) {
+        for id in self.engine.state.leases_of(subject).to_vec() {
+            self.look_again(id, how);
+        }
+    }
+
+    /// 03, Idle: warns leases that stand idle longer than a pool of theirs allows while others wait, and ends them a minute
+    /// later if that is still so.
+    fn look_at_idle(&mut self) {
+        let now = self.now.lease;
+        let mut warn = Vec::new();
+        let mut end = Vec::new();
+        for &(since, id) in self.engine.state.idle.iter().take(PIECE * 16) {
+            if !self.idle_too_long(id, since) {
+                self.engine.idle_warned.remove(&id);
+                continue;
+            }
+            match self.engine.idle_warned.get(&id) {
+                None => warn.push(id),
+                Some(at) if *at <= now => end.push(id),
+                Some(_) => {}
+            }
+        }
+        for id in warn.into_iter().take(PIECE) {
+            self.engine.idle_warned.insert(id, now.plus_ms(IDLE_WARNED_MS));
+            self.warn(id, EndReason::Idle, IDLE_WARNED_MS);
+        }
+        for id in end.into_iter().take(PIECE) {
+            // Each ending may satisfy the one who waited.
+            if let Some((since, id)) = self.engine.state.idle.iter().find(|(_, idle)| *idle == id).copied()
+                && self.idle_too_long(id, since)
+            {
+                self.end(id, EndReason::Idle, None);
+                self.serve_queue();
+            }
+        }
+    }
+
+    fn idle_too_long(&self, id: LeaseId, since: LeaseTime) -> bool {
+        let Some(lease) = self.engine.state.leases.get(&id) else {
+            return false;
+        };
+        lease.row.terms.seats.iter().any(|seat| {
+            self.engine.state.pools.get(&seat.pool).is_some_and(|pool| {
+                pool.rule.is_some_and(|rule| {
+                    rule.idle_ms > 0
+                        && self.now.lease.ms_since(since) >= rule.idle_ms
+                        && (rule.idle_always || pool.head.is_some())
+                })
+            })
+        })
+    }
+
+    fn warn(&mut self, id: LeaseId, reason: EndReason, ends_in_ms: u64) {
+        if let Some(holder) = self.engine.state.leases.get(&id).map(|lease| lease.row.holder) {
+            self.out.events.push(Event { to: Some(holder), what: Told::Warned { lease: id, reason, ends_in_ms } });
+        }
+    }
+
+    /// ALLOC-11: after 24 hours the excess leases are warned, newest first; they end an hour later. Never a call port that
+    /// is in use.
+    fn look_at_excess(&mut self) {
+        let now = self.now.lease;
+        let due: Vec<PoolId> = self
+            .engine
+            .state
+            .watched_pools
+            .iter()
+            .filter(|id| {
+                self.engine
+                    .state
+                    .pools
+                    .get(id)
+                    .and_then(|pool| pool.state)
+                    .and_then(|state| state.over_since)
+                    .is_some_and(|since| now.ms_since(since) >= EXCESS_KEPT_MS)
+            })
+            .copied()
+            .collect();
+        for id in due {
+            for lease in self.excess_leases(id) {
+                let Some(row) = self.engine.state.leases.get(&lease).map(|lease| lease.row.clone()) else {
+                    continue;
+                };
+                let ends = Some((now.plus_ms(EXCESS_WARNED_MS), EndReason::CapacityLowered));
+                let after = LeaseRow { ends, ..row.clone() };
+                self.change(Some(Row::Lease(Box::new(row))), Some(Row::Lease(Box::new(after))));
+                self.warn(lease, EndReason::CapacityLowered, EXCESS_WARNED_MS);
+            }
+        }
+    }
+
+    /// Leases that are over a pool's capacity and not warned yet, newest first, in a piece.
+    fn excess_leases(&self, id: PoolId) -> Vec<LeaseId> {
+        let state = &self.engine.state;
+        let Some(pool) = state.pools.get(&id) else {
+            return Vec::new();
+        };
+        let spared = |row: &LeaseRow| state.catalog.is_call_port(id.key) && row.idle_since.is_none();
+        if id.method == Method::Assignable && !pool.assigned.is_empty() {
+            // Users over-assigned log on in the order of their assignment: leases of the others are in excess.
+            return pool
+                .assigned
+                .iter()
+                .rev()
+                .filter_map(|assignment| state.assignments.get(assignment))
+                .filter(|row| !state.assignment_counts(row, self.now, false))
+                .flat_map(|row| state.leases_of(row.subject).iter().rev())
+                .filter(|lease| self.engine.holds(**lease, id.key))
+                .filter(|lease| {
+                    state.leases.get(lease).is_some_and(|lease| lease.row.ends.is_none() && !spared(&lease.row))
+                })
+                .take(PIECE)
+                .copied()
+                .collect();
+        }
+        let mut excess = pool.excess(id.method);
+        let mut chosen = Vec::new();
+        for lease in pool.holders.iter().rev() {
+            let Some(row) = state.leases.get(lease).map(|lease| &lease.row) else {
+                continue;
+            };
+            if excess == 0 || chosen.len() == PIECE {
+                break;
+            }
+            let units: u64 =
+                row.terms.seats.iter().filter(|seat| seat.pool == id).map(|seat| u64::from(seat.units)).sum();
+            if matches!(row.ends, Some((_, EndReason::CapacityLowered))) {
+                excess = excess.saturating_sub(units);
+            } else if row.ends.is_none() && !spared(row) {
+                excess = excess.saturating_sub(units);
+                chosen.push(*lease);
+            }
+        }
+        chosen
+    }
+
+    /// True where a lease that was warned for ALLOC-11 still is one too many, and may be ended.
+    pub(crate) fn still_in_excess(&self, id: LeaseId) -> bool {
+        let state = &self.engine.state;
+        let Some(row) = state.leases.get(&id).map(|lease| &lease.row) else {
+            return false;
+        };
+        let over = |pool: PoolId| {
+            state.pools.get(&pool).is_some_and(|found| found.excess(pool.method) > 0)
+                && !(state.catalog.is_call_port(pool.key) && row.idle_since.is_none())
+        };
+        let by_seat = row.terms.seats.iter().any(|seat| over(seat.pool));
+        let by_assignment = || {
+            assignments_behind(state, row)
+                .any(|assignment| over(assignment.pool()) && !state.assignment_counts(assignment, self.now, false))
+        };
+        by_seat || by_assignment()
+    }
+
+    /// A warned lease that is no longer one too many stays.
+    pub(crate) fn spare(&mut self, id: LeaseId) {
+        let Some(row) = self.engine.state.leases.get(&id).map(|lease| lease.row.clone()) else {
+            return;
+        };
+        let after = LeaseRow { ends: None, ..row.clone() };
+        self.change(Some(Row::Lease(Box::new(row))), Some(Row::Lease(Box::new(after))));
+        self.engine.state.rewind_timer(id);
+    }
+
+    /// LEVEL-5: tells the leases on a closing pool, and at its moment takes its key from them, in pieces.
+    fn close_pools(&mut self) {
+        let closing: Vec<(PoolId, LeaseTime)> = self
+            .engine
+            .state
+            .watched_pools
+            .iter()
+            .filter_map(|id| {
+                let closes = self.engine.state.pools.get(id)?.state?.closes?;
+                Some((*id, closes))
+            })
+            .collect();
+        for (id, closes) in closing {
+            if self.now.lease >= closes && !self.engine.state.is_granted(id) {
+                let piece: Vec<LeaseId> = self.engine.leases_on(id, LeaseId(0)).take(PIECE).collect();
+                for lease in piece {
+                    self.lose_pool(lease, id);
+                }
+                continue;
+            }
+            let told = self.engine.closing_told.get(&id).copied().unwrap_or(LeaseId(0));
+            if told == LeaseId(u64::MAX) {
+                continue;
+            }
+            let piece: Vec<LeaseId> = self.engine.leases_on(id, told).take(PIECE).collect();
+            let left_ms = closes.ms_since(self.now.lease).min(CLOSING_MS);
+            for lease in &piece {
+                self.warn(*lease, EndReason::LicenseEnded, left_ms);
+            }
+            let reached = piece.last().copied().filter(|_| piece.len() == PIECE).unwrap_or(LeaseId(u64::MAX));
+            self.engine.closing_told.insert(id, reached);
+        }
+    }
+
+    /// A lease's pool has closed: the lease ends, or loses the key where it did not need it.
+    fn lose_pool(&mut self, lease: LeaseId, id: PoolId) {
+        let units = self.engine.state.leases.get(&lease).is_some_and(|lease| lease.row.subject == LeaseSubject::Units);
+        if units {
+            self.end(lease, EndReason::LicenseEnded, None);
+            return;
+        }
+        self.look_again(lease, EndReason::LicenseEnded);
+        if self.engine.holds(lease, id.key)
+            && self
+                .engine
+                .state
+                .leases
+                .get(&lease)
+                .is_some_and(|lease| lease.row.terms.seats.iter().any(|seat| seat.pool == id))
+        {
+            self.end(lease, EndReason::LicenseEnded, None);
+        }
+    }
+
+    /// Forgets that a pool was over its capacity once it is not (ALLOC-11), or that it closed once nobody is left on it.
+    pub(crate) fn settle_pools(&mut self, tick: bool) {
+        if self.engine.state.watched_pools.is_empty() {
+            return;
+        }
+        for id in self.engine.state.watched_pools.clone() {
+            let Some(pool) = self.engine.state.pools.get(&id) else {
+                continue;
+            };
+            let Some(before) = pool.state else { continue };
+            let over_since =
+                before.over_since.filter(|_| pool.excess(id.method) > 0 && pool.capacity != Units::Count(0));
+            // Going through a great pool takes a while: only time's own turns do it.
+            let closes = before.closes.filter(|at| !tick || *at > self.now.lease || !self.engine.closed(id));
+            let after =
+                (over_since.is_some() || closes.is_some()).then_some(PoolStateRow { pool: id, over_since, closes });
+            if after != Some(before) {
+                if closes.is_none() {
+                    self.engine.closing_told.remove(&id);
+                }
+                self.change(Some(Row::PoolState(before)), after.map(Row::PoolState));
+            }
+        }
+    }
+}
+
+/// The assignments behind the keys of a lease.
+fn assignments_behind<'a>(
+    state: &'a crate::state::State,
+    row: &'a LeaseRow,
+) -> impl Iterator<Item = &'a crate::row::AssignmentRow> {
+    let station = match &row.subject {
+        LeaseSubject::Logon { station, .. } => *station,
+        LeaseSubject::Station(_) | LeaseSubject::Units => None,
+    };
+    crate::state::State::subject_of(&row.subject)
+        .into_iter()
+        .chain(station.map(Subject::Station))
+        .filter_map(|subject| state.assignments_of(subject))
+        .flat_map(|assignments| assignments.values())
+        .filter_map(|id| state.assignments.get(id))
+        .filter(|assignment| row.terms.keys.iter().any(|held| held.key == assignment.key))
+}
