@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leasehold_client::{ClientEvent, ConnectError, Connection, LeaseState, Logon, Obstacle};
+use leasehold_client::{AcquireError, ClientEvent, ConnectError, Connection, LeaseState, Logon, Obstacle};
 use leasehold_proto::v1::{self, event::Event};
 use tonic::{Code, Status};
 
@@ -11,30 +11,16 @@ use crate::script::{Server, client, endpoint, folder, refusal, soon, status};
 #[tokio::test]
 async fn the_next_server_is_tried_where_one_fails_and_leases_go_along() {
     let folder = folder();
-    let (a, b, nowhere) = (
-        endpoint(&folder, "a"),
-        endpoint(&folder, "b"),
-        endpoint(&folder, "nowhere"),
-    );
+    let (a, b, nowhere) = (endpoint(&folder, "a"), endpoint(&folder, "b"), endpoint(&folder, "nowhere"));
     let (mut server_a, mut server_b) = (Server::start(&a), Server::start(&b));
-    let client = client([nowhere, a.clone(), b.clone()])
-        .build()
-        .expect("a client");
+    let client = client([nowhere, a.clone(), b.clone()]).build().expect("a client");
     let mut connection = client.connection();
 
-    server_a
-        .attach()
-        .await
-        .fail(status(Code::Unavailable, "NOT_ACTIVE"));
+    server_a.attach().await.fail(status(Code::Unavailable, "NOT_ACTIVE"));
     let mut stream = server_b.welcome(&[]).await;
-    let attached = |server| Connection::Attached {
-        server,
-        installation_id: "test-installation".to_owned(),
-    };
+    let attached = |server| Connection::Attached { server, installation_id: "test-installation".to_owned() };
     let at_b = attached(b);
-    soon("attached to b", connection.wait_for(|now| *now == at_b))
-        .await
-        .expect("the client lives");
+    soon("attached to b", connection.wait_for(|now| *now == at_b)).await.expect("the client lives");
     let (guard, ()) = tokio::join!(client.acquire(Logon::user("u")), async {
         let asked = stream.next_acquire().await;
         stream.grant(&asked, 1);
@@ -45,9 +31,7 @@ async fn the_next_server_is_tried_where_one_fails_and_leases_go_along() {
     let stream = server_a.welcome(&[1]).await;
     assert_eq!(stream.hello.highest_lease_id, 1);
     let at_a = attached(a);
-    soon("attached to a", connection.wait_for(|now| *now == at_a))
-        .await
-        .expect("the client lives");
+    soon("attached to a", connection.wait_for(|now| *now == at_a)).await.expect("the client lives");
     assert_eq!(guard.state(), LeaseState::Confirmed);
 }
 
@@ -65,40 +49,21 @@ async fn a_server_that_drains_is_left_with_its_last_answers() {
     };
     let (answered, unanswered) = (ask("u"), ask("v"));
     let (first, second) = (draining.next_acquire().await, draining.next_acquire().await);
-    draining.tell(Event::Drain(v1::Drain {
-        message: "stopping".to_owned(),
-    }));
-    assert!(
-        draining.next_or_end().await.is_none(),
-        "nothing new is sent"
-    );
+    draining.tell(Event::Drain(v1::Drain { message: "stopping".to_owned() }));
+    assert!(draining.next_or_end().await.is_none(), "nothing new is sent");
     draining.grant(&first, 1);
     draining.fail(Status::unavailable("stopped"));
 
     let mut stream = server_b.welcome(&[1]).await;
-    assert_eq!(
-        stream.next_acquire().await,
-        second,
-        "what was not answered goes on elsewhere"
-    );
+    assert_eq!(stream.next_acquire().await, second, "what was not answered goes on elsewhere");
     stream.grant(&second, 2);
     let mut numbers = Vec::new();
     for task in [answered, unanswered] {
-        numbers.push(
-            soon("an answer", task)
-                .await
-                .expect("no panic")
-                .expect("granted")
-                .id()
-                .get(),
-        );
+        numbers.push(soon("an answer", task).await.expect("no panic").expect("granted").id().get());
     }
     numbers.sort_unstable();
     assert_eq!(numbers, [1, 2]);
-    assert!(matches!(
-        soon("attached", events.next()).await,
-        Some(ClientEvent::Attached { .. })
-    ));
+    assert!(matches!(soon("attached", events.next()).await, Some(ClientEvent::Attached { .. })));
     assert!(
         matches!(soon("drain", events.next()).await, Some(ClientEvent::Drain { message }) if &*message == "stopping")
     );
@@ -125,35 +90,16 @@ async fn a_standby_is_left_for_the_active_server() {
 async fn connecting_says_why_there_is_no_server() {
     let folder = folder();
     let (a, nowhere) = (endpoint(&folder, "a"), endpoint(&folder, "nowhere"));
-    match soon(
-        "an outcome",
-        client([nowhere])
-            .patience(Duration::from_millis(100))
-            .connect(),
-    )
-    .await
-    {
-        Err(ConnectError::NoServer {
-            obstacle: Obstacle::Unreachable(unreachable),
-            ..
-        }) => {
+    match soon("an outcome", client([nowhere]).patience(Duration::from_millis(100)).connect()).await {
+        Err(ConnectError::NoServer { obstacle: Obstacle::Unreachable(unreachable), .. }) => {
             assert!(unreachable.cause.contains("No such file"), "{unreachable}");
         }
         other => panic!("{other:?}"),
     }
 
     let mut server = Server::start(&a);
-    let refusing = async {
-        server
-            .attach()
-            .await
-            .fail(status(Code::FailedPrecondition, "VERSION_NOT_COVERED"))
-    };
-    match soon("an outcome", async {
-        tokio::join!(client([a]).connect(), refusing).0
-    })
-    .await
-    {
+    let refusing = async { server.attach().await.fail(status(Code::FailedPrecondition, "VERSION_NOT_COVERED")) };
+    match soon("an outcome", async { tokio::join!(client([a]).connect(), refusing).0 }).await {
         Err(ConnectError::Refused(refusal)) => assert_eq!(refusal.reason, "VERSION_NOT_COVERED"),
         other => panic!("{other:?}"),
     }
@@ -165,30 +111,23 @@ async fn who_displaces_whom_is_not_fought_out() {
     let folder = folder();
     let place = endpoint(&folder, "a");
     let mut server = Server::start(&place);
-    let client = client([place]).build().expect("a client");
+    let client = client([place]).patience(Duration::from_millis(300)).build().expect("a client");
     let mut events = client.events();
     let stream = server.welcome(&[]).await;
-    assert_eq!(
-        stream
-            .hello
-            .caller
-            .as_ref()
-            .map(|caller| caller.instance.as_str()),
-        Some("acd-server-2")
-    );
-    assert!(matches!(
-        soon("attached", events.next()).await,
-        Some(ClientEvent::Attached { .. })
-    ));
+    assert_eq!(stream.hello.caller.as_ref().map(|caller| caller.instance.as_str()), Some("acd-server-2"));
+    assert!(matches!(soon("attached", events.next()).await, Some(ClientEvent::Attached { .. })));
     stream.fail(status(Code::Aborted, "DISPLACED"));
     assert!(matches!(
         soon("detached", events.next()).await,
         Some(ClientEvent::Detached { obstacle: Obstacle::Refused(refusal) }) if refusal.reason == "DISPLACED"
     ));
     // It rests, for longer than this request has.
-    let logon = client.acquire(Logon::user("u"));
-    let outcome = tokio::time::timeout(Duration::from_millis(300), logon).await;
-    assert!(outcome.is_err(), "there is no server");
+    match soon("the deadline", client.acquire(Logon::user("u"))).await {
+        Err(AcquireError::NoAnswer { obstacle: Obstacle::Refused(refusal), .. }) => {
+            assert_eq!(refusal.reason, "DISPLACED");
+        }
+        other => panic!("{other:?}"),
+    }
     assert!(!server.has_been_asked(), "it has not come back");
 }
 
@@ -197,32 +136,19 @@ async fn site_keys_are_known_and_followed() {
     let folder = folder();
     let place = endpoint(&folder, "a");
     let mut server = Server::start(&place);
-    let key = |name: &str, licensed| v1::SiteKey {
-        key: name.to_owned(),
-        licensed,
-        ..v1::SiteKey::default()
-    };
+    let key = |name: &str, licensed| v1::SiteKey { key: name.to_owned(), licensed, ..v1::SiteKey::default() };
     server.prepared.lock().expect("whole").site_keys = vec![key("A", true), key("B", false)];
-    let client = client([place])
-        .watching(["A", "B"])
-        .build()
-        .expect("a client");
+    let client = client([place]).watching(["A", "B"]).build().expect("a client");
     let mut site_keys = client.site_keys();
     assert!(!site_keys.borrow().known);
     let mut stream = server.welcome(&[]).await;
     assert_eq!(stream.hello.watch_site_keys, ["A", "B"]);
     {
-        let known = soon("the keys", site_keys.wait_for(|keys| keys.known))
-            .await
-            .expect("the client lives");
+        let known = soon("the keys", site_keys.wait_for(|keys| keys.known)).await.expect("the client lives");
         assert!(known.licensed("A") && !known.licensed("B") && !known.licensed("C"));
     }
-    stream.tell(Event::SiteKeysChanged(v1::SiteKeysChanged {
-        keys: vec![key("B", true)],
-    }));
-    let known = soon("the change", site_keys.wait_for(|keys| keys.licensed("B")))
-        .await
-        .expect("the client lives");
+    stream.tell(Event::SiteKeysChanged(v1::SiteKeysChanged { keys: vec![key("B", true)] }));
+    let known = soon("the change", site_keys.wait_for(|keys| keys.licensed("B"))).await.expect("the client lives");
     assert!(known.licensed("A"), "the others stay");
 }
 
@@ -232,10 +158,7 @@ async fn the_highest_lease_is_remembered_over_runs() {
     let (place, file) = (endpoint(&folder, "a"), folder.path().join("highest"));
     let mut server = Server::start(&place);
     for (before, number) in [(0, 41), (41, 40), (41, 42)] {
-        let client = client([place.clone()])
-            .highest_lease_file(&file)
-            .build()
-            .expect("a client");
+        let client = client([place.clone()]).highest_lease_file(&file).build().expect("a client");
         let mut stream = server.welcome(&[]).await;
         assert_eq!(stream.hello.highest_lease_id, before);
         let (guard, ()) = tokio::join!(client.acquire(Logon::user("u")), async {
@@ -249,13 +172,7 @@ async fn the_highest_lease_is_remembered_over_runs() {
         });
         assert_eq!(closed, Ok(()));
     }
-    assert_eq!(
-        std::fs::read_to_string(&file).expect("the file").trim(),
-        "42"
-    );
+    assert_eq!(std::fs::read_to_string(&file).expect("the file").trim(), "42");
     std::fs::write(&file, "x").expect("written");
-    assert!(matches!(
-        client([place]).highest_lease_file(&file).build(),
-        Err(ConnectError::HighestLease { .. })
-    ));
+    assert!(matches!(client([place]).highest_lease_file(&file).build(), Err(ConnectError::HighestLease { .. })));
 }

@@ -2,20 +2,13 @@
 
 use std::time::Duration;
 
-use leasehold_client::{
-    AcquireError, ClientEvent, LeaseEvent, LeaseGuard, LeaseState, Logon, RequestError,
-};
+use leasehold_client::{AcquireError, ClientEvent, LeaseEvent, LeaseGuard, LeaseState, Logon, RequestError};
 use leasehold_proto::v1::{self, attach_request::Message, event::Event};
 use tonic::{Code, Status};
 
 use crate::script::{Attach, Server, client, endpoint, folder, lease, refusal, soon};
 
-async fn logon(
-    client: &leasehold_client::Client,
-    stream: &mut Attach,
-    user: &str,
-    number: u64,
-) -> LeaseGuard {
+async fn logon(client: &leasehold_client::Client, stream: &mut Attach, user: &str, number: u64) -> LeaseGuard {
     let (guard, ()) = tokio::join!(client.acquire(Logon::user(user)), async {
         let asked = stream.next_acquire().await;
         stream.grant(&asked, number);
@@ -60,14 +53,9 @@ async fn a_release_waits_for_its_answer_and_is_final() {
         stream.released(&release);
     });
     assert_eq!(released, Ok(()));
-    assert!(
-        matches!(&*watch.borrow_and_update(), LeaseState::Ended(ended) if ended.reason == "RELEASED")
-    );
+    assert!(matches!(&*watch.borrow_and_update(), LeaseState::Ended(ended) if ended.reason == "RELEASED"));
     let next = logon(&client, &mut stream, "v", 2).await;
-    assert_eq!(
-        stream.acknowledged, 2,
-        "the answers to acquire and release had arrived"
-    );
+    assert_eq!(stream.acknowledged, 2, "the answers to acquire and release had arrived");
     drop(next);
 }
 
@@ -94,31 +82,16 @@ async fn an_ended_lease_says_why_and_nothing_is_asked_again() {
         message: "The user logged on at PC-2.".to_owned(),
     }));
     let ended = soon("the end", guard.ended()).await;
-    assert_eq!(
-        ended.to_string(),
-        "The user logged on at PC-2. (LOGGED_ON_ELSEWHERE)"
-    );
+    assert_eq!(ended.to_string(), "The user logged on at PC-2. (LOGGED_ON_ELSEWHERE)");
     assert_eq!(guard.state(), LeaseState::Ended(ended.clone()));
     assert!(matches!(
         soon("a warning", of_lease.next()).await,
         Some(LeaseEvent::Warned { ends_in: Some(ends_in), .. }) if ends_in == Duration::from_secs(60)
     ));
-    assert_eq!(
-        soon("the end", of_lease.next()).await,
-        Some(LeaseEvent::Ended(ended.clone()))
-    );
+    assert_eq!(soon("the end", of_lease.next()).await, Some(LeaseEvent::Ended(ended.clone())));
     assert_eq!(soon("nothing more", of_lease.next()).await, None);
-    assert!(matches!(
-        soon("a warning", of_client.next()).await,
-        Some(ClientEvent::LeaseWarned { .. })
-    ));
-    assert_eq!(
-        soon("the end", of_client.next()).await,
-        Some(ClientEvent::LeaseEnded {
-            lease: guard.id(),
-            ended
-        })
-    );
+    assert!(matches!(soon("a warning", of_client.next()).await, Some(ClientEvent::LeaseWarned { .. })));
+    assert_eq!(soon("the end", of_client.next()).await, Some(ClientEvent::LeaseEnded { lease: guard.id(), ended }));
 
     // Neither a release nor another acquire: the next message is the next request.
     assert_eq!(guard.release().await, Ok(()));
@@ -136,14 +109,8 @@ async fn keys_join_and_leave_a_live_lease() {
     let mut events = guard.events();
     assert!(!guard.lease().holds("K"));
 
-    let held = v1::HeldKey {
-        key: "K".to_owned(),
-        ..v1::HeldKey::default()
-    };
-    let changed = v1::Lease {
-        keys: vec![held],
-        ..lease(&v1::AcquireRequest::default(), 1)
-    };
+    let held = v1::HeldKey { key: "K".to_owned(), ..v1::HeldKey::default() };
+    let changed = v1::Lease { keys: vec![held], ..lease(&v1::AcquireRequest::default(), 1) };
     stream.tell(Event::LeaseChanged(v1::LeaseChanged {
         lease: Some(changed),
         added: vec!["K".to_owned()],
@@ -151,10 +118,7 @@ async fn keys_join_and_leave_a_live_lease() {
     }));
     assert_eq!(
         soon("the change", events.next()).await,
-        Some(LeaseEvent::Changed {
-            added: vec!["K".to_owned()],
-            removed: Vec::new()
-        })
+        Some(LeaseEvent::Changed { added: vec!["K".to_owned()], removed: Vec::new() })
     );
     assert!(guard.lease().holds("K"));
 }
@@ -167,20 +131,11 @@ async fn an_idle_mark_is_set_or_refused() {
     let client = client([place]).build().expect("a client");
     let mut stream = server.welcome(&[]).await;
     let guard = logon(&client, &mut stream, "u", 1).await;
-    for (idle, refused) in [
-        (true, None),
-        (
-            false,
-            Some(refusal(Code::PermissionDenied, "NOT_YOUR_LEASE")),
-        ),
-    ] {
+    for (idle, refused) in [(true, None), (false, Some(refusal(Code::PermissionDenied, "NOT_YOUR_LEASE")))] {
         let (outcome, ()) = tokio::join!(guard.set_idle(idle), async {
             match stream.next().await {
                 Message::SetIdle(request) => {
-                    assert_eq!(
-                        (request.lease_ids.as_slice(), request.idle),
-                        ([1].as_slice(), idle)
-                    );
+                    assert_eq!((request.lease_ids.as_slice(), request.idle), ([1].as_slice(), idle));
                     stream.idle_set(&request, refused.clone());
                 }
                 other => panic!("not an idle mark: {other:?}"),
@@ -188,9 +143,9 @@ async fn an_idle_mark_is_set_or_refused() {
         });
         match refused {
             None => assert_eq!(outcome, Ok(())),
-            Some(_) => assert!(
-                matches!(outcome, Err(RequestError::Refused(refusal)) if refusal.reason == "NOT_YOUR_LEASE")
-            ),
+            Some(_) => {
+                assert!(matches!(outcome, Err(RequestError::Refused(refusal)) if refusal.reason == "NOT_YOUR_LEASE"))
+            }
         }
         assert!(guard.lease().idle, "as the server last agreed");
     }
@@ -210,16 +165,10 @@ async fn a_live_guard_survives_a_restart_unnoticed() {
 
     let mut server = Server::start(&place);
     let mut stream = server.welcome(&[41]).await;
-    assert_eq!(
-        (stream.hello.run_id.clone(), stream.hello.highest_lease_id),
-        (run, 41)
-    );
+    assert_eq!((stream.hello.run_id.clone(), stream.hello.highest_lease_id), (run, 41));
     let _other = logon(&client, &mut stream, "v", 42).await;
     assert_eq!(guard.state(), LeaseState::Confirmed);
-    assert!(
-        !watch.has_changed().expect("the guard is here"),
-        "nothing was said of it"
-    );
+    assert!(!watch.has_changed().expect("the guard is here"), "nothing was said of it");
 }
 
 #[tokio::test]
@@ -233,21 +182,13 @@ async fn a_lease_that_is_gone_after_a_reconnect_ends_with_what_the_server_says_o
     let unknown = logon(&client, &mut stream, "v", 2).await;
     let kept = logon(&client, &mut stream, "w", 3).await;
     let mut elsewhere = refusal(Code::FailedPrecondition, "LEASE_ENDED");
-    elsewhere
-        .facts
-        .insert("how".to_owned(), "LOGGED_ON_ELSEWHERE".to_owned());
-    server.prepared.lock().expect("whole").renewals = [
-        (1, elsewhere),
-        (2, refusal(Code::NotFound, "LEASE_UNKNOWN")),
-    ]
-    .into();
+    elsewhere.facts.insert("how".to_owned(), "LOGGED_ON_ELSEWHERE".to_owned());
+    server.prepared.lock().expect("whole").renewals =
+        [(1, elsewhere), (2, refusal(Code::NotFound, "LEASE_UNKNOWN"))].into();
     stream.fail(Status::unavailable("cut"));
 
     let _stream = server.welcome(&[3]).await;
-    assert_eq!(
-        soon("the end", displaced.ended()).await.reason,
-        "LOGGED_ON_ELSEWHERE"
-    );
+    assert_eq!(soon("the end", displaced.ended()).await.reason, "LOGGED_ON_ELSEWHERE");
     assert_eq!(soon("the end", unknown.ended()).await.reason, "GONE");
     assert_eq!(kept.state(), LeaseState::Confirmed);
 }
@@ -270,10 +211,7 @@ async fn a_lease_that_nobody_knows_goes_back() {
     let mut stream = server.welcome(&[7, 8]).await;
     assert_eq!(stream.next_acquire().await, asked);
     stream.grant(&asked, 7);
-    let guard = soon("an answer", asking)
-        .await
-        .expect("no panic")
-        .expect("granted");
+    let guard = soon("an answer", asking).await.expect("no panic").expect("granted");
     assert_eq!(guard.id().get(), 7);
     assert_eq!(stream.next_release().await.lease_ids, [8]);
 }
@@ -289,11 +227,7 @@ async fn a_shutdown_gives_everything_back() {
     let second = logon(&client, &mut stream, "v", 2).await;
     let waiting = tokio::spawn({
         let client = client.clone();
-        async move {
-            client
-                .acquire(Logon::user("w").wait(Duration::from_secs(60)))
-                .await
-        }
+        async move { client.acquire(Logon::user("w").wait(Duration::from_secs(60))).await }
     });
     let asked = stream.next_acquire().await;
 
@@ -301,9 +235,7 @@ async fn a_shutdown_gives_everything_back() {
         let client = client.clone();
         async move { client.shutdown().await }
     });
-    assert!(
-        matches!(stream.next().await, Message::CancelWait(cancel) if cancel.request_id == asked.request_id)
-    );
+    assert!(matches!(stream.next().await, Message::CancelWait(cancel) if cancel.request_id == asked.request_id));
     let withdrawal = stream.next_release().await;
     assert_eq!(withdrawal.acquire_request_ids, [asked.request_id]);
     stream.released(&withdrawal);
@@ -312,17 +244,11 @@ async fn a_shutdown_gives_everything_back() {
     assert!(!closing.is_finished(), "it waits for the answer");
     stream.released(&release);
     assert_eq!(soon("the end", closing).await.expect("no panic"), Ok(()));
-    assert!(matches!(
-        soon("an answer", waiting).await.expect("no panic"),
-        Err(AcquireError::Closed)
-    ));
+    assert!(matches!(soon("an answer", waiting).await.expect("no panic"), Err(AcquireError::Closed)));
     for guard in [first, second] {
         assert_eq!(soon("the end", guard.ended()).await.reason, "SHUTDOWN");
     }
-    assert!(matches!(
-        client.acquire(Logon::user("x")).await,
-        Err(AcquireError::Closed)
-    ));
+    assert!(matches!(client.acquire(Logon::user("x")).await, Err(AcquireError::Closed)));
     assert_eq!(client.shutdown().await, Ok(()), "twice is once");
     assert!(stream.next_or_end().await.is_none(), "the stream is closed");
 }
@@ -336,11 +262,7 @@ async fn when_nobody_holds_the_client_any_more_its_leases_go_back_and_its_stream
     let mut stream = server.welcome(&[]).await;
     let guard = logon(&client, &mut stream, "u", 1).await;
     drop(client);
-    assert_eq!(
-        guard.state(),
-        LeaseState::Confirmed,
-        "a guard is enough to go on"
-    );
+    assert_eq!(guard.state(), LeaseState::Confirmed, "a guard is enough to go on");
     drop(guard);
     let release = stream.next_release().await;
     assert_eq!(release.lease_ids, [1]);

@@ -24,9 +24,7 @@ async fn requests_are_pipelined_and_answered_in_any_order() {
         .map(|number| {
             let client = client.clone();
             tokio::spawn(async move {
-                let guard = client
-                    .acquire(Logon::user(format!("agent-{number:03}")))
-                    .await?;
+                let guard = client.acquire(Logon::user(format!("agent-{number:03}"))).await?;
                 assert_eq!(guard.lease().user, format!("agent-{number:03}"));
                 Ok::<_, AcquireError>(guard)
             })
@@ -43,10 +41,7 @@ async fn requests_are_pipelined_and_answered_in_any_order() {
     let mut ids = Vec::new();
     let mut guards = Vec::new();
     for task in asking {
-        let guard = soon("an answer", task)
-            .await
-            .expect("no panic")
-            .expect("granted");
+        let guard = soon("an answer", task).await.expect("no panic").expect("granted");
         ids.push(guard.id().get());
         guards.push(guard);
     }
@@ -59,22 +54,11 @@ async fn what_is_asked_for_arrives_whole() {
     let folder = folder();
     let place = endpoint(&folder, "a");
     let mut server = Server::start(&place);
-    let client = client([place])
-        .version("2020.2.1")
-        .instance("1")
-        .host("srv")
-        .build()
-        .expect("a client");
+    let client = client([place]).version("2020.2.1").instance("1").host("srv").build().expect("a client");
     let mut stream = server.welcome(&[]).await;
     let caller = stream.hello.caller.clone().expect("a caller");
     assert_eq!(
-        (
-            caller.name,
-            caller.application,
-            caller.version,
-            caller.instance,
-            caller.host
-        ),
+        (caller.name, caller.application, caller.version, caller.instance, caller.host),
         (
             "acd-server-2".to_owned(),
             "Interaction Desktop".to_owned(),
@@ -93,10 +77,8 @@ async fn what_is_asked_for_arrives_whole() {
         .wait(Duration::from_secs(2))
         .ttl(Duration::from_secs(30))
         .priority(3);
-    let (first, second, third) = tokio::join!(
-        client.acquire(logon),
-        client.acquire(StationUse::of("s").needing(["W"])),
-        async {
+    let (first, second, third) =
+        tokio::join!(client.acquire(logon), client.acquire(StationUse::of("s").needing(["W"])), async {
             for lease_id in 1..=2 {
                 let acquire = stream.next_acquire().await;
                 assert!(acquire.caller.is_none(), "hello has said it");
@@ -104,32 +86,19 @@ async fn what_is_asked_for_arrives_whole() {
                     v1::acquire_request::Subject::Logon(logon) => {
                         assert_eq!(logon.user, "u");
                         assert_eq!(logon.at, Some(v1::user_logon::At::Station("s".to_owned())));
-                        assert_eq!(
-                            (logon.computer, logon.application),
-                            ("c".to_owned(), "Portal".to_owned())
-                        );
+                        assert_eq!((logon.computer, logon.application), ("c".to_owned(), "Portal".to_owned()));
                         assert_eq!(logon.needed_keys, ["K"]);
-                        assert_eq!(
-                            (acquire.ttl_ms, acquire.wait_ms, acquire.priority),
-                            (30_000, 2_000, 3)
-                        );
+                        assert_eq!((acquire.ttl_ms, acquire.wait_ms, acquire.priority), (30_000, 2_000, 3));
                     }
                     v1::acquire_request::Subject::Station(station) => {
-                        assert_eq!(
-                            (station.station, station.needed_keys),
-                            ("s".to_owned(), vec!["W".to_owned()])
-                        );
-                        assert_eq!(
-                            (acquire.ttl_ms, acquire.wait_ms, acquire.priority),
-                            (0, 0, 0)
-                        );
+                        assert_eq!((station.station, station.needed_keys), ("s".to_owned(), vec!["W".to_owned()]));
+                        assert_eq!((acquire.ttl_ms, acquire.wait_ms, acquire.priority), (0, 0, 0));
                     }
                     v1::acquire_request::Subject::Units(_) => panic!("not asked for"),
                 }
                 stream.grant(&acquire, lease_id);
             }
-        }
-    );
+        });
     let _ = (first.expect("granted"), second.expect("granted"), third);
 }
 
@@ -141,11 +110,7 @@ async fn a_connection_lost_in_the_middle_keeps_request_and_run() {
     let client = client([place]).build().expect("a client");
     let mut first = server.welcome(&[]).await;
 
-    let asking = tokio::spawn(async move {
-        client
-            .acquire(Logon::user("u").ttl(Duration::from_secs(30)))
-            .await
-    });
+    let asking = tokio::spawn(async move { client.acquire(Logon::user("u").ttl(Duration::from_secs(30))).await });
     let asked = first.next_acquire().await;
     let run = first.hello.run_id.clone();
     first.fail(Status::unavailable("cut"));
@@ -156,17 +121,10 @@ async fn a_connection_lost_in_the_middle_keeps_request_and_run() {
     let again = second.next_acquire().await;
     assert_eq!(again, asked, "the same ID, and the same body");
     second.grant(&again, 7);
-    let guard = soon("an answer", asking)
-        .await
-        .expect("no panic")
-        .expect("granted");
+    let guard = soon("an answer", asking).await.expect("no panic").expect("granted");
     assert_eq!(guard.id().get(), 7);
     drop(guard);
-    assert_eq!(
-        second.next_release().await.lease_ids,
-        [7],
-        "once, and only now"
-    );
+    assert_eq!(second.next_release().await.lease_ids, [7], "once, and only now");
 }
 
 #[tokio::test]
@@ -196,13 +154,7 @@ async fn only_what_no_server_decided_is_asked_again() {
     let client = client([place]).build().expect("a client");
     let mut stream = server.welcome(&[]).await;
 
-    for temporary in [
-        "STARTING",
-        "DRAINING",
-        "NOT_ACTIVE",
-        "STORAGE_UNAVAILABLE",
-        "OVERLOADED",
-    ] {
+    for temporary in ["STARTING", "DRAINING", "NOT_ACTIVE", "STORAGE_UNAVAILABLE", "OVERLOADED"] {
         let asking = tokio::spawn({
             let client = client.clone();
             async move { client.acquire(Logon::user("u")).await }
@@ -238,17 +190,10 @@ async fn a_caller_that_goes_away_takes_its_request_along() {
 
     let waiting = tokio::spawn({
         let client = client.clone();
-        async move {
-            client
-                .acquire(Units::of("K", 3).wait(Duration::from_secs(60)))
-                .await
-        }
+        async move { client.acquire(Units::of("K", 3).wait(Duration::from_secs(60))).await }
     });
     let asked = stream.next_acquire().await;
-    let place_in_queue = v1::Waiting {
-        position: 1,
-        pools: vec!["K".to_owned()],
-    };
+    let place_in_queue = v1::Waiting { position: 1, pools: vec!["K".to_owned()] };
     stream.acquired(&asked.request_id, Outcome::Waiting(place_in_queue));
     waiting.abort();
     match stream.next().await {
@@ -256,10 +201,7 @@ async fn a_caller_that_goes_away_takes_its_request_along() {
         other => panic!("not a cancellation: {other:?}"),
     }
     let release = stream.next_release().await;
-    assert_eq!(
-        release.acquire_request_ids,
-        std::slice::from_ref(&asked.request_id)
-    );
+    assert_eq!(release.acquire_request_ids, std::slice::from_ref(&asked.request_id));
     // It was granted at the same time: it comes back by its number too.
     stream.grant(&asked, 9);
     assert_eq!(stream.next_release().await.lease_ids, [9]);
@@ -271,29 +213,17 @@ async fn a_deadline_is_kept_and_says_what_stood_in_the_way() {
     let (place, nowhere) = (endpoint(&folder, "a"), endpoint(&folder, "nowhere"));
     let patience = Duration::from_millis(200);
 
-    let alone = client([nowhere])
-        .patience(patience)
-        .build()
-        .expect("a client");
+    let alone = client([nowhere]).patience(patience).build().expect("a client");
     match soon("the deadline", alone.acquire(Logon::user("u"))).await {
-        Err(AcquireError::NoAnswer {
-            waited,
-            obstacle: Obstacle::Unreachable(unreachable),
-        }) => {
+        Err(AcquireError::NoAnswer { waited, obstacle: Obstacle::Unreachable(unreachable) }) => {
             assert!(waited >= patience, "{waited:?}");
-            assert!(
-                unreachable.to_string().contains("No such file"),
-                "{unreachable}"
-            );
+            assert!(unreachable.to_string().contains("No such file"), "{unreachable}");
         }
         other => panic!("{other:?}"),
     }
 
     let mut server = Server::start(&place);
-    let client = client([place])
-        .patience(patience)
-        .build()
-        .expect("a client");
+    let client = client([place]).patience(patience).build().expect("a client");
     let mut stream = server.welcome(&[]).await;
     let (outcome, asked) = tokio::join!(client.acquire(Logon::user("u")), async {
         let asked = stream.next_acquire().await;
@@ -305,10 +235,7 @@ async fn a_deadline_is_kept_and_says_what_stood_in_the_way() {
         asked
     });
     match outcome {
-        Err(AcquireError::NoAnswer {
-            obstacle: Obstacle::Refused(refusal),
-            ..
-        }) => {
+        Err(AcquireError::NoAnswer { obstacle: Obstacle::Refused(refusal), .. }) => {
             assert_eq!(refusal.reason, "STORAGE_UNAVAILABLE");
         }
         other => panic!("{other:?}"),
@@ -317,10 +244,7 @@ async fn a_deadline_is_kept_and_says_what_stood_in_the_way() {
         Message::CancelWait(cancel) => assert_eq!(cancel.request_id, asked.request_id),
         other => panic!("not a cancellation: {other:?}"),
     }
-    assert_eq!(
-        stream.next_release().await.acquire_request_ids,
-        [asked.request_id]
-    );
+    assert_eq!(stream.next_release().await.acquire_request_ids, [asked.request_id]);
 }
 
 #[tokio::test]
@@ -349,10 +273,7 @@ async fn no_more_is_in_flight_than_allowed() {
         let asked = stream.next_acquire().await;
         stream.grant(&asked, 3);
     });
-    assert_eq!(
-        (second.id().get(), third.expect("granted").id().get()),
-        (2, 3)
-    );
+    assert_eq!((second.id().get(), third.expect("granted").id().get()), (2, 3));
 }
 
 /// Polls it once: it has done what it can do without an answer.
@@ -381,9 +302,7 @@ async fn a_lease_that_ended_before_its_answer_is_no_lease() {
         };
         stream.acquired(&asked.request_id, Outcome::Lease(ended));
     });
-    assert!(
-        matches!(outcome, Err(AcquireError::Ended(ended)) if ended.reason == "LOGGED_ON_ELSEWHERE")
-    );
+    assert!(matches!(outcome, Err(AcquireError::Ended(ended)) if ended.reason == "LOGGED_ON_ELSEWHERE"));
 
     // The same where the event is ahead of the answer.
     let (outcome, ()) = tokio::join!(client.acquire(Logon::user("u")), async {
@@ -403,43 +322,25 @@ async fn questions_are_asked_again_until_somebody_decides() {
     let folder = folder();
     let place = endpoint(&folder, "a");
     let mut server = Server::start(&place);
-    server.prepared.lock().expect("whole").failures.extend([
-        status(Code::Unavailable, "STARTING"),
-        Status::unavailable("cut"),
-    ]);
-    let client = client([place]).build().expect("a client");
-    let _stream = server.welcome(&[]).await;
-    let answers = soon(
-        "an answer",
-        client.entitlements([Subject::user("u"), Subject::station("s")], ["K"]),
-    )
-    .await
-    .expect("an answer");
-    assert_eq!(
-        answers
-            .iter()
-            .map(|answer| answer.any_of)
-            .collect::<Vec<_>>(),
-        [true, true]
-    );
-
     server
         .prepared
         .lock()
         .expect("whole")
         .failures
-        .push_back(status(Code::NotFound, "USER_UNKNOWN"));
+        .extend([status(Code::Unavailable, "STARTING"), Status::unavailable("cut")]);
+    let client = client([place]).build().expect("a client");
+    let _stream = server.welcome(&[]).await;
+    let answers = soon("an answer", client.entitlements([Subject::user("u"), Subject::station("s")], ["K"]))
+        .await
+        .expect("an answer");
+    assert_eq!(answers.iter().map(|answer| answer.any_of).collect::<Vec<_>>(), [true, true]);
+
+    server.prepared.lock().expect("whole").failures.push_back(status(Code::NotFound, "USER_UNKNOWN"));
     match soon("an answer", client.explain(Logon::user("u"))).await {
         Err(RequestError::Refused(refusal)) => {
-            assert_eq!(
-                (refusal.reason.as_str(), refusal.code),
-                ("USER_UNKNOWN", Code::NotFound)
-            );
+            assert_eq!((refusal.reason.as_str(), refusal.code), ("USER_UNKNOWN", Code::NotFound));
             assert_eq!(refusal.facts["pool"], "P");
-            assert_eq!(
-                refusal.to_string(),
-                "Refused by the script: USER_UNKNOWN. (USER_UNKNOWN)"
-            );
+            assert_eq!(refusal.to_string(), "Refused by the script: USER_UNKNOWN. (USER_UNKNOWN)");
         }
         other => panic!("{other:?}"),
     }

@@ -43,10 +43,7 @@ pub(crate) fn endpoint(folder: &tempfile::TempDir, name: &str) -> Endpoint {
 }
 
 pub(crate) fn client(servers: impl IntoIterator<Item = Endpoint>) -> ClientBuilder {
-    Client::builder()
-        .servers(servers)
-        .name("acd-server-2")
-        .application("Interaction Desktop")
+    Client::builder().servers(servers).name("acd-server-2").application("Interaction Desktop")
 }
 
 /// Answers that the test prepared for unary calls.
@@ -87,10 +84,7 @@ impl Server {
         let runtime = Runtime::new().expect("a runtime");
         let (opened, attaches) = mpsc::unbounded_channel();
         let prepared = Arc::new(Mutex::new(Prepared::default()));
-        let script = Script {
-            opened,
-            prepared: Arc::clone(&prepared),
-        };
+        let script = Script { opened, prepared: Arc::clone(&prepared) };
         let _entered = runtime.enter();
         // What a crashed server left behind.
         let _ = std::fs::remove_file(path);
@@ -99,18 +93,12 @@ impl Server {
             .add_service(LeasingServer::new(script))
             .serve_with_incoming(UnixListenerStream::new(listener));
         drop(runtime.spawn(serving));
-        Self {
-            runtime: Some(runtime),
-            attaches,
-            prepared,
-        }
+        Self { runtime: Some(runtime), attaches, prepared }
     }
 
     /// The next client that attaches.
     pub(crate) async fn attach(&mut self) -> Attach {
-        soon("a client attaches", self.attaches.recv())
-            .await
-            .expect("the server runs")
+        soon("a client attaches", self.attaches.recv()).await.expect("the server runs")
     }
 
     /// The next client that attaches, accepted with these leases.
@@ -127,10 +115,7 @@ impl Server {
 
     /// Ends at once, with every connection.
     pub(crate) fn crash(mut self) {
-        self.runtime
-            .take()
-            .expect("still there")
-            .shutdown_background();
+        self.runtime.take().expect("still there").shutdown_background();
     }
 }
 
@@ -144,10 +129,7 @@ impl Drop for Server {
 
 impl Attach {
     fn send(&mut self, message: attach_response::Message, answer_number: u64) {
-        let response = v1::AttachResponse {
-            message: Some(message),
-            answer_number,
-        };
+        let response = v1::AttachResponse { message: Some(message), answer_number };
         let answers = self.answers.as_ref().expect("the stream is open");
         // The client may have gone: that is its right.
         let _ = answers.send(Ok(response));
@@ -172,17 +154,12 @@ impl Attach {
     /// The next message that is not a beat; nothing where the client has closed its half.
     pub(crate) async fn next_or_end(&mut self) -> Option<Message> {
         loop {
-            let request = soon("the client sends something", self.requests.message())
-                .await
-                .ok()??;
+            let request = soon("the client sends something", self.requests.message()).await.ok()??;
             self.acknowledged = request.answers_received;
             match request.message.expect("a message") {
                 Message::Beat(beat) => {
                     if !self.is_mute {
-                        let answer = v1::BeatAnswer {
-                            number: beat.number,
-                            renewed: 0,
-                        };
+                        let answer = v1::BeatAnswer { number: beat.number, renewed: 0 };
                         self.send(attach_response::Message::Beat(answer), 0);
                     }
                 }
@@ -192,9 +169,7 @@ impl Attach {
     }
 
     pub(crate) async fn next(&mut self) -> Message {
-        self.next_or_end()
-            .await
-            .expect("the client has not closed its half")
+        self.next_or_end().await.expect("the client has not closed its half")
     }
 
     pub(crate) async fn next_acquire(&mut self) -> v1::AcquireRequest {
@@ -219,18 +194,12 @@ impl Attach {
             }
             Outcome::Refusal(_) | Outcome::Waiting(_) => 0,
         };
-        let answer = v1::AcquireAnswer {
-            request_id: request_id.to_vec(),
-            outcome: Some(outcome),
-        };
+        let answer = v1::AcquireAnswer { request_id: request_id.to_vec(), outcome: Some(outcome) };
         self.send(attach_response::Message::Acquired(answer), number);
     }
 
     pub(crate) fn grant(&mut self, acquire: &v1::AcquireRequest, lease_id: u64) {
-        self.acquired(
-            &acquire.request_id,
-            Outcome::Lease(lease(acquire, lease_id)),
-        );
+        self.acquired(&acquire.request_id, Outcome::Lease(lease(acquire, lease_id)));
     }
 
     pub(crate) fn refuse(&mut self, acquire: &v1::AcquireRequest, refusal: v1::Refusal) {
@@ -242,37 +211,21 @@ impl Attach {
         let outcomes = release
             .lease_ids
             .iter()
-            .map(|lease_id| v1::ReleaseOutcome {
-                lease_id: *lease_id,
-                ..v1::ReleaseOutcome::default()
-            })
+            .map(|lease_id| v1::ReleaseOutcome { lease_id: *lease_id, ..v1::ReleaseOutcome::default() })
             .collect();
         let request_id = release.request_id.clone();
-        let answer = v1::ReleaseAnswer {
-            request_id,
-            outcomes,
-            refusal: None,
-        };
+        let answer = v1::ReleaseAnswer { request_id, outcomes, refusal: None };
         self.send(attach_response::Message::Released(answer), self.answered);
     }
 
     pub(crate) fn idle_set(&mut self, request: &v1::SetIdleRequest, refusal: Option<v1::Refusal>) {
-        let outcomes = request.lease_ids.iter().map(|id| v1::LeaseOutcome {
-            lease_id: *id,
-            refusal: refusal.clone(),
-        });
-        let answer = v1::SetIdleAnswer {
-            request_id: request.request_id.clone(),
-            outcomes: outcomes.collect(),
-        };
+        let outcomes = request.lease_ids.iter().map(|id| v1::LeaseOutcome { lease_id: *id, refusal: refusal.clone() });
+        let answer = v1::SetIdleAnswer { request_id: request.request_id.clone(), outcomes: outcomes.collect() };
         self.send(attach_response::Message::IdleSet(answer), 0);
     }
 
     pub(crate) fn tell(&mut self, event: event::Event) {
-        self.send(
-            attach_response::Message::Event(v1::Event { event: Some(event) }),
-            0,
-        );
+        self.send(attach_response::Message::Event(v1::Event { event: Some(event) }), 0);
     }
 }
 
@@ -286,11 +239,7 @@ pub(crate) fn lease(acquire: &v1::AcquireRequest, lease_id: u64) -> v1::Lease {
         lease_id,
         state: v1::LeaseState::Live.into(),
         user,
-        ttl_ms: if acquire.ttl_ms == 0 {
-            60_000
-        } else {
-            acquire.ttl_ms
-        },
+        ttl_ms: if acquire.ttl_ms == 0 { 60_000 } else { acquire.ttl_ms },
         ..v1::Lease::default()
     }
 }
@@ -318,12 +267,7 @@ struct Script {
 
 impl Script {
     fn failure(&self) -> Result<(), Status> {
-        self.prepared
-            .lock()
-            .expect("whole")
-            .failures
-            .pop_front()
-            .map_or(Ok(()), Err)
+        self.prepared.lock().expect("whole").failures.pop_front().map_or(Ok(()), Err)
     }
 }
 
@@ -336,50 +280,27 @@ impl Leasing for Script {
         request: Request<Streaming<v1::AttachRequest>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
         let mut requests = request.into_inner();
-        let Some(v1::AttachRequest {
-            message: Some(Message::Hello(hello)),
-            ..
-        }) = requests.message().await?
-        else {
+        let Some(v1::AttachRequest { message: Some(Message::Hello(hello)), .. }) = requests.message().await? else {
             return Err(Status::invalid_argument("the first message is not a hello"));
         };
         let (answers, stream) = mpsc::unbounded_channel();
-        let attach = Attach {
-            hello,
-            acknowledged: 0,
-            is_mute: false,
-            requests,
-            answers: Some(answers),
-            answered: 0,
-        };
+        let attach = Attach { hello, acknowledged: 0, is_mute: false, requests, answers: Some(answers), answered: 0 };
         let _ = self.opened.send(attach);
         Ok(Response::new(UnboundedReceiverStream::new(stream)))
     }
 
-    async fn site_keys(
-        &self,
-        _: Request<v1::SiteKeysRequest>,
-    ) -> Result<Response<v1::SiteKeysResponse>, Status> {
+    async fn site_keys(&self, _: Request<v1::SiteKeysRequest>) -> Result<Response<v1::SiteKeysResponse>, Status> {
         let keys = self.prepared.lock().expect("whole").site_keys.clone();
-        Ok(Response::new(v1::SiteKeysResponse {
-            keys,
-            ..v1::SiteKeysResponse::default()
-        }))
+        Ok(Response::new(v1::SiteKeysResponse { keys, ..v1::SiteKeysResponse::default() }))
     }
 
-    async fn renew(
-        &self,
-        request: Request<v1::RenewRequest>,
-    ) -> Result<Response<v1::RenewResponse>, Status> {
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {
         let prepared = self.prepared.lock().expect("whole");
         let outcomes = request
             .into_inner()
             .lease_ids
             .into_iter()
-            .map(|lease_id| v1::LeaseOutcome {
-                lease_id,
-                refusal: prepared.renewals.get(&lease_id).cloned(),
-            })
+            .map(|lease_id| v1::LeaseOutcome { lease_id, refusal: prepared.renewals.get(&lease_id).cloned() })
             .collect();
         Ok(Response::new(v1::RenewResponse { outcomes }))
     }
@@ -402,32 +323,20 @@ impl Leasing for Script {
         Ok(Response::new(v1::EntitlementsResponse { subjects }))
     }
 
-    async fn explain(
-        &self,
-        _: Request<v1::ExplainRequest>,
-    ) -> Result<Response<v1::ExplainResponse>, Status> {
+    async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         self.failure()?;
         Ok(Response::new(v1::ExplainResponse::default()))
     }
 
-    async fn acquire(
-        &self,
-        _: Request<v1::AcquireRequest>,
-    ) -> Result<Response<v1::AcquireResponse>, Status> {
+    async fn acquire(&self, _: Request<v1::AcquireRequest>) -> Result<Response<v1::AcquireResponse>, Status> {
         Err(Status::unimplemented("the library acquires on its stream"))
     }
 
-    async fn release(
-        &self,
-        _: Request<v1::ReleaseRequest>,
-    ) -> Result<Response<v1::ReleaseResponse>, Status> {
+    async fn release(&self, _: Request<v1::ReleaseRequest>) -> Result<Response<v1::ReleaseResponse>, Status> {
         Err(Status::unimplemented("the library releases on its stream"))
     }
 
-    async fn set_idle(
-        &self,
-        _: Request<v1::SetIdleRequest>,
-    ) -> Result<Response<v1::SetIdleResponse>, Status> {
+    async fn set_idle(&self, _: Request<v1::SetIdleRequest>) -> Result<Response<v1::SetIdleResponse>, Status> {
         Err(Status::unimplemented("the library marks on its stream"))
     }
 }
