@@ -69,9 +69,7 @@ pub enum LedgerFault {
     #[error("the records are not those of a licensor; restore licensor.db from your backup")]
     Foreign,
     /// Made by a newer program.
-    #[error(
-        "the records are of version {found}; this program knows version {SCHEMA_VERSION}; use the newer one"
-    )]
+    #[error("the records are of version {found}; this program knows version {SCHEMA_VERSION}; use the newer one")]
     Newer {
         /// Its version.
         found: i32,
@@ -134,12 +132,8 @@ impl Ledger {
     /// [`LedgerFault::Sqlite`].
     pub fn create(path: &Path) -> Result<Self, LedgerFault> {
         let ledger = Self::connect(path)?;
-        ledger
-            .db
-            .pragma_update(None, "application_id", APPLICATION_ID)?;
-        ledger
-            .db
-            .pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        ledger.db.pragma_update(None, "application_id", APPLICATION_ID)?;
+        ledger.db.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         ledger.db.execute_batch(SCHEMA)?;
         Ok(ledger)
     }
@@ -151,11 +145,7 @@ impl Ledger {
     /// See [`LedgerFault`].
     pub fn open(path: &Path) -> Result<Self, LedgerFault> {
         let ledger = Self::connect(path)?;
-        let pragma = |name| {
-            ledger
-                .db
-                .pragma_query_value(None, name, |row| row.get::<_, i32>(0))
-        };
+        let pragma = |name| ledger.db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
         if pragma("application_id")? != APPLICATION_ID {
             return Err(LedgerFault::Foreign);
         }
@@ -176,18 +166,10 @@ impl Ledger {
     }
 
     /// Records a root.
-    pub(crate) fn add_root(
-        &self,
-        version: u32,
-        made: WallTime,
-        note: &str,
-    ) -> Result<(), LedgerFault> {
+    pub(crate) fn add_root(&self, version: u32, made: WallTime, note: &str) -> Result<(), LedgerFault> {
         let sha256 = Sha256::of(note.as_bytes()).to_string();
         let row = params![version, made.as_ms(), sha256, note];
-        self.db.execute(
-            "INSERT INTO root (version, made_ms, sha256, note) VALUES (?1, ?2, ?3, ?4)",
-            row,
-        )?;
+        self.db.execute("INSERT INTO root (version, made_ms, sha256, note) VALUES (?1, ?2, ?3, ?4)", row)?;
         Ok(())
     }
 
@@ -198,9 +180,7 @@ impl Ledger {
     /// [`LedgerFault::Sqlite`].
     pub fn roots(&self) -> Result<Vec<String>, LedgerFault> {
         let mut query = self.db.prepare("SELECT note FROM root ORDER BY version")?;
-        let notes = query
-            .query_map([], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
+        let notes = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
         Ok(notes)
     }
 
@@ -211,21 +191,14 @@ impl Ledger {
         license_id: LicenseId,
         make: impl FnOnce(u32) -> Result<(IssuedFile, T), E>,
     ) -> Result<T, E> {
-        let transaction = self
-            .db
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(LedgerFault::from)?;
+        let transaction =
+            self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(LedgerFault::from)?;
         let last: Option<u32> = transaction
-            .query_row(
-                "SELECT max(sequence) FROM issued WHERE license_id = ?1",
-                [license_id.to_string()],
-                |row| row.get(0),
-            )
+            .query_row("SELECT max(sequence) FROM issued WHERE license_id = ?1", [license_id.to_string()], |row| {
+                row.get(0)
+            })
             .map_err(LedgerFault::from)?;
-        let sequence = last
-            .unwrap_or(0)
-            .checked_add(1)
-            .ok_or(LedgerFault::NoSequence(license_id))?;
+        let sequence = last.unwrap_or(0).checked_add(1).ok_or(LedgerFault::NoSequence(license_id))?;
         let (file, made) = make(sequence)?;
         transaction
             .execute(
@@ -259,9 +232,8 @@ impl Ledger {
     ///
     /// See [`LedgerFault`].
     pub fn issued(&self) -> Result<Vec<IssuedFile>, LedgerFault> {
-        let mut query = self.db.prepare(&format!(
-            "{SELECT_ISSUED} ORDER BY issued_ms DESC, license_id, sequence DESC"
-        ))?;
+        let mut query =
+            self.db.prepare(&format!("{SELECT_ISSUED} ORDER BY issued_ms DESC, license_id, sequence DESC"))?;
         let mut rows = query.query([])?;
         let mut files = Vec::new();
         while let Some(row) = rows.next()? {
@@ -275,11 +247,7 @@ impl Ledger {
     /// # Errors
     ///
     /// See [`LedgerFault`].
-    pub fn file(
-        &self,
-        license_id: LicenseId,
-        sequence: Option<u32>,
-    ) -> Result<Option<IssuedFile>, LedgerFault> {
+    pub fn file(&self, license_id: LicenseId, sequence: Option<u32>) -> Result<Option<IssuedFile>, LedgerFault> {
         let sql = format!(
             "{SELECT_ISSUED} WHERE license_id = ?1 AND (?2 IS NULL OR sequence = ?2) ORDER BY sequence DESC LIMIT 1"
         );
@@ -304,17 +272,10 @@ impl Ledger {
     }
 
     /// The key of an installation that some host request named.
-    pub(crate) fn installation(
-        &self,
-        id: InstallationId,
-    ) -> Result<Option<InstallationPublicKey>, LedgerFault> {
+    pub(crate) fn installation(&self, id: InstallationId) -> Result<Option<InstallationPublicKey>, LedgerFault> {
         let text: Option<String> = self
             .db
-            .query_row(
-                "SELECT public_key FROM installation WHERE id = ?1",
-                [id.to_string()],
-                |row| row.get(0),
-            )
+            .query_row("SELECT public_key FROM installation WHERE id = ?1", [id.to_string()], |row| row.get(0))
             .optional()?;
         text.map(|text| public_key(&text)).transpose()
     }
@@ -325,12 +286,8 @@ impl Ledger {
     ///
     /// [`LedgerFault::Sqlite`].
     pub fn machine_names(&self) -> Result<BTreeMap<String, String>, LedgerFault> {
-        let mut query = self
-            .db
-            .prepare("SELECT id, machine_name FROM installation")?;
-        let names = query
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
+        let mut query = self.db.prepare("SELECT id, machine_name FROM installation")?;
+        let names = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
         Ok(names)
     }
 
@@ -366,9 +323,7 @@ fn issued_file(row: &Row<'_>) -> Result<IssuedFile, LedgerFault> {
     let license_id: String = row.get(0)?;
     let sha256: String = row.get(11)?;
     let time = |index| Ok::<_, rusqlite::Error>(WallTime::from_ms(row.get(index)?));
-    let license_id = uuid::Uuid::parse_str(&license_id).map_err(|_| LedgerFault::Damaged {
-        what: "a license ID",
-    })?;
+    let license_id = uuid::Uuid::parse_str(&license_id).map_err(|_| LedgerFault::Damaged { what: "a license ID" })?;
     Ok(IssuedFile {
         license_id: LicenseId(license_id),
         sequence: row.get(1)?,
@@ -381,18 +336,14 @@ fn issued_file(row: &Row<'_>) -> Result<IssuedFile, LedgerFault> {
         not_after: time(8)?,
         issued: time(9)?,
         issued_by: row.get(10)?,
-        sha256: sha256
-            .parse()
-            .map_err(|_| LedgerFault::Damaged { what: "a digest" })?,
+        sha256: sha256.parse().map_err(|_| LedgerFault::Damaged { what: "a digest" })?,
         note: row.get(12)?,
         receipt_taken: row.get::<_, Option<i64>>(13)?.map(WallTime::from_ms),
     })
 }
 
 fn public_key(hex: &str) -> Result<InstallationPublicKey, LedgerFault> {
-    let damaged = || LedgerFault::Damaged {
-        what: "an installation key",
-    };
+    let damaged = || LedgerFault::Damaged { what: "an installation key" };
     let mut bytes = [0; 32];
     if hex.len() != 64 || !hex.is_ascii() {
         return Err(damaged());

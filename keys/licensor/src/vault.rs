@@ -1,6 +1,9 @@
 //! Private keys at rest: one small text file for each, readable by its owner only and sealed with a passphrase unless
 //! that was waived. The container is told in `FORMAT.md`. What the keys sign is not this file's matter.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     fmt,
     fs::{self, OpenOptions},
@@ -79,10 +82,7 @@ pub enum Protection {
 #[derive(Debug, thiserror::Error)]
 pub enum VaultFault {
     /// Too short for a new passphrase.
-    #[error(
-        "the passphrase is shorter than {} bytes; choose a longer one",
-        Passphrase::MIN_BYTES
-    )]
+    #[error("the passphrase is shorter than {} bytes; choose a longer one", Passphrase::MIN_BYTES)]
     ShortPassphrase,
     /// The file could not be read or written.
     #[error("{}: {fault}", path.display())]
@@ -207,19 +207,10 @@ impl PrivateKey {
     /// # Errors
     ///
     /// [`VaultFault::Primitive`] where the system gives no random bytes.
-    pub fn generate(
-        name: impl Into<String>,
-        purpose: Purpose,
-        algorithm: KeyAlgorithm,
-    ) -> Result<Self, VaultFault> {
+    pub fn generate(name: impl Into<String>, purpose: Purpose, algorithm: KeyAlgorithm) -> Result<Self, VaultFault> {
         let mut seed = Zeroizing::new([0; SEED_BYTES]);
         random(&mut *seed)?;
-        Ok(Self {
-            name: name.into(),
-            purpose,
-            algorithm,
-            seed,
-        })
+        Ok(Self { name: name.into(), purpose, algorithm, seed })
     }
 
     /// The key's name, as in signature lines.
@@ -235,9 +226,7 @@ impl PrivateKey {
     pub fn public(&self) -> Result<Vec<u8>, VaultFault> {
         Ok(match self.algorithm {
             KeyAlgorithm::X25519 => x25519(*self.seed, X25519_BASEPOINT_BYTES).to_vec(),
-            KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa65 => {
-                self.signing()?.public().key().to_vec()
-            }
+            KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa65 => self.signing()?.public().key().to_vec(),
         })
     }
 
@@ -300,10 +289,7 @@ impl PrivateKey {
                 finish(&file, &BASE64.encode(&*sealed))?
             }
         };
-        write_private(path, text.as_bytes()).map_err(|fault| VaultFault::Io {
-            path: path.to_owned(),
-            fault,
-        })
+        write_private(path, text.as_bytes()).map_err(|fault| VaultFault::Io { path: path.to_owned(), fault })
     }
 
     /// Reads a key.
@@ -313,10 +299,7 @@ impl PrivateKey {
     /// See [`VaultFault`].
     pub fn load(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, VaultFault> {
         let file = read(path)?;
-        let malformed = |reason: &str| VaultFault::Malformed {
-            path: path.to_owned(),
-            reason: reason.to_owned(),
-        };
+        let malformed = |reason: &str| VaultFault::Malformed { path: path.to_owned(), reason: reason.to_owned() };
         let decode = |field: Option<&String>| {
             field
                 .and_then(|text| BASE64.decode(text).ok())
@@ -327,13 +310,8 @@ impl PrivateKey {
         let seed = match file.protection {
             Seal::None => secret,
             Seal::Argon2idChaCha20Poly1305 => {
-                let passphrase = passphrase.ok_or_else(|| VaultFault::PassphraseNeeded {
-                    path: path.to_owned(),
-                })?;
-                let (memory, passes) = (
-                    file.argon2_memory_kib.unwrap_or(0),
-                    file.argon2_passes.unwrap_or(0),
-                );
+                let passphrase = passphrase.ok_or_else(|| VaultFault::PassphraseNeeded { path: path.to_owned() })?;
+                let (memory, passes) = (file.argon2_memory_kib.unwrap_or(0), file.argon2_passes.unwrap_or(0));
                 if !(8..=MEMORY_MAX_KIB).contains(&memory) || !(1..=PASSES_MAX).contains(&passes) {
                     return Err(malformed("its Argon2 parameters are out of range"));
                 }
@@ -349,31 +327,17 @@ impl PrivateKey {
                 let mut sealed = secret;
                 let head = head(&file)?;
                 let opened = key
-                    .open_in_place(
-                        Nonce::assume_unique_for_key(nonce),
-                        Aad::from(head),
-                        &mut sealed,
-                    )
-                    .map_err(|_| VaultFault::WrongPassphrase {
-                        path: path.to_owned(),
-                    })?;
+                    .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(head), &mut sealed)
+                    .map_err(|_| VaultFault::WrongPassphrase { path: path.to_owned() })?;
                 Zeroizing::new(opened.to_vec())
             }
         };
-        let seed: [u8; SEED_BYTES] = seed
-            .as_slice()
-            .try_into()
-            .map_err(|_| malformed("its secret has a wrong length"))?;
-        let key = Self {
-            name: file.name,
-            purpose: file.purpose,
-            algorithm: file.algorithm,
-            seed: Zeroizing::new(seed),
-        };
+        let seed: [u8; SEED_BYTES] =
+            seed.as_slice().try_into().map_err(|_| malformed("its secret has a wrong length"))?;
+        let key =
+            Self { name: file.name, purpose: file.purpose, algorithm: file.algorithm, seed: Zeroizing::new(seed) };
         if BASE64.encode(key.public()?) != file.public {
-            return Err(malformed(
-                "its public and private halves do not belong together",
-            ));
+            return Err(malformed("its public and private halves do not belong together"));
         }
         Ok(key)
     }
@@ -389,29 +353,17 @@ pub fn is_sealed(path: &Path) -> Result<bool, VaultFault> {
 }
 
 fn read(path: &Path) -> Result<KeyFile, VaultFault> {
-    let io = |fault| VaultFault::Io {
-        path: path.to_owned(),
-        fault,
-    };
-    let malformed = |reason: String| VaultFault::Malformed {
-        path: path.to_owned(),
-        reason,
-    };
+    let io = |fault| VaultFault::Io { path: path.to_owned(), fault };
+    let malformed = |reason: String| VaultFault::Malformed { path: path.to_owned(), reason };
     let meta = fs::metadata(path).map_err(io)?;
     if let Some(mode) = open_to_others(&meta) {
-        return Err(VaultFault::WrongMode {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(VaultFault::WrongMode { path: path.to_owned(), mode });
     }
     if !meta.is_file() || meta.len() > FILE_MAX_BYTES {
-        return Err(malformed(
-            "it is not a file of the size of a key".to_owned(),
-        ));
+        return Err(malformed("it is not a file of the size of a key".to_owned()));
     }
     let text = Zeroizing::new(fs::read_to_string(path).map_err(io)?);
-    let file: KeyFile =
-        toml::from_str(&text).map_err(|fault| malformed(fault.message().to_owned()))?;
+    let file: KeyFile = toml::from_str(&text).map_err(|fault| malformed(fault.message().to_owned()))?;
     if file.format != FORMAT {
         return Err(malformed(format!("its format is not {FORMAT}")));
     }
@@ -433,38 +385,26 @@ fn head(file: &KeyFile) -> Result<String, VaultFault> {
         nonce: file.nonce.clone(),
         secret: None,
     };
-    toml::to_string(&bare)
-        .map_err(|_| VaultFault::Primitive("the key file's head cannot be written"))
+    toml::to_string(&bare).map_err(|_| VaultFault::Primitive("the key file's head cannot be written"))
 }
 
 fn finish(file: &KeyFile, secret: &str) -> Result<Zeroizing<String>, VaultFault> {
-    Ok(Zeroizing::new(format!(
-        "{}secret = \"{secret}\"\n",
-        head(file)?
-    )))
+    Ok(Zeroizing::new(format!("{}secret = \"{secret}\"\n", head(file)?)))
 }
 
-fn derive(
-    passphrase: &Passphrase,
-    salt: &[u8],
-    memory_kib: u32,
-    passes: u32,
-) -> Result<LessSafeKey, VaultFault> {
+fn derive(passphrase: &Passphrase, salt: &[u8], memory_kib: u32, passes: u32) -> Result<LessSafeKey, VaultFault> {
     let fault = |_| VaultFault::Primitive("Argon2id failed");
     let params = argon2::Params::new(memory_kib, passes, 1, Some(32)).map_err(fault)?;
     let mut key = Zeroizing::new([0; 32]);
     Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
         .hash_password_into(passphrase.0.as_bytes(), salt, &mut *key)
         .map_err(fault)?;
-    let key = UnboundKey::new(&CHACHA20_POLY1305, &*key)
-        .map_err(|_| VaultFault::Primitive("no sealing key"))?;
+    let key = UnboundKey::new(&CHACHA20_POLY1305, &*key).map_err(|_| VaultFault::Primitive("no sealing key"))?;
     Ok(LessSafeKey::new(key))
 }
 
 fn random(into: &mut [u8]) -> Result<(), VaultFault> {
-    SystemRandom::new()
-        .fill(into)
-        .map_err(|_| VaultFault::Primitive("no random bytes"))
+    SystemRandom::new().fill(into).map_err(|_| VaultFault::Primitive("no random bytes"))
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -487,125 +427,4 @@ fn open_to_others(meta: &fs::Metadata) -> Option<u32> {
 #[cfg(not(unix))]
 fn open_to_others(_: &fs::Metadata) -> Option<u32> {
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sealed() -> Protection {
-        Protection::Passphrase(Passphrase::new("correct horse").unwrap())
-    }
-
-    #[test]
-    fn a_key_comes_back_as_it_was_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        for (index, algorithm) in [
-            KeyAlgorithm::Ed25519,
-            KeyAlgorithm::MlDsa65,
-            KeyAlgorithm::X25519,
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            for (protection, name) in [(Protection::None, "clear"), (sealed(), "sealed")] {
-                let path = dir.path().join(format!("{name}-{index}.key"));
-                let key =
-                    PrivateKey::generate("acme.example/k", Purpose::Issuing, algorithm).unwrap();
-                key.store(&path, &protection).unwrap();
-                let again =
-                    PrivateKey::load(&path, Some(&Passphrase::to_try("correct horse"))).unwrap();
-                assert_eq!(*again.seed, *key.seed);
-                assert_eq!(is_sealed(&path).unwrap(), name == "sealed");
-                // A key file is never overwritten.
-                assert!(matches!(
-                    key.store(&path, &protection),
-                    Err(VaultFault::Io { .. })
-                ));
-            }
-        }
-    }
-
-    #[test]
-    fn a_sealed_key_opens_to_its_passphrase_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("k.key");
-        let key =
-            PrivateKey::generate("acme.example/k", Purpose::Root, KeyAlgorithm::Ed25519).unwrap();
-        key.store(&path, &sealed()).unwrap();
-        assert!(matches!(
-            PrivateKey::load(&path, None),
-            Err(VaultFault::PassphraseNeeded { .. })
-        ));
-        let wrong = Passphrase::to_try("correct horsf");
-        assert!(matches!(
-            PrivateKey::load(&path, Some(&wrong)),
-            Err(VaultFault::WrongPassphrase { .. })
-        ));
-        // No byte of the secret stands in the file.
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(!text.contains(&BASE64.encode(*key.seed)));
-    }
-
-    #[test]
-    fn the_head_is_bound_to_the_secret() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("k.key");
-        PrivateKey::generate("acme.example/k", Purpose::CheckIn, KeyAlgorithm::Ed25519)
-            .unwrap()
-            .store(&path, &sealed())
-            .unwrap();
-        let text = fs::read_to_string(&path).unwrap();
-        for (from, to) in [
-            ("\"check-in\"", "\"issuing\""),
-            ("acme.example/k", "acme.example/l"),
-        ] {
-            fs::write(&path, text.replace(from, to)).unwrap();
-            let fault =
-                PrivateKey::load(&path, Some(&Passphrase::to_try("correct horse"))).unwrap_err();
-            assert!(
-                matches!(fault, VaultFault::WrongPassphrase { .. }),
-                "{fault}"
-            );
-        }
-        for (from, to) in [
-            ("argon2-passes = 3", "argon2-passes = 4000000000"),
-            (
-                "argon2-memory-kib = 65536",
-                "argon2-memory-kib = 4000000000",
-            ),
-            ("\"argon2id-chacha20-poly1305\"", "\"rot13\""),
-            ("licensor-key/1", "licensor-key/2"),
-            ("nonce = ", "nunce = "),
-        ] {
-            fs::write(&path, text.replace(from, to)).unwrap();
-            let fault =
-                PrivateKey::load(&path, Some(&Passphrase::to_try("correct horse"))).unwrap_err();
-            assert!(
-                matches!(fault, VaultFault::Malformed { .. }),
-                "{from}: {fault}"
-            );
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_key_that_others_can_read_is_not_used() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("k.key");
-        let key =
-            PrivateKey::generate("acme.example/k", Purpose::Root, KeyAlgorithm::Ed25519).unwrap();
-        key.store(&path, &Protection::None).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
-            0o600
-        );
-        for mode in [0o640, 0o604, 0o620] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert!(
-                matches!(PrivateKey::load(&path, None), Err(VaultFault::WrongMode { mode: found, .. }) if found == mode)
-            );
-        }
-    }
 }

@@ -7,11 +7,12 @@
 //! issued/*.i3lic     the files issued; each is in the records too and can be written again
 //! ```
 
+mod fault;
+mod files;
 mod found;
 
 use std::{
     fs,
-    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -22,119 +23,30 @@ use leasehold_keys::{
     name::Label,
     note::{self, Note},
     receipt::DeactivationReceipt,
-    refusal::Refusal,
     root::KeyRole,
     time::WallTime,
     trust::{Trust, Verified},
 };
 use uuid::Uuid;
 
-pub use self::found::{CreateOptions, KEYS_MAX};
+use self::files::file_name;
+pub use self::{
+    fault::WorkshopFault,
+    files::write_whole,
+    found::{CreateOptions, KEYS_MAX},
+};
 use crate::{
+    calendar::whole_second,
     catalog::Catalog,
-    ledger::{IssuedFile, Ledger, LedgerFault},
-    order::{self, Frame, IssueOrder, TermsFault},
-    vault::{Passphrase, PrivateKey, VaultFault, is_sealed},
+    ledger::{IssuedFile, Ledger},
+    order::{self, Frame, IssueOrder},
+    vault::{Passphrase, PrivateKey, is_sealed},
 };
 
 const LEDGER: &str = "licensor.db";
 const ROOT: &str = "root.note";
 const KEYS: &str = "keys";
 const ISSUED: &str = "issued";
-
-/// Why the workshop cannot do what was asked. Each says what to do about it.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkshopFault {
-    /// There is no workshop.
-    #[error("{} is no licensor's folder; make one with `licensor init --dir {} --name NAME`", .0.display(), .0.display())]
-    NoWorkshop(PathBuf),
-    /// The folder is in use for something.
-    #[error("{} is there already and is not empty; name a new folder", .0.display())]
-    NotEmpty(PathBuf),
-    /// The options of a new workshop.
-    #[error("{0}")]
-    Options(&'static str),
-    /// A file or folder.
-    #[error("{}: {fault}", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        fault: io::Error,
-    },
-    /// The folder may be read by others.
-    #[error("{} can be entered by others (mode {mode:04o}); run: chmod 700 {}", path.display(), path.display())]
-    WrongMode {
-        /// The folder.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// The private keys.
-    #[error(transparent)]
-    Vault(#[from] VaultFault),
-    /// The records.
-    #[error(transparent)]
-    Ledger(#[from] LedgerFault),
-    /// The order, with all its faults.
-    #[error("the order is refused:{}", bullets(.0))]
-    Terms(Vec<TermsFault>),
-    /// The daemon would refuse what was made, or a note that came in is refused.
-    #[error("{0}")]
-    Refused(#[from] Refusal),
-    /// No issuing key may sign now.
-    #[error(
-        "no issuing key of root {version} may sign at {now}; make a new root with a new issuing key"
-    )]
-    NoIssuingKey {
-        /// The root's version.
-        version: u32,
-        /// When.
-        now: WallTime,
-    },
-    /// The license is not in the records.
-    #[error("license {0} is not in the records; `licensor list` shows those that are")]
-    UnknownLicense(LicenseId),
-    /// The license has no file of this sequence.
-    #[error(
-        "license {license_id} has no file {sequence} in the records; `licensor list` shows those that are"
-    )]
-    UnknownSequence {
-        /// The license.
-        license_id: LicenseId,
-        /// The sequence asked for.
-        sequence: u32,
-    },
-    /// A closed license takes no further file.
-    #[error("license {0} is closed; issue a new license instead")]
-    Closed(LicenseId),
-    /// A re-issue is of the same product.
-    #[error(
-        "license {license_id} is for {product}; re-issue it from that product's catalog, or issue a new license"
-    )]
-    OtherProduct {
-        /// The license.
-        license_id: LicenseId,
-        /// Its product.
-        product: String,
-    },
-    /// The receipt is from a machine that sent no request.
-    #[error(
-        "installation {0} is not known here, so its receipt cannot be verified; give the machine's host request with --request"
-    )]
-    UnknownInstallation(String),
-    /// The receipt is for a file that does not close a license, or for other bytes.
-    #[error("the receipt is for {0}")]
-    ReceiptMismatch(&'static str),
-}
-
-fn bullets(faults: &[TermsFault]) -> String {
-    faults
-        .iter()
-        .map(|fault| format!("\n  - {fault}"))
-        .collect()
-}
 
 /// A file as it was issued.
 #[derive(Clone, Debug)]
@@ -173,11 +85,7 @@ impl Workshop {
     /// # Errors
     ///
     /// Where the folder is in use, an option is out of range, or something cannot be written. Nothing is left behind.
-    pub fn create(
-        dir: &Path,
-        options: &CreateOptions,
-        now: WallTime,
-    ) -> Result<Self, WorkshopFault> {
+    pub fn create(dir: &Path, options: &CreateOptions, now: WallTime) -> Result<Self, WorkshopFault> {
         found::found(dir, options, now)?;
         let mut workshop = Self::open(dir, None)?;
         workshop.passphrase = options.passphrase();
@@ -196,28 +104,16 @@ impl Workshop {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            let io = |fault| WorkshopFault::Io {
-                path: dir.to_owned(),
-                fault,
-            };
+            let io = |fault| WorkshopFault::Io { path: dir.to_owned(), fault };
             let mode = fs::metadata(dir).map_err(io)?.permissions().mode() & 0o7777;
             if mode & 0o077 != 0 {
-                return Err(WorkshopFault::WrongMode {
-                    path: dir.to_owned(),
-                    mode,
-                });
+                return Err(WorkshopFault::WrongMode { path: dir.to_owned(), mode });
             }
         }
         let ledger = Ledger::open(&dir.join(LEDGER))?;
         let roots = ledger.roots()?;
         let trust = Trust::from_chain(&roots)?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            ledger,
-            roots,
-            trust,
-            passphrase,
-        })
+        Ok(Self { dir: dir.to_owned(), ledger, roots, trust, passphrase })
     }
 
     /// Gives the passphrase later.
@@ -269,26 +165,9 @@ impl Workshop {
     ///
     /// [`WorkshopFault::Terms`] with every fault of the order; any other where it cannot be signed or kept. Nothing is
     /// recorded then.
-    pub fn issue(
-        &mut self,
-        catalog: &Catalog,
-        order: &IssueOrder,
-        now: WallTime,
-    ) -> Result<Issued, WorkshopFault> {
+    pub fn issue(&mut self, catalog: &Catalog, order: &IssueOrder, now: WallTime) -> Result<Issued, WorkshopFault> {
         let license_id = match order.license_id {
-            Some(license_id) => {
-                let last = self.newest(license_id)?;
-                if last.closes {
-                    return Err(WorkshopFault::Closed(license_id));
-                }
-                if last.product != catalog.product().as_str() {
-                    return Err(WorkshopFault::OtherProduct {
-                        license_id,
-                        product: last.product,
-                    });
-                }
-                license_id
-            }
+            Some(license_id) => self.re_issuable(catalog, license_id)?.license_id,
             None => LicenseId(Uuid::new_v4()),
         };
         for host in &order.hosts {
@@ -298,16 +177,42 @@ impl Workshop {
             }
         }
         let root_version = self.trust.root().version;
-        let issued = order::whole_second(now);
+        let issued = whole_second(now);
         self.sign_and_keep(license_id, &order.issued_by, now, |sequence| {
-            let frame = Frame {
-                license_id,
-                sequence,
-                issued,
-                root_version,
-            };
+            let frame = Frame { license_id, sequence, issued, root_version };
             order::terms(catalog, order, &frame).map_err(WorkshopFault::Terms)
         })
+    }
+
+    /// The order that the newest file of a license came from, so that a re-issue says only what changes. Its issuer is
+    /// `issued_by`.
+    ///
+    /// # Errors
+    ///
+    /// Where the license is unknown, closed or another product's, or its level does not tell its order
+    /// ([`WorkshopFault::TermsAnew`]).
+    pub fn order_before(
+        &self,
+        catalog: &Catalog,
+        license_id: LicenseId,
+        issued_by: Label,
+    ) -> Result<IssueOrder, WorkshopFault> {
+        let last = self.re_issuable(catalog, license_id)?;
+        let file = Activation::read_unverified(last.note.as_bytes())?;
+        let level = order::level_word(file.level);
+        order::as_before(catalog, &file, issued_by).ok_or(WorkshopFault::TermsAnew { license_id, level })
+    }
+
+    /// The newest file of a license that may be issued again.
+    fn re_issuable(&self, catalog: &Catalog, license_id: LicenseId) -> Result<IssuedFile, WorkshopFault> {
+        let last = self.newest(license_id)?;
+        if last.closes {
+            return Err(WorkshopFault::Closed(license_id));
+        }
+        if last.product != catalog.product().as_str() {
+            return Err(WorkshopFault::OtherProduct { license_id, product: last.product });
+        }
+        Ok(last)
     }
 
     /// Issues the file that closes a license: its next sequence, without grants (VENDOR-7).
@@ -327,7 +232,7 @@ impl Workshop {
         }
         let last = Activation::read_unverified(last.note.as_bytes())?;
         let root_version = self.trust.root().version;
-        let issued = order::whole_second(now);
+        let issued = whole_second(now);
         self.sign_and_keep(license_id, issued_by, now, |sequence| {
             Ok(Activation {
                 sequence,
@@ -374,42 +279,26 @@ impl Workshop {
             };
             Ok::<_, WorkshopFault>((file, (note, read_back)))
         })?;
-        let path = self
-            .dir
-            .join(ISSUED)
-            .join(file_name(license_id, activation.sequence));
+        let path = self.dir.join(ISSUED).join(file_name(license_id, activation.sequence));
         write_whole(&path, note.as_bytes())?;
-        Ok(Issued {
-            note,
-            activation,
-            path,
-        })
+        Ok(Issued { note, activation, path })
     }
 
     /// The issuing keys that may sign now, one of each algorithm, those of the highest epoch.
     fn issuing_keys(&self, now: WallTime) -> Result<Vec<SigningKey>, WorkshopFault> {
         let root = self.trust.root();
         let stands = |key: &&leasehold_keys::root::RoleKey| {
-            let revoked = self
-                .trust
-                .revoked_from(&key.key.sha256())
-                .is_some_and(|from| from <= now);
+            let revoked = self.trust.revoked_from(&key.key.sha256()).is_some_and(|from| from <= now);
             key.not_before <= now && now < key.not_after && !revoked
         };
         let standing: Vec<_> = root.keys_of(KeyRole::Issuing).filter(stands).collect();
         let newest = standing.iter().map(|key| key.epoch).max();
         let mut keys = Vec::new();
         for key in standing.into_iter().filter(|key| Some(key.epoch) == newest) {
-            keys.push(
-                PrivateKey::load(&self.key_path(key.key.name()), self.passphrase.as_ref())?
-                    .signing()?,
-            );
+            keys.push(PrivateKey::load(&self.key_path(key.key.name()), self.passphrase.as_ref())?.signing()?);
         }
         if keys.is_empty() {
-            return Err(WorkshopFault::NoIssuingKey {
-                version: root.version,
-                now,
-            });
+            return Err(WorkshopFault::NoIssuingKey { version: root.version, now });
         }
         Ok(keys)
     }
@@ -419,9 +308,7 @@ impl Workshop {
     }
 
     fn newest(&self, license_id: LicenseId) -> Result<IssuedFile, WorkshopFault> {
-        self.ledger
-            .file(license_id, None)?
-            .ok_or(WorkshopFault::UnknownLicense(license_id))
+        self.ledger.file(license_id, None)?.ok_or(WorkshopFault::UnknownLicense(license_id))
     }
 
     /// The highest sequence issued for a license.
@@ -449,10 +336,7 @@ impl Workshop {
             (None, None) => return Err(WorkshopFault::UnknownLicense(license_id)),
             (None, Some(sequence)) => {
                 self.newest(license_id)?;
-                return Err(WorkshopFault::UnknownSequence {
-                    license_id,
-                    sequence,
-                });
+                return Err(WorkshopFault::UnknownSequence { license_id, sequence });
             }
         };
         write_whole(path, file.note.as_bytes())?;
@@ -464,18 +348,10 @@ impl Workshop {
     /// # Errors
     ///
     /// [`WorkshopFault::UnknownInstallation`], or what is wrong with the note.
-    pub fn verify_receipt(
-        &self,
-        bytes: &[u8],
-    ) -> Result<Verified<DeactivationReceipt>, WorkshopFault> {
-        let signer = Note::parse(bytes)?
-            .signatures
-            .first()
-            .map_or_else(String::new, |signature| signature.name.to_owned());
-        let id = signer
-            .strip_prefix("installation-")
-            .unwrap_or(&signer)
-            .parse();
+    pub fn verify_receipt(&self, bytes: &[u8]) -> Result<Verified<DeactivationReceipt>, WorkshopFault> {
+        let signer =
+            Note::parse(bytes)?.signatures.first().map_or_else(String::new, |signature| signature.name.to_owned());
+        let id = signer.strip_prefix("installation-").unwrap_or(&signer).parse();
         let known = match id {
             Ok(id) => self.ledger.installation(id)?,
             Err(_) => None,
@@ -489,23 +365,14 @@ impl Workshop {
     /// # Errors
     ///
     /// Where any of that does not hold. Taking it a second time changes nothing.
-    pub fn take_receipt(
-        &mut self,
-        bytes: &[u8],
-        now: WallTime,
-    ) -> Result<TakenReceipt, WorkshopFault> {
+    pub fn take_receipt(&mut self, bytes: &[u8], now: WallTime) -> Result<TakenReceipt, WorkshopFault> {
         let receipt = self.verify_receipt(bytes)?;
         let file = self
             .ledger
             .file(receipt.license_id, Some(receipt.sequence))?
-            .ok_or(WorkshopFault::UnknownSequence {
-                license_id: receipt.license_id,
-                sequence: receipt.sequence,
-            })?;
+            .ok_or(WorkshopFault::UnknownSequence { license_id: receipt.license_id, sequence: receipt.sequence })?;
         if !file.closes {
-            return Err(WorkshopFault::ReceiptMismatch(
-                "a file that does not close its license; nothing was recorded",
-            ));
+            return Err(WorkshopFault::ReceiptMismatch("a file that does not close its license; nothing was recorded"));
         }
         if file.sha256 != receipt.sha256 {
             return Err(WorkshopFault::ReceiptMismatch(
@@ -514,10 +381,7 @@ impl Workshop {
         }
         let note = String::from_utf8_lossy(bytes);
         let new = self.ledger.add_receipt(&receipt, now, &note)?;
-        Ok(TakenReceipt {
-            receipt: receipt.into_inner(),
-            new,
-        })
+        Ok(TakenReceipt { receipt: receipt.into_inner(), new })
     }
 
     /// Makes the installation of a host request known, so that its receipts can be verified.
@@ -525,66 +389,12 @@ impl Workshop {
     /// # Errors
     ///
     /// Where the request does not verify.
-    pub fn know_installation(
-        &mut self,
-        request: &[u8],
-        now: WallTime,
-    ) -> Result<(), WorkshopFault> {
+    pub fn know_installation(&mut self, request: &[u8], now: WallTime) -> Result<(), WorkshopFault> {
         let request = leasehold_keys::request::HostRequest::verify(request)?;
-        let host =
-            order::HostOrder::requested(leasehold_keys::activation::HostRole::Primary, &request);
+        let host = order::HostOrder::requested(leasehold_keys::activation::HostRole::Primary, &request);
         if let Some(key) = host.installation {
-            self.ledger
-                .add_installation(&key, request.machine_name.as_str(), now)?;
+            self.ledger.add_installation(&key, request.machine_name.as_str(), now)?;
         }
         Ok(())
     }
-}
-
-/// The name of an issued file in `issued/`.
-fn file_name(license_id: LicenseId, sequence: u32) -> String {
-    format!("{license_id}-{sequence}.i3lic")
-}
-
-/// Writes a file beside its place and renames it there, so that nobody ever sees a part of it.
-///
-/// # Errors
-///
-/// [`WorkshopFault::Io`].
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), WorkshopFault> {
-    let io = |fault| WorkshopFault::Io {
-        path: path.to_owned(),
-        fault,
-    };
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let name = path
-        .file_name()
-        .ok_or_else(|| io(io::Error::from(io::ErrorKind::InvalidInput)))?;
-    let beside = folder.join(format!(
-        ".{}.{}.tmp",
-        name.to_string_lossy(),
-        Uuid::new_v4()
-    ));
-    let written = fs::File::create_new(&beside)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written.map_err(io)?;
-    sync_folder(folder).map_err(io)
-}
-
-/// Makes new names in a folder durable.
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    fs::File::open(folder)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
-    Ok(())
 }

@@ -26,10 +26,7 @@ pub(super) fn whole(walk: &mut Walk<'_>, marks: &Marks, catalog: &mut Catalog) {
     }
     check.pools(catalog);
     if catalog.levels.contains(&Level::Evaluation) && catalog.evaluations.is_empty() {
-        check.fault(
-            "",
-            "the level evaluation is allowed, but no [evaluation.NAME] says what it holds",
-        );
+        check.fault("", "the level evaluation is allowed, but no [evaluation.NAME] says what it holds");
     }
 }
 
@@ -69,16 +66,10 @@ impl Check<'_, '_, '_> {
 
     fn references(&mut self, catalog: &Catalog) {
         for key in catalog.keys.values() {
-            let lists = [
-                ("includes", &key.includes),
-                ("requires", &key.requires),
-                ("replaces", &key.replaces),
-            ];
+            let lists = [("includes", &key.includes), ("requires", &key.requires), ("replaces", &key.replaces)];
             let follows = key.follows.iter().map(|name| ("follows", name));
-            for (field, name) in lists
-                .into_iter()
-                .flat_map(|(field, names)| names.iter().map(move |name| (field, name)))
-                .chain(follows)
+            for (field, name) in
+                lists.into_iter().flat_map(|(field, names)| names.iter().map(move |name| (field, name))).chain(follows)
             {
                 let place = format!("key.{}.{field}", key.name);
                 if *name == key.name {
@@ -96,7 +87,10 @@ impl Check<'_, '_, '_> {
         }
         match catalog.aliases.get(name) {
             Some(own) => self.fault(place, format!("{name} is an alias; write {own}")),
-            None => self.fault(place, format!("{name} is defined nowhere in this catalog; add [key.{name}] or correct the name")),
+            None => self.fault(
+                place,
+                format!("{name} is defined nowhere in this catalog; add [key.{name}] or correct the name"),
+            ),
         }
         false
     }
@@ -135,10 +129,7 @@ impl Check<'_, '_, '_> {
             }
             if way.iter().all(|name| **name >= start.name) {
                 let way: Vec<_> = way.iter().rev().map(|name| name.as_str()).collect();
-                self.fault(
-                    &format!("key.{}.{field}", start.name),
-                    format!("a circle: {}", way.join(" → ")),
-                );
+                self.fault(&format!("key.{}.{field}", start.name), format!("a circle: {}", way.join(" → ")));
             }
         }
     }
@@ -162,10 +153,7 @@ impl Check<'_, '_, '_> {
         let server_only = BTreeSet::from([Holder::Server]);
         match key.kind {
             KeyKind::Access if key.holders.contains(&Holder::Server) && key.holders.len() > 1 => {
-                self.fault(
-                    &place("holders"),
-                    "an access key is held by users and stations, or by servers alone",
-                );
+                self.fault(&place("holders"), "an access key is held by users and stations, or by servers alone");
             }
             KeyKind::Access => {}
             _ if !key.holders.is_empty() && key.holders != server_only => {
@@ -183,23 +171,14 @@ impl Check<'_, '_, '_> {
         };
         if let Some(role) = key.role {
             if key.kind != wanted_kind(role) {
-                self.fault(
-                    &place("role"),
-                    "this part is not played by a key of this kind",
-                );
+                self.fault(&place("role"), "this part is not played by a key of this kind");
             }
             if role == Role::BasicStation && key.holders != station_only {
-                self.fault(
-                    &place("holders"),
-                    "a basic station key is held by stations only",
-                );
+                self.fault(&place("holders"), "a basic station key is held by stations only");
             }
         }
         if key.call_port && !key.kind.is_counted() {
-            self.fault(
-                &place("call-port"),
-                "call ports are counted: a session, engine or hardware key",
-            );
+            self.fault(&place("call-port"), "call ports are counted: a session, engine or hardware key");
         }
         if key.level.is_some() && key.kind != KeyKind::Access {
             self.fault(&place("level"), "only access keys have a media level");
@@ -208,10 +187,7 @@ impl Check<'_, '_, '_> {
             self.fault(&place("supervisor"), "only access keys are a supervisor's");
         }
         if key.follows.is_some() && key.holders != station_only {
-            self.fault(
-                &place("follows"),
-                "only a key that stations alone hold can follow its owner's key",
-            );
+            self.fault(&place("follows"), "only a key that stations alone hold can follow its owner's key");
         }
     }
 
@@ -219,17 +195,11 @@ impl Check<'_, '_, '_> {
         let items = catalog.server_items.iter().flat_map(|(name, item)| {
             [
                 (format!("server-item.{name}.grants"), &item.grants),
-                (
-                    format!("server-item.{name}.switchover-grants"),
-                    &item.switchover_grants,
-                ),
+                (format!("server-item.{name}.switchover-grants"), &item.switchover_grants),
             ]
         });
         let parts = catalog.parts.iter().flat_map(|(number, part)| {
-            [
-                (format!("part.{number}.assigned"), &part.assigned),
-                (format!("part.{number}.pooled"), &part.pooled),
-            ]
+            [(format!("part.{number}.assigned"), &part.assigned), (format!("part.{number}.pooled"), &part.pooled)]
         });
         let evaluations = catalog
             .evaluations
@@ -248,15 +218,8 @@ impl Check<'_, '_, '_> {
             return;
         }
         let concurrent = pool.method == Method::Concurrent;
-        if concurrent
-            && catalog
-                .key(&pool.key)
-                .is_some_and(|key| !key.holders.contains(&Holder::User))
-        {
-            self.fault(
-                place,
-                "there is no concurrent pool of a key that users do not hold",
-            );
+        if concurrent && catalog.key(&pool.key).is_some_and(|key| !key.holders.contains(&Holder::User)) {
+            self.fault(place, "there is no concurrent pool of a key that users do not hold");
         }
     }
 }

@@ -26,9 +26,7 @@ pub struct PartUnits {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrderFault {
     /// No such part.
-    #[error(
-        "part {number} is not in the catalog of {product}; `licensor catalog show` lists its parts"
-    )]
+    #[error("part {number} is not in the catalog of {product}; `licensor catalog show` lists its parts")]
     UnknownPart {
         /// As it was ordered.
         number: Label,
@@ -39,9 +37,7 @@ pub enum OrderFault {
     #[error("part {0} is named twice; give its units once, as NUMBER=ASSIGNED,POOLED")]
     PartTwice(Label),
     /// Neither assigned nor pooled units.
-    #[error(
-        "part {0} has neither assigned nor pooled units; give at least one or leave the part out"
-    )]
+    #[error("part {0} has neither assigned nor pooled units; give at least one or leave the part out")]
     NoUnits(Label),
     /// The part is not sold this way.
     #[error("part {number} is not sold as {way} licenses; order its units the other way")]
@@ -60,9 +56,7 @@ pub enum OrderFault {
         product: Label,
     },
     /// A concurrent pool of a key that users do not hold.
-    #[error(
-        "{key} has no concurrent pool, since users do not hold it; grant {key} instead of {key}_CONCURRENT"
-    )]
+    #[error("{key} has no concurrent pool, since users do not hold it; grant {key} instead of {key}_CONCURRENT")]
     NoConcurrentPool {
         /// The key.
         key: KeyName,
@@ -80,9 +74,7 @@ pub enum OrderFault {
         pool: PoolName,
     },
     /// More than a grant can say.
-    #[error(
-        "the units of {pool} come to more than 4294967295; lower them, or grant it `unlimited`"
-    )]
+    #[error("the units of {pool} come to more than 4294967295; lower them, or grant it `unlimited`")]
     TooMany {
         /// The pool.
         pool: PoolName,
@@ -119,9 +111,7 @@ impl Sum {
         let before = self.units.get(pool).copied().unwrap_or(Units::Count(0));
         let sum = match (before, added) {
             (Units::Unlimited, _) | (_, Some(Units::Unlimited)) => Some(Units::Unlimited),
-            (Units::Count(before), Some(Units::Count(added))) => {
-                before.checked_add(added).map(Units::Count)
-            }
+            (Units::Count(before), Some(Units::Count(added))) => before.checked_add(added).map(Units::Count),
             (_, None) => None,
         };
         match sum {
@@ -142,16 +132,8 @@ impl Sum {
 
     /// The grants by pool name, and a fault for each sum that no file can hold.
     pub(crate) fn finish(self) -> (Vec<Grant>, Vec<OrderFault>) {
-        let grants = self
-            .units
-            .into_iter()
-            .map(|(pool, units)| Grant { pool, units })
-            .collect();
-        let faults = self
-            .overflowed
-            .into_iter()
-            .map(|pool| OrderFault::TooMany { pool })
-            .collect();
+        let grants = self.units.into_iter().map(|(pool, units)| Grant { pool, units }).collect();
+        let faults = self.overflowed.into_iter().map(|pool| OrderFault::TooMany { pool }).collect();
         (grants, faults)
     }
 }
@@ -167,45 +149,28 @@ impl Catalog {
         let mut faults = self.add_parts(&mut sum, parts);
         let (grants, overflow) = sum.finish();
         faults.extend(overflow);
-        if faults.is_empty() {
-            Ok(grants)
-        } else {
-            Err(faults)
-        }
+        if faults.is_empty() { Ok(grants) } else { Err(faults) }
     }
 
     pub(crate) fn add_parts(&self, sum: &mut Sum, parts: &[PartUnits]) -> Vec<OrderFault> {
         let mut faults = Vec::new();
         for (index, part) in parts.iter().enumerate() {
             let number = &part.number;
-            if parts
-                .iter()
-                .take(index)
-                .any(|earlier| earlier.number == *number)
-            {
+            if parts.iter().take(index).any(|earlier| earlier.number == *number) {
                 faults.push(OrderFault::PartTwice(number.clone()));
                 continue;
             }
             let Some(definition) = self.parts.get(number) else {
-                faults.push(OrderFault::UnknownPart {
-                    number: number.clone(),
-                    product: self.product.clone(),
-                });
+                faults.push(OrderFault::UnknownPart { number: number.clone(), product: self.product.clone() });
                 continue;
             };
             if part.assigned == 0 && part.pooled == 0 {
                 faults.push(OrderFault::NoUnits(number.clone()));
             }
-            let ways = [
-                ("assigned", &definition.assigned, part.assigned),
-                ("pooled", &definition.pooled, part.pooled),
-            ];
+            let ways = [("assigned", &definition.assigned, part.assigned), ("pooled", &definition.pooled, part.pooled)];
             for (way, pools, units) in ways {
                 if units > 0 && pools.is_empty() {
-                    faults.push(OrderFault::NotSoldSo {
-                        number: number.clone(),
-                        way,
-                    });
+                    faults.push(OrderFault::NotSoldSo { number: number.clone(), way });
                 } else if units > 0 {
                     sum.add_all(pools, units);
                 }
@@ -214,24 +179,11 @@ impl Catalog {
         faults
     }
 
-    pub(crate) fn add_server_item(
-        &self,
-        sum: &mut Sum,
-        item: &Label,
-        switchover: bool,
-    ) -> Option<OrderFault> {
+    pub(crate) fn add_server_item(&self, sum: &mut Sum, item: &Label, switchover: bool) -> Option<OrderFault> {
         let Some(definition) = self.server_items.get(item) else {
             let choices: Vec<_> = self.server_items.keys().map(Label::as_str).collect();
-            let choices = if choices.is_empty() {
-                "none".to_owned()
-            } else {
-                choices.join(", ")
-            };
-            return Some(OrderFault::UnknownServerItem {
-                item: item.clone(),
-                product: self.product.clone(),
-                choices,
-            });
+            let choices = if choices.is_empty() { "none".to_owned() } else { choices.join(", ") };
+            return Some(OrderFault::UnknownServerItem { item: item.clone(), product: self.product.clone(), choices });
         };
         if !switchover {
             sum.add_all(&definition.grants, 1);
@@ -249,16 +201,10 @@ impl Catalog {
         let mut seen = std::collections::BTreeSet::new();
         for grant in grants {
             let Some(key) = self.key(&grant.pool.key) else {
-                faults.push(OrderFault::UnknownKey {
-                    key: grant.pool.key.clone(),
-                    product: self.product.clone(),
-                });
+                faults.push(OrderFault::UnknownKey { key: grant.pool.key.clone(), product: self.product.clone() });
                 continue;
             };
-            let pool = PoolName {
-                key: key.name.clone(),
-                method: grant.pool.method,
-            };
+            let pool = PoolName { key: key.name.clone(), method: grant.pool.method };
             if !seen.insert(pool.clone()) {
                 faults.push(OrderFault::GrantTwice { pool });
             } else if grant.units == Units::Count(0) {
@@ -288,37 +234,18 @@ impl Catalog {
             .map(|pool| &pool.key)
             .collect();
         for key in self.keys.values() {
-            let payment = matches!(
-                key.role,
-                Some(Role::UsageUpload | Role::UsageLocal | Role::VirtualCloud)
-            );
-            let assignable = PoolName {
-                key: key.name.clone(),
-                method: Method::Assignable,
-            };
+            let payment = matches!(key.role, Some(Role::UsageUpload | Role::UsageLocal | Role::VirtualCloud));
+            let assignable = PoolName { key: key.name.clone(), method: Method::Assignable };
             match key.kind {
                 KeyKind::Access | KeyKind::Session => sum.add(&assignable, count, 1),
-                KeyKind::Feature if key.role == Some(Role::Organization) => {
-                    sum.add(&assignable, count, 1)
-                }
+                KeyKind::Feature if key.role == Some(Role::Organization) => sum.add(&assignable, count, 1),
                 // What a selected server item granted already is not doubled.
-                KeyKind::Feature if !payment && !sum.contains(&assignable) => {
-                    sum.add(&assignable, Units::Count(1), 1)
-                }
-                KeyKind::Server if !of_server_items.contains(&key.name) => {
-                    sum.add(&assignable, Units::Count(1), 1)
-                }
+                KeyKind::Feature if !payment && !sum.contains(&assignable) => sum.add(&assignable, Units::Count(1), 1),
+                KeyKind::Server if !of_server_items.contains(&key.name) => sum.add(&assignable, Units::Count(1), 1),
                 KeyKind::Feature | KeyKind::Server | KeyKind::Engine | KeyKind::Hardware => {}
             }
             if key.kind == KeyKind::Access && key.holders.contains(&Holder::User) {
-                sum.add(
-                    &PoolName {
-                        method: Method::Concurrent,
-                        ..assignable
-                    },
-                    count,
-                    1,
-                );
+                sum.add(&PoolName { method: Method::Concurrent, ..assignable }, count, 1);
             }
         }
     }

@@ -216,24 +216,15 @@ impl Catalog {
     /// With any grant at all, the keys that play the basic station's and the client's part come along too: a site
     /// that owns none of them must still be told that it needs them (STATION-1, STATION-3).
     pub fn definitions_for(&self, grants: &[Grant]) -> Vec<KeyDefinition> {
-        let mut open: Vec<&KeyDefinition> = grants
-            .iter()
-            .filter_map(|grant| self.key(&grant.pool.key))
-            .collect();
+        let mut open: Vec<&KeyDefinition> = grants.iter().filter_map(|grant| self.key(&grant.pool.key)).collect();
         if !grants.is_empty() {
-            let needed =
-                |key: &&KeyDefinition| matches!(key.role, Some(Role::BasicStation | Role::Client));
+            let needed = |key: &&KeyDefinition| matches!(key.role, Some(Role::BasicStation | Role::Client));
             open.extend(self.keys.values().filter(needed));
         }
         let mut found: BTreeMap<&KeyName, &KeyDefinition> = BTreeMap::new();
         while let Some(key) = open.pop() {
             if found.insert(&key.name, key).is_none() {
-                let named = key
-                    .includes
-                    .iter()
-                    .chain(&key.requires)
-                    .chain(&key.replaces)
-                    .chain(&key.follows);
+                let named = key.includes.iter().chain(&key.requires).chain(&key.replaces).chain(&key.follows);
                 open.extend(named.filter_map(|name| self.keys.get(name)));
             }
         }
@@ -241,10 +232,7 @@ impl Catalog {
     }
 }
 
-#[expect(
-    clippy::panic,
-    reason = "a broken shipped catalog is a fault of the build, and a test reads each of them"
-)]
+#[expect(clippy::panic, reason = "a broken shipped catalog is a fault of the build, and a test reads each of them")]
 fn shipped(text: &str) -> Catalog {
     match Catalog::parse(text) {
         Ok(catalog) => catalog,

@@ -35,16 +35,10 @@ pub(super) fn catalog(text: &str) -> Result<Catalog, Vec<CatalogFault>> {
     // What a broken document says cannot be relied on: only the breaks are reported.
     if syntax.is_empty() {
         let marks = marks(document.get_ref());
-        if let Some(mut catalog) =
-            (Reader { walk: &mut walk }).catalog(Fields::root(document.get_ref()))
-        {
+        if let Some(mut catalog) = (Reader { walk: &mut walk }).catalog(Fields::root(document.get_ref())) {
             check::whole(&mut walk, &marks, &mut catalog);
             let faults = walk.into_faults();
-            return if faults.is_empty() {
-                Ok(catalog)
-            } else {
-                Err(faults)
-            };
+            return if faults.is_empty() { Ok(catalog) } else { Err(faults) };
         }
     }
     Err(walk.into_faults())
@@ -63,28 +57,18 @@ impl Reader<'_, '_> {
         let product: Option<Label> = self.name(&mut root, "product");
         let product_line: Option<Label> = self.name(&mut root, "product-line");
         let companion_of = self.optional_name(&mut root, "companion-of");
-        let version = root
-            .required(self.walk, "version")
-            .and_then(|spot| spot.count(self.walk))
-            .unwrap_or(1);
-        let versions = root
-            .required(self.walk, "versions")
-            .and_then(|spot| self.versions(&spot));
+        let version = root.required(self.walk, "version").and_then(|spot| spot.count(self.walk)).unwrap_or(1);
+        let versions = root.required(self.walk, "versions").and_then(|spot| self.versions(&spot));
         let levels = self.levels(&mut root);
         let server_items = self.section(&mut root, "server-item", Self::server_item);
         let parts = self.section(&mut root, "part", Self::part);
         let evaluations = self.section(&mut root, "evaluation", Self::evaluation);
-        let keys = self.section(&mut root, "key", |reader, fields, name: &KeyName| {
-            reader.key(fields, name)
-        });
+        let keys = self.section(&mut root, "key", |reader, fields, name: &KeyName| reader.key(fields, name));
         root.end(self.walk);
         let zero: Option<ProductVersion> = "0".parse().ok();
         let versions = match (versions, zero) {
             (Some(versions), _) => versions,
-            (None, Some(zero)) => VersionRange {
-                from: zero,
-                through: zero,
-            },
+            (None, Some(zero)) => VersionRange { from: zero, through: zero },
             (None, None) => return None,
         };
         let product = product.or_else(|| "?".parse().ok())?;
@@ -128,18 +112,14 @@ impl Reader<'_, '_> {
         N::Err: std::fmt::Display,
     {
         let mut found = BTreeMap::new();
-        let Some(mut all) = root
-            .optional(section)
-            .and_then(|spot| spot.fields(self.walk))
-        else {
+        let Some(mut all) = root.optional(section).and_then(|spot| spot.fields(self.walk)) else {
             return found;
         };
         for (text, spot) in all.rest() {
             let name = match text.parse::<N>() {
                 Ok(name) => name,
                 Err(fault) => {
-                    self.walk
-                        .fault(&spot.at, format!("`{text}` cannot be a name: {fault}"));
+                    self.walk.fault(&spot.at, format!("`{text}` cannot be a name: {fault}"));
                     continue;
                 }
             };
@@ -159,18 +139,9 @@ impl Reader<'_, '_> {
         let from = self.name(&mut fields, "from");
         let through = self.name(&mut fields, "through");
         fields.end(self.walk);
-        let range = VersionRange {
-            from: from?,
-            through: through?,
-        };
+        let range = VersionRange { from: from?, through: through? };
         if range.from > range.through {
-            self.walk.fault(
-                &spot.at,
-                format!(
-                    "`from` {} lies above `through` {}",
-                    range.from, range.through
-                ),
-            );
+            self.walk.fault(&spot.at, format!("`from` {} lies above `through` {}", range.from, range.through));
         }
         Some(range)
     }
@@ -190,29 +161,21 @@ impl Reader<'_, '_> {
             levels.push(level);
         }
         if levels.is_empty() {
-            self.walk.fault(
-                &spot.at,
-                "names no level; a product without any cannot be issued",
-            );
+            self.walk.fault(&spot.at, "names no level; a product without any cannot be issued");
         }
         levels
     }
 
     fn grants(&mut self, fields: &mut Fields<'_>, field: &str) -> BTreeMap<PoolName, u32> {
         let mut grants = BTreeMap::new();
-        let Some(mut pools) = fields
-            .optional(field)
-            .and_then(|spot| spot.fields(self.walk))
-        else {
+        let Some(mut pools) = fields.optional(field).and_then(|spot| spot.fields(self.walk)) else {
             return grants;
         };
         for (text, spot) in pools.rest() {
             let units = spot.count(self.walk).unwrap_or(1);
             match text.parse::<PoolName>() {
                 Ok(pool) => _ = grants.insert(pool, units),
-                Err(fault) => self
-                    .walk
-                    .fault(&spot.at, format!("`{text}` is no name of a pool: {fault}")),
+                Err(fault) => self.walk.fault(&spot.at, format!("`{text}` is no name of a pool: {fault}")),
             }
         }
         grants
@@ -222,25 +185,12 @@ impl Reader<'_, '_> {
         let title = self.name(fields, "title");
         let grants = self.grants(fields, "grants");
         if grants.is_empty() {
-            self.walk.fault(
-                &fields.at,
-                "grants nothing; give `grants` with a server key",
-            );
+            self.walk.fault(&fields.at, "grants nothing; give `grants` with a server key");
         }
         let switchover_grants = self.grants(fields, "switchover-grants");
-        let sizes = [
-            ("small", DevelopmentSize::Small),
-            ("large", DevelopmentSize::Large),
-        ];
-        let development = fields
-            .optional("development")
-            .and_then(|spot| spot.word(self.walk, &sizes));
-        Some(ServerItem {
-            title: title?,
-            grants,
-            switchover_grants,
-            development,
-        })
+        let sizes = [("small", DevelopmentSize::Small), ("large", DevelopmentSize::Large)];
+        let development = fields.optional("development").and_then(|spot| spot.word(self.walk, &sizes));
+        Some(ServerItem { title: title?, grants, switchover_grants, development })
     }
 
     fn part(&mut self, fields: &mut Fields<'_>, _: &Label) -> Option<PartDefinition> {
@@ -248,40 +198,24 @@ impl Reader<'_, '_> {
         let assigned = self.grants(fields, "assigned");
         let pooled = self.grants(fields, "pooled");
         if assigned.is_empty() && pooled.is_empty() {
-            self.walk.fault(
-                &fields.at,
-                "grants nothing; give `assigned`, `pooled` or both",
-            );
+            self.walk.fault(&fields.at, "grants nothing; give `assigned`, `pooled` or both");
         }
-        Some(PartDefinition {
-            description: description?,
-            assigned,
-            pooled,
-        })
+        Some(PartDefinition { description: description?, assigned, pooled })
     }
 
     fn evaluation(&mut self, fields: &mut Fields<'_>, _: &Label) -> Option<Evaluation> {
         let title = self.name(fields, "title");
-        let days = fields
-            .required(self.walk, "days")
-            .and_then(|spot| spot.count(self.walk))
-            .unwrap_or(1);
+        let days = fields.required(self.walk, "days").and_then(|spot| spot.count(self.walk)).unwrap_or(1);
         let grants = self.grants(fields, "grants");
         if grants.is_empty() {
             self.walk.fault(&fields.at, "grants nothing; give `grants`");
         }
-        Some(Evaluation {
-            title: title?,
-            days,
-            grants,
-        })
+        Some(Evaluation { title: title?, days, grants })
     }
 
     /// `None` only for a key without a readable title, which nothing can stand in for.
     fn key(&mut self, fields: &mut Fields<'_>, name: &KeyName) -> Option<KeyDefinition> {
-        let title: Label = self
-            .name(fields, "title")
-            .or_else(|| name.as_str().parse().ok())?;
+        let title: Label = self.name(fields, "title").or_else(|| name.as_str().parse().ok())?;
         let kinds = [
             ("server", KeyKind::Server),
             ("access", KeyKind::Access),
@@ -290,9 +224,7 @@ impl Reader<'_, '_> {
             ("session", KeyKind::Session),
             ("hardware", KeyKind::Hardware),
         ];
-        let kind = fields
-            .required(self.walk, "kind")
-            .and_then(|spot| spot.word(self.walk, &kinds));
+        let kind = fields.required(self.walk, "kind").and_then(|spot| spot.word(self.walk, &kinds));
         let roles = [
             ("basic-station", Role::BasicStation),
             ("client", Role::Client),
@@ -313,57 +245,31 @@ impl Reader<'_, '_> {
             requires: self.names(fields, "requires"),
             replaces: self.names(fields, "replaces"),
             application: self.application(fields),
-            role: fields
-                .optional("role")
-                .and_then(|spot| spot.word(self.walk, &roles)),
+            role: fields.optional("role").and_then(|spot| spot.word(self.walk, &roles)),
             group: self.optional_name(fields, "group"),
-            terms: fields
-                .optional("terms")
-                .and_then(|spot| spot.word(self.walk, &terms))
-                .unwrap_or_default(),
-            billing: fields
-                .optional("billing")
-                .and_then(|spot| self.billing(&spot))
-                .unwrap_or_default(),
-            supervisor: fields
-                .optional("supervisor")
-                .and_then(|spot| spot.flag(self.walk))
-                .unwrap_or_default(),
-            call_port: fields
-                .optional("call-port")
-                .and_then(|spot| spot.flag(self.walk))
-                .unwrap_or_default(),
-            level: fields
-                .optional("level")
-                .and_then(|spot| self.media_level(&spot)),
-            follows: fields
-                .optional("follows")
-                .and_then(|spot| spot.parse(self.walk)),
+            terms: fields.optional("terms").and_then(|spot| spot.word(self.walk, &terms)).unwrap_or_default(),
+            billing: fields.optional("billing").and_then(|spot| self.billing(&spot)).unwrap_or_default(),
+            supervisor: fields.optional("supervisor").and_then(|spot| spot.flag(self.walk)).unwrap_or_default(),
+            call_port: fields.optional("call-port").and_then(|spot| spot.flag(self.walk)).unwrap_or_default(),
+            level: fields.optional("level").and_then(|spot| self.media_level(&spot)),
+            follows: fields.optional("follows").and_then(|spot| spot.parse(self.walk)),
             aliases: self.names(fields, "aliases"),
         })
     }
 
     /// Where the catalog names none: user and station for access keys, server for all others.
     fn holders(&mut self, fields: &mut Fields<'_>, kind: KeyKind) -> BTreeSet<Holder> {
-        let words = [
-            ("user", Holder::User),
-            ("station", Holder::Station),
-            ("server", Holder::Server),
-        ];
+        let words = [("user", Holder::User), ("station", Holder::Station), ("server", Holder::Server)];
         let Some(spot) = fields.optional("holders") else {
             return match kind {
                 KeyKind::Access => [Holder::User, Holder::Station].into(),
                 _ => [Holder::Server].into(),
             };
         };
-        let holders: BTreeSet<_> = spot
-            .items(self.walk)
-            .iter()
-            .filter_map(|item| item.word(self.walk, &words))
-            .collect();
+        let holders: BTreeSet<_> =
+            spot.items(self.walk).iter().filter_map(|item| item.word(self.walk, &words)).collect();
         if holders.is_empty() {
-            self.walk
-                .fault(&spot.at, "names nobody; a key that none can hold is no use");
+            self.walk.fault(&spot.at, "names nobody; a key that none can hold is no use");
         }
         holders
     }
@@ -378,8 +284,7 @@ impl Reader<'_, '_> {
                 continue;
             };
             if !names.insert(name.clone()) {
-                self.walk
-                    .fault(&item.at, format!("{name} stands here twice"));
+                self.walk.fault(&item.at, format!("{name} stands here twice"));
             }
         }
         names
@@ -388,22 +293,13 @@ impl Reader<'_, '_> {
     fn application(&mut self, fields: &mut Fields<'_>) -> Option<Application> {
         let spot = fields.optional("application")?;
         if spot.is_text() {
-            return Some(Application {
-                name: spot.parse(self.walk)?,
-                several: false,
-            });
+            return Some(Application { name: spot.parse(self.walk)?, several: false });
         }
         let mut fields = spot.fields(self.walk)?;
         let name = self.name(&mut fields, "name");
-        let several = fields
-            .optional("several")
-            .and_then(|spot| spot.flag(self.walk))
-            .unwrap_or_default();
+        let several = fields.optional("several").and_then(|spot| spot.flag(self.walk)).unwrap_or_default();
         fields.end(self.walk);
-        Some(Application {
-            name: name?,
-            several,
-        })
+        Some(Application { name: name?, several })
     }
 
     fn billing(&mut self, spot: &Spot<'_>) -> Option<Billing> {

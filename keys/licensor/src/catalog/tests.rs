@@ -10,18 +10,11 @@ use leasehold_keys::{
 use super::*;
 
 fn units(number: &str, assigned: u32, pooled: u32) -> PartUnits {
-    PartUnits {
-        number: number.parse().unwrap(),
-        assigned,
-        pooled,
-    }
+    PartUnits { number: number.parse().unwrap(), assigned, pooled }
 }
 
 fn written(grants: &[Grant]) -> BTreeSet<String> {
-    grants
-        .iter()
-        .map(|grant| format!("{} {}", grant.pool, grant.units))
-        .collect()
+    grants.iter().map(|grant| format!("{} {}", grant.pool, grant.units)).collect()
 }
 
 fn set(lines: &[&str]) -> BTreeSet<String> {
@@ -30,10 +23,7 @@ fn set(lines: &[&str]) -> BTreeSet<String> {
 
 fn key(name: &str) -> KeyDefinition {
     let catalog = Catalog::pureconnect();
-    catalog
-        .key(&name.parse().unwrap())
-        .unwrap_or_else(|| panic!("{name}"))
-        .clone()
+    catalog.key(&name.parse().unwrap()).unwrap_or_else(|| panic!("{name}")).clone()
 }
 
 fn names(names: &[&str]) -> BTreeSet<KeyName> {
@@ -44,30 +34,14 @@ fn names(names: &[&str]) -> BTreeSet<KeyName> {
 fn the_part_tables_of_the_source() {
     // Part, assigned and pooled as 004's tables order them; what the order grants.
     let rows: [(&str, u32, u32, &str, &[&str]); 7] = [
-        (
-            "SW-001-4.0-AL01",
-            0,
-            25,
-            "Basic Station",
-            &["I3_LICENSE_BASIC_STATION 25"],
-        ),
-        (
-            "SW-001-4.0-AL02",
-            5,
-            0,
-            "Business Client",
-            &["I3_LICENSE_BASIC_STATION 5", "I3_ACCESS_CLIENT 5"],
-        ),
+        ("SW-001-4.0-AL01", 0, 25, "Basic Station", &["I3_LICENSE_BASIC_STATION 25"]),
+        ("SW-001-4.0-AL02", 5, 0, "Business Client", &["I3_LICENSE_BASIC_STATION 5", "I3_ACCESS_CLIENT 5"]),
         (
             "SW-001-4.0-AL03",
             5,
             25,
             "Phone-only Call Center",
-            &[
-                "I3_LICENSE_BASIC_STATION 30",
-                "I3_ACCESS_ACD_MEDIA_1 5",
-                "I3_ACCESS_ACD_MEDIA_1_CONCURRENT 25",
-            ],
+            &["I3_LICENSE_BASIC_STATION 30", "I3_ACCESS_ACD_MEDIA_1 5", "I3_ACCESS_ACD_MEDIA_1_CONCURRENT 25"],
         ),
         (
             "SW-001-4.0-AL04",
@@ -98,10 +72,7 @@ fn the_part_tables_of_the_source() {
             1,
             1,
             "Interaction Scripter Add-on",
-            &[
-                "I3_ACCESS_INTERACTION_SCRIPTER_ADDON 1",
-                "I3_ACCESS_INTERACTION_SCRIPTER_ADDON_CONCURRENT 1",
-            ],
+            &["I3_ACCESS_INTERACTION_SCRIPTER_ADDON 1", "I3_ACCESS_INTERACTION_SCRIPTER_ADDON_CONCURRENT 1"],
         ),
         (
             "SW-001-4.0-AA17",
@@ -116,46 +87,25 @@ fn the_part_tables_of_the_source() {
     ];
     let catalog = Catalog::pureconnect();
     for (number, assigned, pooled, description, grants) in rows {
-        assert_eq!(
-            catalog.parts()[&number.parse::<Label>().unwrap()]
-                .description
-                .as_str(),
-            description
-        );
-        assert_eq!(
-            written(&catalog.expand(&[units(number, assigned, pooled)]).unwrap()),
-            set(grants),
-            "{number}"
-        );
+        assert_eq!(catalog.parts()[&number.parse::<Label>().unwrap()].description.as_str(), description);
+        assert_eq!(written(&catalog.expand(&[units(number, assigned, pooled)]).unwrap()), set(grants), "{number}");
         // The tables print one unit's keys as (1): one assigned unit gives one of each key, none of them concurrent.
         let one = catalog.expand(&[units(number, 1, 0)]).unwrap();
-        let assignable: Vec<_> = grants
-            .iter()
-            .filter(|line| !line.contains("_CONCURRENT"))
-            .collect();
+        let assignable: Vec<_> = grants.iter().filter(|line| !line.contains("_CONCURRENT")).collect();
         assert_eq!(one.len(), assignable.len(), "{number}");
-        assert!(one.iter().all(|grant| grant.units == Units::Count(1)
-            && grant.pool.method == leasehold_keys::name::Method::Assignable));
+        assert!(one.iter().all(
+            |grant| grant.units == Units::Count(1) && grant.pool.method == leasehold_keys::name::Method::Assignable
+        ));
     }
     assert_eq!(catalog.parts().len(), rows.len());
 
     // All rows in one order: units of one pool add up over parts.
-    let all: Vec<_> = rows
-        .iter()
-        .map(|(number, assigned, pooled, ..)| units(number, *assigned, *pooled))
-        .collect();
+    let all: Vec<_> = rows.iter().map(|(number, assigned, pooled, ..)| units(number, *assigned, *pooled)).collect();
     let sum = written(&catalog.expand(&all).unwrap());
-    for line in [
-        "I3_LICENSE_BASIC_STATION 90",
-        "I3_ACCESS_CLIENT 10",
-        "I3_ACCESS_ACD_MEDIA_1_CONCURRENT 50",
-    ] {
+    for line in ["I3_LICENSE_BASIC_STATION 90", "I3_ACCESS_CLIENT 10", "I3_ACCESS_ACD_MEDIA_1_CONCURRENT 50"] {
         assert!(sum.contains(line), "{line} in {sum:?}");
     }
-    assert!(
-        !sum.iter()
-            .any(|line| line.starts_with("I3_LICENSE_BASIC_STATION_CONCURRENT"))
-    );
+    assert!(!sum.iter().any(|line| line.starts_with("I3_LICENSE_BASIC_STATION_CONCURRENT")));
 }
 
 #[test]
@@ -172,15 +122,10 @@ fn an_order_tells_all_its_faults() {
     assert_eq!(
         faults,
         [
-            OrderFault::UnknownPart {
-                number: "SW-001-4.0-AL99".parse().unwrap(),
-                product: "CIC".parse().unwrap()
-            },
+            OrderFault::UnknownPart { number: "SW-001-4.0-AL99".parse().unwrap(), product: "CIC".parse().unwrap() },
             OrderFault::NoUnits("SW-001-4.0-AL01".parse().unwrap()),
             OrderFault::PartTwice("SW-001-4.0-AL04".parse().unwrap()),
-            OrderFault::TooMany {
-                pool: pool("I3_LICENSE_BASIC_STATION")
-            },
+            OrderFault::TooMany { pool: pool("I3_LICENSE_BASIC_STATION") },
         ]
     );
 }
@@ -188,18 +133,9 @@ fn an_order_tells_all_its_faults() {
 #[test]
 fn process_automation_levels_bring_what_is_below_them() {
     assert!(key("I3_ACCESS_IPA_DIRECT_ROUTED").includes.is_empty());
-    assert_eq!(
-        key("I3_ACCESS_IPA_GROUP_ROUTED").includes,
-        names(&["I3_ACCESS_IPA_DIRECT_ROUTED"])
-    );
-    assert_eq!(
-        key("I3_ACCESS_IPA_PROCESS_MONITOR").includes,
-        names(&["I3_ACCESS_IPA_GROUP_ROUTED"])
-    );
-    assert_eq!(
-        key("I3_ACCESS_IPA_PROCESS_DESIGNER").includes,
-        names(&["I3_ACCESS_IPA_PROCESS_MONITOR"])
-    );
+    assert_eq!(key("I3_ACCESS_IPA_GROUP_ROUTED").includes, names(&["I3_ACCESS_IPA_DIRECT_ROUTED"]));
+    assert_eq!(key("I3_ACCESS_IPA_PROCESS_MONITOR").includes, names(&["I3_ACCESS_IPA_GROUP_ROUTED"]));
+    assert_eq!(key("I3_ACCESS_IPA_PROCESS_DESIGNER").includes, names(&["I3_ACCESS_IPA_PROCESS_MONITOR"]));
     for (name, stations_too) in [
         ("I3_ACCESS_IPA_DIRECT_ROUTED", true),
         ("I3_ACCESS_IPA_GROUP_ROUTED", true),
@@ -207,11 +143,7 @@ fn process_automation_levels_bring_what_is_below_them() {
         ("I3_ACCESS_IPA_PROCESS_DESIGNER", false),
     ] {
         assert!(key(name).holders.contains(&Holder::User), "{name}");
-        assert_eq!(
-            key(name).holders.contains(&Holder::Station),
-            stations_too,
-            "{name}"
-        );
+        assert_eq!(key(name).holders.contains(&Holder::Station), stations_too, "{name}");
     }
 }
 
@@ -223,21 +155,9 @@ fn the_twelve_add_on_categories_of_the_source() {
         ("Dialer", &["I3_ACCESS_DIALER_ADDON"]),
         ("Feedback", &["I3_ACCESS_FEEDBACK"]),
         ("Multi Channel", &["I3_ACCESS_ACD_MEDIA_3_PLUS"]),
-        (
-            "Quality Manager",
-            &[
-                "I3_ACCESS_RECORDER_QUALITYMONITORING",
-                "I3_ACCESS_RECORDER_QUALITYMONITORING_AGENT",
-            ],
-        ),
+        ("Quality Manager", &["I3_ACCESS_RECORDER_QUALITYMONITORING", "I3_ACCESS_RECORDER_QUALITYMONITORING_AGENT"]),
         ("Recorder", &["13_ACCESS_RECORDER"]),
-        (
-            "Salesforce Agent",
-            &[
-                "13_LICENSE_SALESFORCE",
-                "13_LICENSE_SALESFORCE_BUSINESSUSER",
-            ],
-        ),
+        ("Salesforce Agent", &["13_LICENSE_SALESFORCE", "13_LICENSE_SALESFORCE_BUSINESSUSER"]),
         ("Social Media ACD", &["I3_ACCESS_ACD_SOCIAL_MEDIA"]),
         (
             "Supervisor",
@@ -277,32 +197,14 @@ fn the_twelve_add_on_categories_of_the_source() {
 #[test]
 fn keys_that_the_rules_name() {
     assert_eq!(key("I3_CLIENT_ACCESS").name, key("I3_ACCESS_CLIENT").name);
-    assert_eq!(
-        key("I3_FEATURE_USAGE_TRACKING").name,
-        key("I3_FEATURE_USAGE_TRACKING_UPLOAD").name
-    );
-    assert_eq!(
-        key("I3_LICENSE_BASIC_STATION").holders,
-        BTreeSet::from([Holder::Station])
-    );
+    assert_eq!(key("I3_FEATURE_USAGE_TRACKING").name, key("I3_FEATURE_USAGE_TRACKING_UPLOAD").name);
+    assert_eq!(key("I3_LICENSE_BASIC_STATION").holders, BTreeSet::from([Holder::Station]));
     assert_eq!(
         key("I3_ACCESS_ANALYZER").requires,
-        names(&[
-            "I3_LICENSE_ANALYZER_SERVER",
-            "I3_LICENSE_RECORDER_SERVER",
-            "I3_ACCESS_RECORDER"
-        ])
+        names(&["I3_LICENSE_ANALYZER_SERVER", "I3_LICENSE_RECORDER_SERVER", "I3_ACCESS_RECORDER"])
     );
-    for name in [
-        "I3_ACCESS_IWP_USER_AGENT",
-        "I3_ACCESS_IWP_USER_ENTERPRISE",
-        "I3_FEATURE_IWP_SCHEDULED_REPORTS",
-    ] {
-        assert_eq!(
-            key(name).requires,
-            names(&["I3_LICENSE_IWP_SERVER", "I3_TENANT_IWP_ORGANIZATION"]),
-            "{name}"
-        );
+    for name in ["I3_ACCESS_IWP_USER_AGENT", "I3_ACCESS_IWP_USER_ENTERPRISE", "I3_FEATURE_IWP_SCHEDULED_REPORTS"] {
+        assert_eq!(key(name).requires, names(&["I3_LICENSE_IWP_SERVER", "I3_TENANT_IWP_ORGANIZATION"]), "{name}");
     }
     assert!(key("I3_FEATURE_MARQUEE").requires.is_empty());
     for (name, level) in [
@@ -324,42 +226,23 @@ fn keys_that_the_rules_name() {
         assert_eq!(key(name).role, Some(role), "{name}");
     }
     let catalog = Catalog::pureconnect();
-    assert!(
-        catalog
-            .keys()
-            .any(|key| key.call_port && key.kind == KeyKind::Session)
-    );
-    for kind in [
-        KeyKind::Server,
-        KeyKind::Access,
-        KeyKind::Feature,
-        KeyKind::Engine,
-        KeyKind::Session,
-        KeyKind::Hardware,
-    ] {
+    assert!(catalog.keys().any(|key| key.call_port && key.kind == KeyKind::Session));
+    for kind in
+        [KeyKind::Server, KeyKind::Access, KeyKind::Feature, KeyKind::Engine, KeyKind::Session, KeyKind::Hardware]
+    {
         assert!(catalog.keys().any(|key| key.kind == kind), "{kind:?}");
     }
     let supervisors: Vec<_> = catalog.keys().filter(|key| key.supervisor).collect();
-    assert!(supervisors.iter().all(|key| {
-        key.group
-            .as_ref()
-            .is_some_and(|group| group.as_str() == "supervisor")
-    }));
+    assert!(supervisors.iter().all(|key| { key.group.as_ref().is_some_and(|group| group.as_str() == "supervisor") }));
     assert_eq!(supervisors.len(), 6);
 }
 
 #[test]
 fn definitions_follow_references_to_their_end() {
     let catalog = Catalog::pureconnect();
-    let grant = |pool: &str| Grant {
-        pool: pool.parse().unwrap(),
-        units: Units::Count(1),
-    };
+    let grant = |pool: &str| Grant { pool: pool.parse().unwrap(), units: Units::Count(1) };
     let found: BTreeSet<_> = catalog
-        .definitions_for(&[
-            grant("I3_ACCESS_IPA_PROCESS_DESIGNER"),
-            grant("I3_ACCESS_ANALYZER_CONCURRENT"),
-        ])
+        .definitions_for(&[grant("I3_ACCESS_IPA_PROCESS_DESIGNER"), grant("I3_ACCESS_ANALYZER_CONCURRENT")])
         .into_iter()
         .map(|key| key.name)
         .collect();
@@ -383,10 +266,8 @@ fn definitions_follow_references_to_their_end() {
 #[test]
 fn the_two_shipped_catalogs_agree_on_keys_they_share() {
     let cic = Catalog::pureconnect();
-    let media = Catalog::all_shipped()
-        .into_iter()
-        .find(|catalog| catalog.product().as_str() == "Media Server")
-        .unwrap();
+    let media =
+        Catalog::all_shipped().into_iter().find(|catalog| catalog.product().as_str() == "Media Server").unwrap();
     assert_eq!(media.companion_of(), Some(cic.product()));
     let mut shared = 0;
     for key in media.keys() {
@@ -421,11 +302,7 @@ kind = "session"
 }
 
 fn faults(text: &str) -> Vec<String> {
-    Catalog::parse(text)
-        .expect_err("the catalog is faulty")
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    Catalog::parse(text).expect_err("the catalog is faulty").iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -438,10 +315,7 @@ fn a_small_catalog_reads() {
 #[test]
 fn each_fault_has_its_line_and_its_remedy() {
     let rows = [
-        (
-            "[key.B]\ntitle = \"B\"",
-            "line 16: key.B: `kind` is missing",
-        ),
+        ("[key.B]\ntitle = \"B\"", "line 16: key.B: `kind` is missing"),
         (
             "[key.B]\ntitle = \"B\"\nkind = \"acess\"",
             "line 18: key.B.kind: `acess` is not one of server, access, feature, engine, session, hardware",
@@ -478,10 +352,7 @@ fn each_fault_has_its_line_and_its_remedy() {
             "[key.B]\ntitle = \"B\"\nkind = \"access\"\nrole = \"basic-station\"",
             "line 16: key.B.holders: a basic station key is held by stations only",
         ),
-        (
-            "[key.B]\ntitle = \"B\"\nkind = \"access\"\nlevel = 3",
-            "line 19: key.B.level: is not 1, 2 or \"unlimited\"",
-        ),
+        ("[key.B]\ntitle = \"B\"\nkind = \"access\"\nlevel = 3", "line 19: key.B.level: is not 1, 2 or \"unlimited\""),
         (
             "[key.B]\ntitle = \"B\"\nkind = \"access\"\ncall-port = true",
             "line 19: key.B.call-port: call ports are counted: a session, engine or hardware key",
@@ -494,10 +365,7 @@ fn each_fault_has_its_line_and_its_remedy() {
             "[key.B_CONCURRENT]\ntitle = \"B\"\nkind = \"access\"",
             "line 16: key.B_CONCURRENT: `B_CONCURRENT` cannot be a name: a key's name must not end in _CONCURRENT: that names the key's concurrent pool",
         ),
-        (
-            "[part.P1]\ndescription = \"D\"",
-            "line 16: part.P1: grants nothing; give `assigned`, `pooled` or both",
-        ),
+        ("[part.P1]\ndescription = \"D\"", "line 16: part.P1: grants nothing; give `assigned`, `pooled` or both"),
         (
             "[part.P1]\ndescription = \"D\"\nassigned = { A = 0 }",
             "line 18: part.P1.assigned.A: is not a whole number from 1 to 4294967295",
@@ -515,10 +383,7 @@ fn each_fault_has_its_line_and_its_remedy() {
     ];
     for (more, expected) in rows {
         let all = faults(&with(more));
-        assert!(
-            all.iter().any(|fault| fault == expected),
-            "{more}\nexpected: {expected}\ngot: {all:#?}"
-        );
+        assert!(all.iter().any(|fault| fault == expected), "{more}\nexpected: {expected}\ngot: {all:#?}");
     }
 }
 
@@ -539,10 +404,7 @@ kind = "access"
 includes = ["X"]
 "#,
     );
-    assert_eq!(
-        faults(&text),
-        ["line 19: key.X.includes: a circle: X → Y → Z → X"]
-    );
+    assert_eq!(faults(&text), ["line 19: key.X.includes: a circle: X → Y → Z → X"]);
 }
 
 #[test]
@@ -550,4 +412,23 @@ fn all_faults_come_at_once() {
     let text = "format = \"leasehold/catalog/2\"\nversion = 0\nlevels = []\nextra = 1\n[key.A]\nkind = \"access\"\nincludes = [\"B\"]\n";
     let all = faults(text);
     assert_eq!(all.len(), 9, "{all:#?}");
+}
+
+#[test]
+fn no_mutilation_of_a_catalog_is_more_than_faulty() {
+    let lines: Vec<&str> = PURECONNECT.lines().collect();
+    let count = lines.len();
+    let mut faulty = 0;
+    for cut in (0..count).step_by(3) {
+        let without: String =
+            lines.iter().enumerate().filter(|(index, _)| *index != cut).map(|(_, line)| format!("{line}\n")).collect();
+        for text in [without.as_str(), &PURECONNECT[..PURECONNECT.len() * cut / count]] {
+            if let Err(faults) = Catalog::parse(text) {
+                faulty += 1;
+                assert!(faults.iter().all(|fault| (1..=count + 1).contains(&fault.line)), "{faults:?}");
+                assert!(!faults.is_empty());
+            }
+        }
+    }
+    assert!(faulty > count / 3, "{faulty}");
 }

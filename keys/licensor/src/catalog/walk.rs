@@ -18,48 +18,28 @@ pub(super) struct Walk<'t> {
 
 impl<'t> Walk<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self {
-            text,
-            faults: Vec::new(),
-        }
+        Self { text, faults: Vec::new() }
     }
 
     /// Where a byte of the document is, as a line from 1.
     fn line(&self, offset: usize) -> usize {
-        self.text
-            .as_bytes()
-            .iter()
-            .take(offset)
-            .filter(|byte| **byte == b'\n')
-            .count()
-            + 1
+        self.text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
     }
 
     pub(super) fn fault(&mut self, at: &Mark, reason: impl Into<String>) {
         let line = self.line(at.offset);
-        self.faults.push(CatalogFault {
-            line,
-            place: at.place.clone(),
-            reason: reason.into(),
-        });
+        self.faults.push(CatalogFault { line, place: at.place.clone(), reason: reason.into() });
     }
 
     /// A fault of the document as TOML.
     pub(super) fn syntax(&mut self, fault: &toml::de::Error) {
         let offset = fault.span().map_or(0, |span| span.start);
-        self.fault(
-            &Mark {
-                place: String::new(),
-                offset,
-            },
-            fault.message().replace('\n', "; "),
-        );
+        self.fault(&Mark { place: String::new(), offset }, fault.message().replace('\n', "; "));
     }
 
     /// All faults by line.
     pub(super) fn into_faults(mut self) -> Vec<CatalogFault> {
-        self.faults
-            .sort_by(|a, b| (a.line, &a.place, &a.reason).cmp(&(b.line, &b.place, &b.reason)));
+        self.faults.sort_by(|a, b| (a.line, &a.place, &a.reason).cmp(&(b.line, &b.place, &b.reason)));
         self.faults
     }
 }
@@ -74,18 +54,12 @@ pub(super) struct Mark {
 impl Mark {
     /// A place of which no more is known than the document.
     pub(super) fn document(place: &str) -> Self {
-        Self {
-            place: place.to_owned(),
-            offset: 0,
-        }
+        Self { place: place.to_owned(), offset: 0 }
     }
 
     /// The same spot under another place, within it.
     pub(super) fn named(&self, place: &str) -> Self {
-        Self {
-            place: place.to_owned(),
-            offset: self.offset,
-        }
+        Self { place: place.to_owned(), offset: self.offset }
     }
 }
 
@@ -99,21 +73,11 @@ pub(super) fn marks(document: &DeTable<'_>) -> Marks {
     while let Some((above, table)) = open.pop() {
         for (name, value) in table {
             let name_of = name.get_ref();
-            let place = if above.is_empty() {
-                name_of.to_string()
-            } else {
-                format!("{above}.{name_of}")
-            };
+            let place = if above.is_empty() { name_of.to_string() } else { format!("{above}.{name_of}") };
             if let Some(below) = value.get_ref().as_table() {
                 open.push((place.clone(), below));
             }
-            marks.insert(
-                place.clone(),
-                Mark {
-                    place,
-                    offset: name.span().start,
-                },
-            );
+            marks.insert(place.clone(), Mark { place, offset: name.span().start });
         }
     }
     marks
@@ -127,10 +91,7 @@ pub(super) struct Spot<'t> {
 
 impl<'t> Spot<'t> {
     fn wrong(&self, walk: &mut Walk<'_>, wanted: &str) {
-        walk.fault(
-            &self.at,
-            format!("is {}; write {wanted}", article(self.value.type_str())),
-        );
+        walk.fault(&self.at, format!("is {}; write {wanted}", article(self.value.type_str())));
     }
 
     pub(super) fn is_text(&self) -> bool {
@@ -166,16 +127,10 @@ impl<'t> Spot<'t> {
     /// One of a few words.
     pub(super) fn word<T: Copy>(&self, walk: &mut Walk<'_>, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(walk)?;
-        let found = words
-            .iter()
-            .find(|(word, _)| *word == text)
-            .map(|(_, value)| *value);
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
             let all: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            walk.fault(
-                &self.at,
-                format!("`{text}` is not one of {}", all.join(", ")),
-            );
+            walk.fault(&self.at, format!("`{text}` is not one of {}", all.join(", ")));
         }
         found
     }
@@ -209,10 +164,7 @@ impl<'t> Spot<'t> {
         array
             .iter()
             .map(|item| Spot {
-                at: Mark {
-                    place: self.at.place.clone(),
-                    offset: item.span().start,
-                },
+                at: Mark { place: self.at.place.clone(), offset: item.span().start },
                 value: item.get_ref(),
             })
             .collect()
@@ -235,20 +187,11 @@ pub(super) struct Fields<'t> {
 
 impl<'t> Fields<'t> {
     pub(super) fn root(table: &'t DeTable<'t>) -> Self {
-        Self::new(
-            Mark {
-                place: String::new(),
-                offset: 0,
-            },
-            table,
-        )
+        Self::new(Mark { place: String::new(), offset: 0 }, table)
     }
 
     fn new(at: Mark, table: &'t DeTable<'t>) -> Self {
-        let left = table
-            .iter()
-            .map(|(name, value)| (name.get_ref().as_ref(), (name.span().start, value)))
-            .collect();
+        let left = table.iter().map(|(name, value)| (name.get_ref().as_ref(), (name.span().start, value))).collect();
         Self { at, left }
     }
 
@@ -261,13 +204,7 @@ impl<'t> Fields<'t> {
 
     pub(super) fn optional(&mut self, name: &str) -> Option<Spot<'t>> {
         let (offset, value) = self.left.remove(name)?;
-        Some(Spot {
-            at: Mark {
-                place: self.place_of(name),
-                offset,
-            },
-            value: value.get_ref(),
-        })
+        Some(Spot { at: Mark { place: self.place_of(name), offset }, value: value.get_ref() })
     }
 
     pub(super) fn required(&mut self, walk: &mut Walk<'_>, name: &str) -> Option<Spot<'t>> {
@@ -281,10 +218,7 @@ impl<'t> Fields<'t> {
     /// Every remaining field by name.
     pub(super) fn rest(&mut self) -> Vec<(&'t str, Spot<'t>)> {
         let names: Vec<_> = self.left.keys().copied().collect();
-        names
-            .into_iter()
-            .filter_map(|name| Some((name, self.optional(name)?)))
-            .collect()
+        names.into_iter().filter_map(|name| Some((name, self.optional(name)?))).collect()
     }
 
     /// Faults for what nobody took.

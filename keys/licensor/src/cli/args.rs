@@ -13,13 +13,7 @@ catalog) · 4 a private key cannot be used · 5 not found";
 #[command(name = "licensor", version, about, after_help = EXIT_CODES, max_term_width = 110)]
 pub(crate) struct Arguments {
     /// The licensor's folder
-    #[arg(
-        long,
-        global = true,
-        env = "LICENSOR_DIR",
-        default_value = ".",
-        value_name = "FOLDER"
-    )]
+    #[arg(long, global = true, env = "LICENSOR_DIR", default_value = ".", value_name = "FOLDER")]
     pub(crate) dir: PathBuf,
     /// A file whose first line is the passphrase of the private keys (else LICENSOR_PASSPHRASE, else the terminal)
     #[arg(long, global = true, value_name = "FILE")]
@@ -163,23 +157,18 @@ pub(crate) struct Issue {
     /// The customer's site (a re-issue: as before)
     #[arg(long, required_unless_present = "license_id")]
     pub(crate) site: Option<String>,
-    /// Re-issue this license with its next sequence; all terms are given anew
+    /// Re-issue this license with its next sequence; what is not said is as before (with --level all is given anew)
     #[arg(long, value_name = "ID")]
     pub(crate) license_id: Option<String>,
     /// Another license whose place it takes: ID for all files so far, or ID=SEQUENCE
     #[arg(long, value_name = "ID")]
     pub(crate) supersedes: Vec<String>,
 
-    /// production, development-small, development-large, trial or evaluation
-    #[arg(long, default_value = "production", help_heading = "Terms")]
-    pub(crate) level: String,
+    /// production (the default), development-small, development-large, trial or evaluation
+    #[arg(long, help_heading = "Terms")]
+    pub(crate) level: Option<String>,
     /// Development: comes at no cost with this server item and lasts as the server does (else ordered: one year)
-    #[arg(
-        long,
-        value_name = "ITEM",
-        conflicts_with = "partner",
-        help_heading = "Terms"
-    )]
+    #[arg(long, value_name = "ITEM", conflicts_with = "partner", help_heading = "Terms")]
     pub(crate) comes_with: Option<String>,
     /// Development: non-ordered, for a certified partner: 30 days
     #[arg(long, help_heading = "Terms")]
@@ -187,12 +176,12 @@ pub(crate) struct Issue {
     /// Evaluation: the catalog's configuration, where there are several
     #[arg(long, value_name = "NAME", help_heading = "Terms")]
     pub(crate) evaluation: Option<String>,
-    /// perpetual, subscription or mixed
-    #[arg(long, default_value = "perpetual", help_heading = "Terms")]
-    pub(crate) model: String,
-    /// base or add-on
-    #[arg(long, default_value = "base", help_heading = "Terms")]
-    pub(crate) kind: String,
+    /// perpetual (the default), subscription or mixed
+    #[arg(long, help_heading = "Terms")]
+    pub(crate) model: Option<String>,
+    /// base (the default) or add-on
+    #[arg(long, help_heading = "Terms")]
+    pub(crate) kind: Option<String>,
     /// Product versions covered, such as 4.0..2020.2 (else the catalog's)
     #[arg(long, value_name = "FROM..THROUGH", help_heading = "Terms")]
     pub(crate) versions: Option<String>,
@@ -219,23 +208,14 @@ pub(crate) struct Issue {
     #[arg(long, value_name = "ITEM", help_heading = "What is granted")]
     pub(crate) switchover_server: Option<String>,
     /// A part with its assigned and pooled units, such as SW-001-4.0-AL04=5,25 (repeatable)
-    #[arg(
-        long,
-        value_name = "NUMBER=ASSIGNED,POOLED",
-        help_heading = "What is granted"
-    )]
+    #[arg(long, value_name = "NUMBER=ASSIGNED,POOLED", help_heading = "What is granted")]
     pub(crate) part: Vec<String>,
     /// A pool with its units, such as I3_SESSION_CALL=100 or I3_ACCESS_CLIENT_CONCURRENT=unlimited (repeatable)
     #[arg(long, value_name = "KEY=UNITS", help_heading = "What is granted")]
     pub(crate) grant: Vec<String>,
 
     /// The host ID of the server, as `leasehold host-id` prints it
-    #[arg(
-        long,
-        value_name = "HOST-ID",
-        conflicts_with = "request",
-        help_heading = "Servers"
-    )]
+    #[arg(long, value_name = "HOST-ID", conflicts_with = "request", help_heading = "Servers")]
     pub(crate) host: Option<String>,
     /// What people call that machine
     #[arg(long, value_name = "NAME", help_heading = "Servers")]
@@ -244,12 +224,7 @@ pub(crate) struct Issue {
     #[arg(long, value_name = "FILE", help_heading = "Servers")]
     pub(crate) request: Option<PathBuf>,
     /// The host ID of the switchover server
-    #[arg(
-        long,
-        value_name = "HOST-ID",
-        conflicts_with = "switchover_request",
-        help_heading = "Servers"
-    )]
+    #[arg(long, value_name = "HOST-ID", conflicts_with = "switchover_request", help_heading = "Servers")]
     pub(crate) switchover_host: Option<String>,
     /// What people call that machine
     #[arg(long, value_name = "NAME", help_heading = "Servers")]
@@ -257,9 +232,9 @@ pub(crate) struct Issue {
     /// The host request of the switchover server
     #[arg(long, value_name = "FILE", help_heading = "Servers")]
     pub(crate) switchover_request: Option<PathBuf>,
-    /// How many of the five host factors must match: 1 to 5
-    #[arg(long, default_value = "3", value_name = "N", help_heading = "Servers")]
-    pub(crate) need: String,
+    /// How many of the five host factors must match, for the servers named: 1 to 5 (else 3)
+    #[arg(long, value_name = "N", help_heading = "Servers")]
+    pub(crate) need: Option<String>,
 
     /// When enforcement begins
     #[arg(long, value_name = "DATE", help_heading = "Check-in and usage")]

@@ -21,9 +21,7 @@ pub(super) fn run(command: &CatalogCommand, json: bool) -> Result<(), Fault> {
             let catalog = read(file)?;
             let (keys, parts) = (catalog.keys().count(), catalog.parts().len());
             if json {
-                print_json(
-                    &json!({ "product": catalog.product().as_str(), "keys": keys, "parts": parts }),
-                );
+                print_json(&json!({ "product": catalog.product().as_str(), "keys": keys, "parts": parts }));
             } else {
                 println!(
                     "{} is good: {} version {}, {keys} keys, {parts} parts.",
@@ -40,63 +38,38 @@ pub(super) fn run(command: &CatalogCommand, json: bool) -> Result<(), Fault> {
 /// A built-in catalog by its product, or a file.
 pub(super) fn find(name: &str) -> Result<Catalog, Fault> {
     let shipped = Catalog::all_shipped();
-    if let Some(catalog) = shipped
-        .iter()
-        .find(|catalog| catalog.product().as_str().eq_ignore_ascii_case(name))
-    {
+    if let Some(catalog) = shipped.iter().find(|catalog| catalog.product().as_str().eq_ignore_ascii_case(name)) {
         return Ok(catalog.clone());
     }
     let path = Path::new(name);
     if path.exists() {
         return read(path);
     }
-    let products: Vec<_> = shipped
-        .iter()
-        .map(|catalog| format!("`{}`", catalog.product()))
-        .collect();
+    let products: Vec<_> = shipped.iter().map(|catalog| format!("`{}`", catalog.product())).collect();
     Err(Fault::new(
         Exit::NotFound,
-        format!(
-            "there is no built-in catalog and no file `{name}`; built in are {}",
-            products.join(", ")
-        ),
+        format!("there is no built-in catalog and no file `{name}`; built in are {}", products.join(", ")),
     ))
 }
 
 fn read(path: &Path) -> Result<Catalog, Fault> {
     let text = fs::read_to_string(path).map_err(|fault| {
-        let exit = if fault.kind() == std::io::ErrorKind::NotFound {
-            Exit::NotFound
-        } else {
-            Exit::Failed
-        };
+        let exit = if fault.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
         Fault::new(exit, format!("{}: {fault}", path.display()))
     })?;
     Catalog::parse(&text).map_err(|faults| {
-        let lines: String = faults
-            .iter()
-            .map(|fault| format!("\n  - {fault}"))
-            .collect();
+        let lines: String = faults.iter().map(|fault| format!("\n  - {fault}")).collect();
         let count = match faults.len() {
             1 => "1 fault".to_owned(),
             count => format!("{count} faults"),
         };
-        Fault::new(
-            Exit::Refused,
-            format!("{} has {count}:{lines}", path.display()),
-        )
+        Fault::new(Exit::Refused, format!("{} has {count}:{lines}", path.display()))
     })
 }
 
 fn list(json: bool) {
     let all = Catalog::all_shipped();
-    let levels = |catalog: &Catalog| {
-        catalog
-            .levels()
-            .iter()
-            .map(|level| level_word(*level))
-            .collect::<Vec<_>>()
-    };
+    let levels = |catalog: &Catalog| catalog.levels().iter().map(|level| level_word(*level)).collect::<Vec<_>>();
     if json {
         let rows: Vec<_> = all
             .iter()
@@ -110,14 +83,7 @@ fn list(json: bool) {
             .collect();
         return print_json(&json!(rows));
     }
-    let mut table = Table::new(&[
-        "PRODUCT",
-        "PRODUCT LINE",
-        "VERSION",
-        "KEYS",
-        "PARTS",
-        "LEVELS",
-    ]);
+    let mut table = Table::new(&["PRODUCT", "PRODUCT LINE", "VERSION", "KEYS", "PARTS", "LEVELS"]);
     for catalog in &all {
         table.row([
             catalog.product().to_string(),
@@ -146,9 +112,8 @@ fn show(catalog: &Catalog, json: bool) {
         println!("\nServer items");
         let mut table = Table::new(&[]);
         for (name, item) in catalog.server_items() {
-            let development = item.development.map_or(String::new(), |size| {
-                format!("with a {size} development license")
-            });
+            let development =
+                item.development.map_or(String::new(), |size| format!("with a {size} development license"));
             table.row([format!("  {name}"), item.title.to_string(), development]);
         }
         print!("{table}");
@@ -157,11 +122,7 @@ fn show(catalog: &Catalog, json: bool) {
         println!("\nEvaluation configurations");
         let mut table = Table::new(&[]);
         for (name, evaluation) in catalog.evaluations() {
-            table.row([
-                format!("  {name}"),
-                evaluation.title.to_string(),
-                format!("{} days", evaluation.days),
-            ]);
+            table.row([format!("  {name}"), evaluation.title.to_string(), format!("{} days", evaluation.days)]);
         }
         print!("{table}");
     }
@@ -170,24 +131,16 @@ fn show(catalog: &Catalog, json: bool) {
         for (number, part) in catalog.parts() {
             println!("  {number}  {}", part.description);
             for (way, pools) in [("assigned", &part.assigned), ("pooled", &part.pooled)] {
-                let pools: Vec<_> = pools
-                    .iter()
-                    .map(|(pool, units)| format!("{pool} {units}"))
-                    .collect();
+                let pools: Vec<_> = pools.iter().map(|(pool, units)| format!("{pool} {units}")).collect();
                 if !pools.is_empty() {
                     println!("    1 {way:<8} = {}", pools.join(", "));
                 }
             }
         }
     }
-    for kind in [
-        KeyKind::Access,
-        KeyKind::Server,
-        KeyKind::Feature,
-        KeyKind::Session,
-        KeyKind::Engine,
-        KeyKind::Hardware,
-    ] {
+    for kind in
+        [KeyKind::Access, KeyKind::Server, KeyKind::Feature, KeyKind::Session, KeyKind::Engine, KeyKind::Hardware]
+    {
         let keys: Vec<_> = catalog.keys().filter(|key| key.kind == kind).collect();
         if keys.is_empty() {
             continue;
@@ -195,11 +148,7 @@ fn show(catalog: &Catalog, json: bool) {
         println!("\nKeys: {}", word(kind));
         let mut table = Table::new(&[]);
         for key in keys {
-            table.row([
-                format!("  {}", key.name),
-                key.title.to_string(),
-                notes(key).join("; "),
-            ]);
+            table.row([format!("  {}", key.name), key.title.to_string(), notes(key).join("; ")]);
         }
         print!("{table}");
     }
@@ -219,18 +168,10 @@ const fn word(kind: KeyKind) -> &'static str {
 /// What is out of the ordinary of a key.
 fn notes(key: &KeyDefinition) -> Vec<String> {
     let names = |names: &std::collections::BTreeSet<leasehold_keys::name::KeyName>| {
-        names
-            .iter()
-            .map(|name| name.as_str().to_owned())
-            .collect::<Vec<_>>()
-            .join(", ")
+        names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>().join(", ")
     };
     let mut notes = Vec::new();
-    let holders: Vec<_> = key
-        .holders
-        .iter()
-        .map(|holder| holder_word(*holder))
-        .collect();
+    let holders: Vec<_> = key.holders.iter().map(|holder| holder_word(*holder)).collect();
     if key.kind == KeyKind::Access && holders.len() == 1 {
         notes.push(format!("{} only", holders.join(", ")));
     }
@@ -240,12 +181,9 @@ fn notes(key: &KeyDefinition) -> Vec<String> {
         Billing::Agent => notes.push("bills agent".to_owned()),
         Billing::AddOn(category) => notes.push(format!("bills agent and {category}")),
     }
-    for (verb, list) in [
-        ("includes", &key.includes),
-        ("requires", &key.requires),
-        ("replaces", &key.replaces),
-        ("also", &key.aliases),
-    ] {
+    for (verb, list) in
+        [("includes", &key.includes), ("requires", &key.requires), ("replaces", &key.replaces), ("also", &key.aliases)]
+    {
         if !list.is_empty() {
             notes.push(format!("{verb} {}", names(list)));
         }
@@ -266,10 +204,7 @@ const fn holder_word(holder: Holder) -> &'static str {
 
 fn as_json(catalog: &Catalog) -> serde_json::Value {
     let pools = |pools: &std::collections::BTreeMap<leasehold_keys::name::PoolName, u32>| {
-        pools
-            .iter()
-            .map(|(pool, units)| (pool.to_string(), json!(units)))
-            .collect::<serde_json::Map<_, _>>()
+        pools.iter().map(|(pool, units)| (pool.to_string(), json!(units))).collect::<serde_json::Map<_, _>>()
     };
     let parts: serde_json::Map<_, _> = catalog
         .parts()

@@ -37,10 +37,7 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self {
-            exit,
-            message: message.into(),
-        }
+        Self { exit, message: message.into() }
     }
 
     /// Several faults of the arguments at once.
@@ -49,9 +46,7 @@ impl Fault {
             [one] => one.clone(),
             many => format!(
                 "the arguments are wrong:{}",
-                many.iter()
-                    .map(|fault| format!("\n  - {fault}"))
-                    .collect::<String>()
+                many.iter().map(|fault| format!("\n  - {fault}")).collect::<String>()
             ),
         };
         Self::new(Exit::Usage, message)
@@ -61,13 +56,11 @@ impl Fault {
 impl From<WorkshopFault> for Fault {
     fn from(fault: WorkshopFault) -> Self {
         let exit = match &fault {
-            WorkshopFault::NoWorkshop(_)
-            | WorkshopFault::UnknownLicense(_)
-            | WorkshopFault::UnknownSequence { .. } => Exit::NotFound,
-            WorkshopFault::Options(_) => Exit::Usage,
-            WorkshopFault::NotEmpty(_) | WorkshopFault::Io { .. } | WorkshopFault::Ledger(_) => {
-                Exit::Failed
+            WorkshopFault::NoWorkshop(_) | WorkshopFault::UnknownLicense(_) | WorkshopFault::UnknownSequence { .. } => {
+                Exit::NotFound
             }
+            WorkshopFault::Options(_) | WorkshopFault::TermsAnew { .. } => Exit::Usage,
+            WorkshopFault::NotEmpty(_) | WorkshopFault::Io { .. } | WorkshopFault::Ledger(_) => Exit::Failed,
             WorkshopFault::WrongMode { .. } | WorkshopFault::NoIssuingKey { .. } => Exit::Locked,
             WorkshopFault::Vault(VaultFault::Io { .. } | VaultFault::Primitive(_)) => Exit::Failed,
             WorkshopFault::Vault(_) => Exit::Locked,

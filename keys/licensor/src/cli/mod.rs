@@ -25,12 +25,7 @@ use self::{
 
 /// Does what the arguments say. `now` is the only time there is.
 pub(crate) fn run(arguments: Arguments, now: WallTime) -> Result<(), Fault> {
-    let Arguments {
-        dir,
-        passphrase_file,
-        json,
-        command,
-    } = arguments;
+    let Arguments { dir, passphrase_file, json, command } = arguments;
     let passphrase_file = passphrase_file.as_deref();
     match command {
         Command::Init(init) => {
@@ -50,7 +45,7 @@ pub(crate) fn run(arguments: Arguments, now: WallTime) -> Result<(), Fault> {
             refuse_existing(issue.out.as_deref())?;
             let catalog = catalog::find(&issue.catalog)?;
             let mut workshop = Workshop::open(&dir, None)?;
-            let order = order::from_arguments(&issue, &workshop)?;
+            let order = order::from_arguments(&issue, &catalog, &workshop)?;
             passphrase::unlock(&mut workshop, passphrase_file)?;
             let issued = workshop.issue(&catalog, &order, now)?;
             tell_issued(&workshop, &issued, issue.out.as_deref(), json)?;
@@ -58,8 +53,7 @@ pub(crate) fn run(arguments: Arguments, now: WallTime) -> Result<(), Fault> {
         Command::Deactivate(deactivate) => {
             refuse_existing(deactivate.out.as_deref())?;
             let license_id = license_id(&deactivate.license_id)?;
-            let issued_by = operator(deactivate.issued_by.as_deref())?
-                .ok_or_else(|| Fault::new(Exit::Usage, "--issued-by: give your name"))?;
+            let issued_by = operator(deactivate.issued_by.as_deref())?;
             let mut workshop = Workshop::open(&dir, None)?;
             passphrase::unlock(&mut workshop, passphrase_file)?;
             let issued = workshop.deactivate(license_id, &issued_by, now)?;
@@ -88,31 +82,16 @@ pub(crate) fn run(arguments: Arguments, now: WallTime) -> Result<(), Fault> {
                 );
                 println!("The receipt is in the records.");
             } else {
-                println!(
-                    "The receipt for license {license} was in the records already; nothing changed."
-                );
+                println!("The receipt for license {license} was in the records already; nothing changed.");
             }
         }
         Command::Show { file } => show::unverified(&read(&file)?, json)?,
         Command::Verify { file, root } => {
-            let roots = root
-                .iter()
-                .map(|path| read(path))
-                .collect::<Result<Vec<_>, _>>()?;
+            let roots = root.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
             show::verified(&read(&file)?, &roots, &dir, now, json)?;
         }
-        Command::List { account, active } => list(
-            &Workshop::open(&dir, None)?,
-            account.as_deref(),
-            active,
-            now,
-            json,
-        )?,
-        Command::Export {
-            license_id: id,
-            sequence,
-            out,
-        } => {
+        Command::List { account, active } => list(&Workshop::open(&dir, None)?, account.as_deref(), active, now, json)?,
+        Command::Export { license_id: id, sequence, out } => {
             refuse_existing(Some(&out))?;
             let file = Workshop::open(&dir, None)?.write_again(license_id(&id)?, sequence, &out)?;
             if json {
@@ -120,12 +99,7 @@ pub(crate) fn run(arguments: Arguments, now: WallTime) -> Result<(), Fault> {
                     &json!({ "license-id": file.license_id.to_string(), "sequence": file.sequence, "file": out }),
                 );
             } else {
-                println!(
-                    "Wrote file {} of license {} to {}.",
-                    file.sequence,
-                    file.license_id,
-                    out.display()
-                );
+                println!("Wrote file {} of license {} to {}.", file.sequence, file.license_id, out.display());
             }
         }
         Command::Root(RootCommand::Show { note }) => {
@@ -148,17 +122,8 @@ fn tell_founded(workshop: &Workshop, options: &CreateOptions, json: bool) {
             "expires": root.expires.to_string(),
         }));
     }
-    println!(
-        "Made licensor {} in {}.",
-        options.name,
-        workshop.dir().display()
-    );
-    println!(
-        "  root.note   root {}, good until {}, SHA-256 {}",
-        root.version,
-        root.expires,
-        root.sha256()
-    );
+    println!("Made licensor {} in {}.", options.name, workshop.dir().display());
+    println!("  root.note   root {}, good until {}, SHA-256 {}", root.version, root.expires, root.sha256());
     println!(
         "  keys/       private keys, {}",
         match options.protection {
@@ -175,20 +140,13 @@ fn tell_founded(workshop: &Workshop, options: &CreateOptions, json: bool) {
         "    {} of {} are needed to make the next root; issuing needs none.",
         options.threshold, options.root_keys
     );
-    println!(
-        "  - Build root.note into your daemon and client (LEASEHOLD_ROOT), or give it to sites as a file."
-    );
+    println!("  - Build root.note into your daemon and client (LEASEHOLD_ROOT), or give it to sites as a file.");
     println!(
         "  - Issue a file: licensor issue --account NAME --site NAME --request FILE --part NUMBER=ASSIGNED,POOLED"
     );
 }
 
-fn tell_issued(
-    workshop: &Workshop,
-    issued: &Issued,
-    out: Option<&Path>,
-    json: bool,
-) -> Result<(), Fault> {
+fn tell_issued(workshop: &Workshop, issued: &Issued, out: Option<&Path>, json: bool) -> Result<(), Fault> {
     if let Some(out) = out {
         write_whole(out, issued.note.as_bytes())?;
     }
@@ -200,21 +158,11 @@ fn tell_issued(
         print_json(&value);
         return Ok(());
     }
-    let what = if issued.activation.is_deactivation() {
-        "Closing file"
-    } else {
-        "Issued"
-    };
+    let what = if issued.activation.is_deactivation() { "Closing file" } else { "Issued" };
     println!("{what}: {}", path.display());
     println!();
     show::print_activation(&issued.activation);
-    println!(
-        "{}",
-        show::signers_line(
-            issued.activation.signed_by(),
-            Some(workshop.trust().root().version)
-        )
-    );
+    println!("{}", show::signers_line(issued.activation.signed_by(), Some(workshop.trust().root().version)));
     if issued.activation.is_deactivation() {
         println!();
         println!(
@@ -224,19 +172,11 @@ fn tell_issued(
     Ok(())
 }
 
-fn list(
-    workshop: &Workshop,
-    account: Option<&str>,
-    active: bool,
-    now: WallTime,
-    json: bool,
-) -> Result<(), Fault> {
+fn list(workshop: &Workshop, account: Option<&str>, active: bool, now: WallTime, json: bool) -> Result<(), Fault> {
     let files = workshop.ledger().issued()?;
     let state = |file: &IssuedFile| {
-        let newest = files
-            .iter()
-            .filter(|other| other.license_id == file.license_id)
-            .max_by_key(|other| other.sequence);
+        let newest =
+            files.iter().filter(|other| other.license_id == file.license_id).max_by_key(|other| other.sequence);
         match newest {
             _ if file.closes => file.receipt_taken.map_or("closing", |_| "closed"),
             Some(newest) if newest.sequence > file.sequence => "superseded",
@@ -268,19 +208,11 @@ fn list(
         return Ok(());
     }
     if shown.is_empty() {
-        println!(
-            "No files{}.",
-            if files.is_empty() {
-                " were issued yet"
-            } else {
-                " match"
-            }
-        );
+        println!("No files{}.", if files.is_empty() { " were issued yet" } else { " match" });
         return Ok(());
     }
-    let mut table = Table::new(&[
-        "ISSUED", "LICENSE", "SEQ", "STATE", "ACCOUNT", "SITE", "PRODUCT", "LEVEL", "ENDS", "BY",
-    ]);
+    let mut table =
+        Table::new(&["ISSUED", "LICENSE", "SEQ", "STATE", "ACCOUNT", "SITE", "PRODUCT", "LEVEL", "ENDS", "BY"]);
     for (file, state) in shown {
         table.row([
             show::date(file.issued),
@@ -290,11 +222,7 @@ fn list(
             file.account.clone(),
             file.install_site.clone(),
             file.product.clone(),
-            if file.kind == "base" {
-                file.level.clone()
-            } else {
-                format!("{} {}", file.level, file.kind)
-            },
+            if file.kind == "base" { file.level.clone() } else { format!("{} {}", file.level, file.kind) },
             show::date(file.not_after),
             file.issued_by.clone(),
         ]);
@@ -306,10 +234,9 @@ fn list(
 /// A file that is there is never written over: it may be the only copy that a customer has.
 fn refuse_existing(out: Option<&Path>) -> Result<(), Fault> {
     match out {
-        Some(out) if out.exists() => Err(Fault::new(
-            Exit::Failed,
-            format!("{} is there already; name another file", out.display()),
-        )),
+        Some(out) if out.exists() => {
+            Err(Fault::new(Exit::Failed, format!("{} is there already; name another file", out.display())))
+        }
         _ => Ok(()),
     }
 }
@@ -318,11 +245,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     // Beyond the limit of notes the content does not matter; the reader says so.
     let limit = leasehold_keys::note::NOTE_MAX_BYTES as u64 + 1;
     let file = fs::File::open(path).map_err(|fault| {
-        let exit = if fault.kind() == std::io::ErrorKind::NotFound {
-            Exit::NotFound
-        } else {
-            Exit::Failed
-        };
+        let exit = if fault.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
         Fault::new(exit, format!("{}: {fault}", path.display()))
     })?;
     let mut bytes = Vec::new();
@@ -335,23 +258,13 @@ fn read(path: &Path) -> Result<Vec<u8>, Fault> {
 fn license_id(text: &str) -> Result<LicenseId, Fault> {
     uuid::Uuid::parse_str(text.trim())
         .map(LicenseId)
-        .map_err(|_| {
-            Fault::new(
-                Exit::Usage,
-                format!("`{text}` is no license ID; `licensor list` shows them"),
-            )
-        })
+        .map_err(|_| Fault::new(Exit::Usage, format!("`{text}` is no license ID; `licensor list` shows them")))
 }
 
 /// Who is at work: as named, or the user that is logged on.
-fn operator(named: Option<&str>) -> Result<Option<Label>, Fault> {
-    let name = named
-        .map(str::to_owned)
-        .or_else(|| std::env::var("USER").ok())
-        .unwrap_or_else(|| "unknown".to_owned());
-    name.parse()
-        .map(Some)
-        .map_err(|fault| Fault::new(Exit::Usage, format!("--issued-by: `{name}`: {fault}")))
+fn operator(named: Option<&str>) -> Result<Label, Fault> {
+    let name = named.map(str::to_owned).or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "unknown".to_owned());
+    name.parse().map_err(|fault| Fault::new(Exit::Usage, format!("--issued-by: `{name}`: {fault}")))
 }
 
 fn print_json(value: &serde_json::Value) {

@@ -22,10 +22,7 @@ pub(crate) fn for_new(file: Option<&Path>, waived: bool) -> Result<Protection, F
         None if std::io::stdin().is_terminal() => {
             let first = ask("New passphrase: ")?;
             if ask("Once more: ")? != first {
-                return Err(Fault::new(
-                    Exit::Usage,
-                    "the two passphrases differ; try again",
-                ));
+                return Err(Fault::new(Exit::Usage, "the two passphrases differ; try again"));
             }
             first
         }
@@ -58,9 +55,8 @@ pub(crate) fn unlock(workshop: &mut Workshop, file: Option<&Path>) -> Result<(),
 fn given(file: Option<&Path>) -> Result<Option<String>, Fault> {
     match file {
         Some(path) => {
-            let text = fs::read_to_string(path).map_err(|fault| {
-                Fault::new(Exit::Failed, format!("{}: {fault}", path.display()))
-            })?;
+            let text = fs::read_to_string(path)
+                .map_err(|fault| Fault::new(Exit::Failed, format!("{}: {fault}", path.display())))?;
             Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
         }
         None => Ok(std::env::var(VARIABLE).ok()),
@@ -68,10 +64,6 @@ fn given(file: Option<&Path>) -> Result<Option<String>, Fault> {
 }
 
 fn ask(prompt: &str) -> Result<String, Fault> {
-    rpassword::prompt_password(prompt).map_err(|fault| {
-        Fault::new(
-            Exit::Failed,
-            format!("the terminal gives no passphrase: {fault}"),
-        )
-    })
+    rpassword::prompt_password(prompt)
+        .map_err(|fault| Fault::new(Exit::Failed, format!("the terminal gives no passphrase: {fault}")))
 }

@@ -26,11 +26,7 @@ use super::{
 /// Shows a file without asking who signed it.
 pub(super) fn unverified(bytes: &[u8], json: bool) -> Result<(), Fault> {
     let note = Note::parse(bytes)?;
-    let names: Vec<_> = note
-        .signatures
-        .iter()
-        .map(|signature| signature.name.to_owned())
-        .collect();
+    let names: Vec<_> = note.signatures.iter().map(|signature| signature.name.to_owned()).collect();
     let value = match kind(bytes)? {
         NoteKind::Activation => {
             let activation = Activation::read_unverified(bytes)?;
@@ -63,21 +59,12 @@ pub(super) fn unverified(bytes: &[u8], json: bool) -> Result<(), Fault> {
     if json {
         return tell_json(value, false, &names);
     }
-    println!(
-        "Signatures, NOT VERIFIED (`licensor verify` does): {}",
-        names.join(", ")
-    );
+    println!("Signatures, NOT VERIFIED (`licensor verify` does): {}", names.join(", "));
     Ok(())
 }
 
 /// Verifies a file by `roots`, else by those of the licensor's folder, and shows it.
-pub(super) fn verified(
-    bytes: &[u8],
-    roots: &[Vec<u8>],
-    dir: &Path,
-    now: WallTime,
-    json: bool,
-) -> Result<(), Fault> {
+pub(super) fn verified(bytes: &[u8], roots: &[Vec<u8>], dir: &Path, now: WallTime, json: bool) -> Result<(), Fault> {
     let kind = kind(bytes)?;
     match kind {
         NoteKind::Activation => {
@@ -87,10 +74,7 @@ pub(super) fn verified(
                 return tell_json(activation_json(&file), true, file.signed_by());
             }
             print_activation(&file);
-            println!(
-                "{}",
-                signers_line(file.signed_by(), Some(trust.root().version))
-            );
+            println!("{}", signers_line(file.signed_by(), Some(trust.root().version)));
         }
         NoteKind::Root => {
             // Without another root to vouch for it, a root can only be held against its own keys.
@@ -124,15 +108,10 @@ pub(super) fn verified(
                 return tell_json(receipt_json(&receipt), true, receipt.signed_by());
             }
             println!("Deactivation receipt");
-            println!(
-                "  license       {}, closed by file {}",
-                receipt.license_id, receipt.sequence
-            );
+            println!("  license       {}, closed by file {}", receipt.license_id, receipt.sequence);
             println!("  installation  {}", receipt.installation_id);
             println!("  closed        {}", receipt.closed);
-            println!(
-                "Verified: signed by that installation. `licensor receipt FILE` takes it into the records."
-            );
+            println!("Verified: signed by that installation. `licensor receipt FILE` takes it into the records.");
         }
     }
     Ok(())
@@ -153,7 +132,10 @@ fn kind(bytes: &[u8]) -> Result<NoteKind, Fault> {
     // The shape first: what is wrong with it says more than that its kind is unknown.
     Note::parse(bytes)?;
     NoteKind::claimed(bytes).ok_or_else(|| {
-        Fault::new(Exit::Refused, "this is a signed note, but no activation file, root, host request or deactivation receipt")
+        Fault::new(
+            Exit::Refused,
+            "this is a signed note, but no activation file, root, host request or deactivation receipt",
+        )
     })
 }
 
@@ -190,8 +172,7 @@ pub(super) fn signers_line(names: &[String], root: Option<u32>) -> String {
 /// The date alone where the time is midnight UTC.
 pub(super) fn date(time: WallTime) -> String {
     let text = time.to_string();
-    text.strip_suffix("T00:00:00Z")
-        .map_or(text.clone(), str::to_owned)
+    text.strip_suffix("T00:00:00Z").map_or(text.clone(), str::to_owned)
 }
 
 const fn model_word(model: Model) -> &'static str {
@@ -210,52 +191,19 @@ const fn role_word(role: HostRole) -> &'static str {
 }
 
 pub(super) fn print_activation(file: &Activation) {
-    let closing = if file.is_deactivation() {
-        ": CLOSES THE LICENSE"
-    } else {
-        ""
-    };
+    let closing = if file.is_deactivation() { ": CLOSES THE LICENSE" } else { "" };
     println!("Activation file{closing}");
     let mut table = Table::new(&[]);
     let mut line = |field: &str, value: String| table.row([format!("  {field}"), value]);
-    line(
-        "license",
-        format!("{}, file {}", file.license_id, file.sequence),
-    );
+    line("license", format!("{}, file {}", file.license_id, file.sequence));
     for superseded in &file.supersedes {
-        line(
-            "supersedes",
-            format!(
-                "{}, files up to {}",
-                superseded.license_id, superseded.sequence
-            ),
-        );
+        line("supersedes", format!("{}, files up to {}", superseded.license_id, superseded.sequence));
     }
-    line(
-        "account",
-        format!("{}, site {}", file.account, file.install_site),
-    );
-    line(
-        "product",
-        format!(
-            "{} ({}), versions {}",
-            file.product, file.product_line, file.versions
-        ),
-    );
-    line(
-        "terms",
-        format!(
-            "{}, {}, {}",
-            level_word(file.level),
-            model_word(file.model),
-            kind_word(file.kind)
-        ),
-    );
+    line("account", format!("{}, site {}", file.account, file.install_site));
+    line("product", format!("{} ({}), versions {}", file.product, file.product_line, file.versions));
+    line("terms", format!("{}, {}, {}", level_word(file.level), model_word(file.model), kind_word(file.kind)));
     line("issued", file.issued.to_string());
-    line(
-        "counts",
-        format!("{} to {}", date(file.not_before), date(file.not_after)),
-    );
+    line("counts", format!("{} to {}", date(file.not_before), date(file.not_after)));
     let dates = [
         ("maintenance", file.maintenance_end, "until "),
         ("re-register", file.re_register, "after "),
@@ -271,14 +219,8 @@ pub(super) fn print_activation(file: &Activation) {
         }
     }
     let texts = [
-        (
-            "system type",
-            file.system_type.as_ref().map(ToString::to_string),
-        ),
-        (
-            "companion of",
-            file.companion_of.as_ref().map(ToString::to_string),
-        ),
+        ("system type", file.system_type.as_ref().map(ToString::to_string)),
+        ("companion of", file.companion_of.as_ref().map(ToString::to_string)),
         ("check-in", file.check_in_endpoint.clone()),
         ("usage to", file.usage_destination.clone()),
     ];
@@ -288,29 +230,13 @@ pub(super) fn print_activation(file: &Activation) {
         }
     }
     for host in &file.hosts {
-        let name = host
-            .machine_name
-            .as_ref()
-            .map_or(String::new(), |name| format!("{name}, "));
-        line(
-            role_word(host.role),
-            format!(
-                "{name}{} of 5 factors of {}",
-                host.need,
-                short_host(&host.id.to_string())
-            ),
-        );
+        let name = host.machine_name.as_ref().map_or(String::new(), |name| format!("{name}, "));
+        line(role_word(host.role), format!("{name}{} of 5 factors of {}", host.need, short_host(&host.id.to_string())));
     }
     if file.hosts.is_empty() {
         line("hosts", "none: runs anywhere".to_owned());
     }
-    line(
-        "catalog",
-        format!(
-            "version {}; needs root {}",
-            file.catalog_version, file.root_version
-        ),
-    );
+    line("catalog", format!("version {}; needs root {}", file.catalog_version, file.root_version));
     print!("{table}");
     if !file.parts.is_empty() {
         println!("Parts ordered");
@@ -407,15 +333,8 @@ fn print_root(root: &Root) {
     println!("Root {}", root.version);
     println!("  expires       {}", root.expires);
     let needed = root.policy.root;
-    let ml_dsa = if needed.ml_dsa_65 > 0 {
-        format!(" and {} by ML-DSA-65", needed.ml_dsa_65)
-    } else {
-        String::new()
-    };
-    println!(
-        "  next root     needs {} signatures by Ed25519{ml_dsa}",
-        needed.ed25519
-    );
+    let ml_dsa = if needed.ml_dsa_65 > 0 { format!(" and {} by ML-DSA-65", needed.ml_dsa_65) } else { String::new() };
+    println!("  next root     needs {} signatures by Ed25519{ml_dsa}", needed.ed25519);
     let mut table = Table::new(&[]);
     for key in &root.root_keys {
         table.row([
@@ -427,20 +346,14 @@ fn print_root(root: &Root) {
         ]);
     }
     for key in &root.role_keys {
-        let revoked = root
-            .revoked_from(&key.key.sha256())
-            .map_or(String::new(), |from| format!(", REVOKED from {from}"));
+        let revoked =
+            root.revoked_from(&key.key.sha256()).map_or(String::new(), |from| format!(", REVOKED from {from}"));
         table.row([
             format!("  {}", key.role),
             key.key.name().to_owned(),
             key.key.algorithm().to_string(),
             format!("key ID {:08x}", key.key.id()),
-            format!(
-                "epoch {}, {} to {}{revoked}",
-                key.epoch,
-                date(key.not_before),
-                date(key.not_after)
-            ),
+            format!("epoch {}, {} to {}{revoked}", key.epoch, date(key.not_before), date(key.not_after)),
         ]);
     }
     print!("{table}");

@@ -10,17 +10,8 @@ pub(crate) struct Table {
 impl Table {
     /// A table with headings; none for columns without.
     pub(crate) fn new(headings: &[&str]) -> Self {
-        let headings: Vec<String> = headings
-            .iter()
-            .map(|heading| (*heading).to_owned())
-            .collect();
-        Self {
-            rows: if headings.is_empty() {
-                Vec::new()
-            } else {
-                vec![headings]
-            },
-        }
+        let headings: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
+        Self { rows: if headings.is_empty() { Vec::new() } else { vec![headings] } }
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
@@ -32,12 +23,7 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
-            self.rows
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
+            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for row in &self.rows {

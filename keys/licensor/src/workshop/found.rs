@@ -1,5 +1,5 @@
-//! The founding of a workshop: its keys, its first root, its records (VENDOR-1). It is made beside its place and moved
-//! there whole, so that half a licensor is never found.
+//! The founding of a workshop: its keys, its first root, its records (VENDOR-1). It is made apart and moved to
+//! its place, so that half a licensor is never found.
 
 use std::{
     fs, io,
@@ -15,10 +15,10 @@ use leasehold_keys::{
 };
 use uuid::Uuid;
 
-use super::{ISSUED, KEYS, LEDGER, ROOT, WorkshopFault, sync_folder, write_whole};
+use super::{ISSUED, KEYS, LEDGER, ROOT, WorkshopFault, files::sync_folder, write_whole};
 use crate::{
+    calendar::{midnight, plus_years},
     ledger::Ledger,
-    order::{midnight, plus_years},
     vault::{KeyAlgorithm, Passphrase, PrivateKey, Protection, Purpose},
 };
 
@@ -47,14 +47,7 @@ pub struct CreateOptions {
 impl CreateOptions {
     /// The usual options for this licensor.
     pub fn new(name: impl Into<String>, protection: Protection) -> Self {
-        Self {
-            name: name.into(),
-            root_keys: 3,
-            threshold: 2,
-            years: 5,
-            ml_dsa: false,
-            protection,
-        }
+        Self { name: name.into(), root_keys: 3, threshold: 2, years: 5, ml_dsa: false, protection }
     }
 
     pub(super) fn passphrase(&self) -> Option<Passphrase> {
@@ -66,10 +59,7 @@ impl CreateOptions {
 
     fn check(&self) -> Result<(), WorkshopFault> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
-        let fault = if self.name.is_empty()
-            || self.name.len() > NAME_MAX_BYTES
-            || !self.name.chars().all(allowed)
-        {
+        let fault = if self.name.is_empty() || self.name.len() > NAME_MAX_BYTES || !self.name.chars().all(allowed) {
             "the licensor's name must be 1 to 80 letters, digits, dots and hyphens, such as acme.example"
         } else if !(1..=KEYS_MAX).contains(&self.root_keys) {
             "there must be 1 to 8 root keys"
@@ -88,46 +78,43 @@ impl CreateOptions {
 pub(super) fn key_file_name(key_name: &str) -> String {
     let own = key_name.rsplit_once('/').map_or(key_name, |(_, own)| own);
     // Names come from a signed root, and still must not lead out of the folder.
-    let safe: String = own
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '-' {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
+    let safe: String = own.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
     format!("{safe}.key")
 }
 
-pub(super) fn found(
-    dir: &Path,
-    options: &CreateOptions,
-    now: WallTime,
-) -> Result<(), WorkshopFault> {
+pub(super) fn found(dir: &Path, options: &CreateOptions, now: WallTime) -> Result<(), WorkshopFault> {
     options.check()?;
     let io = |path: &Path| {
         let path = path.to_owned();
         move |fault| WorkshopFault::Io { path, fault }
     };
-    match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
+    let there = match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
         Ok(true) => return Err(WorkshopFault::NotEmpty(dir.to_owned())),
-        Ok(false) => {}
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => {}
+        Ok(false) => true,
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => false,
         Err(fault) => return Err(io(dir)(fault)),
-    }
-    let parent = match dir.parent() {
+    };
+    // In a folder that is there, which may be the one that the caller stands in; beside one that is not.
+    let near = match dir.parent() {
+        _ if there => dir.to_owned(),
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
-    fs::create_dir_all(&parent).map_err(io(&parent))?;
-    let beside = parent.join(format!(".licensor-{}.tmp", Uuid::new_v4()));
+    fs::create_dir_all(&near).map_err(io(&near))?;
+    let beside = near.join(format!(".licensor-{}.tmp", Uuid::new_v4()));
     private_folder(&beside).map_err(io(&beside))?;
     let made = fill(&beside, options, now).and_then(|()| {
-        // An empty folder gives way to the new one.
-        fs::rename(&beside, dir).map_err(io(dir))?;
-        sync_folder(&parent).map_err(io(&parent))
+        if there {
+            make_private(dir).map_err(io(dir))?;
+            // Without its records a folder is no workshop: they come last.
+            for name in [KEYS, ISSUED, ROOT, LEDGER] {
+                fs::rename(beside.join(name), dir.join(name)).map_err(io(dir))?;
+            }
+            fs::remove_dir(&beside).map_err(io(&beside))?;
+        } else {
+            fs::rename(&beside, dir).map_err(io(dir))?;
+        }
+        sync_folder(&near).map_err(io(&near))
     });
     if made.is_err() {
         let _ = fs::remove_dir_all(&beside);
@@ -138,34 +125,21 @@ pub(super) fn found(
 fn fill(dir: &Path, options: &CreateOptions, now: WallTime) -> Result<(), WorkshopFault> {
     for folder in [KEYS, ISSUED] {
         let folder = dir.join(folder);
-        private_folder(&folder).map_err(|fault| WorkshopFault::Io {
-            path: folder,
-            fault,
-        })?;
+        private_folder(&folder).map_err(|fault| WorkshopFault::Io { path: folder, fault })?;
     }
     // Servers whose clocks are behind take what is issued at once.
     let from = midnight(now).plus_ms(-DAY_MS);
     let until = plus_years(midnight(now), i64::from(options.years));
     let year = now.to_string().chars().take(4).collect::<String>();
-    let algorithms: &[KeyAlgorithm] = if options.ml_dsa {
-        &[KeyAlgorithm::Ed25519, KeyAlgorithm::MlDsa65]
-    } else {
-        &[KeyAlgorithm::Ed25519]
-    };
+    let algorithms: &[KeyAlgorithm] =
+        if options.ml_dsa { &[KeyAlgorithm::Ed25519, KeyAlgorithm::MlDsa65] } else { &[KeyAlgorithm::Ed25519] };
     let keep = |own_name: String, purpose, algorithm| -> Result<PrivateKey, WorkshopFault> {
         let key = PrivateKey::generate(format!("{}/{own_name}", options.name), purpose, algorithm)?;
-        key.store(
-            &dir.join(KEYS).join(key_file_name(key.name())),
-            &options.protection,
-        )?;
+        key.store(&dir.join(KEYS).join(key_file_name(key.name())), &options.protection)?;
         Ok(key)
     };
     let suffix = |algorithm| {
-        if algorithm == KeyAlgorithm::MlDsa65 {
-            "-ml-dsa"
-        } else {
-            ""
-        }
+        if algorithm == KeyAlgorithm::MlDsa65 { "-ml-dsa" } else { "" }
     };
 
     let mut root_keys = Vec::new();
@@ -183,11 +157,7 @@ fn fill(dir: &Path, options: &CreateOptions, now: WallTime) -> Result<(), Worksh
     ];
     for (role, purpose) in roles {
         for algorithm in algorithms {
-            let key = keep(
-                format!("{role}-{year}{}", suffix(*algorithm)),
-                purpose,
-                *algorithm,
-            )?;
+            let key = keep(format!("{role}-{year}{}", suffix(*algorithm)), purpose, *algorithm)?;
             role_keys.push(RoleKey {
                 key: key.signing()?.public().clone(),
                 role,
@@ -197,30 +167,17 @@ fn fill(dir: &Path, options: &CreateOptions, now: WallTime) -> Result<(), Worksh
             });
         }
     }
-    let usage = keep(
-        format!("usage-{year}"),
-        Purpose::Usage,
-        KeyAlgorithm::X25519,
-    )?
-    .public()?;
-    let usage_key = usage
-        .try_into()
-        .map_err(|_| WorkshopFault::Options("the usage key has a wrong length"))?;
+    let usage = keep(format!("usage-{year}"), Purpose::Usage, KeyAlgorithm::X25519)?.public()?;
+    let usage_key = usage.try_into().map_err(|_| WorkshopFault::Options("the usage key has a wrong length"))?;
 
     let ml_dsa_65 = |needed: u32| if options.ml_dsa { needed } else { 0 };
-    let one = Required {
-        ed25519: 1,
-        ml_dsa_65: ml_dsa_65(1),
-    };
+    let one = Required { ed25519: 1, ml_dsa_65: ml_dsa_65(1) };
     let root = Root {
         version: 1,
         expires: until,
         usage_key,
         policy: Policy {
-            root: Required {
-                ed25519: options.threshold,
-                ml_dsa_65: ml_dsa_65(options.threshold),
-            },
+            root: Required { ed25519: options.threshold, ml_dsa_65: ml_dsa_65(options.threshold) },
             activation: one,
             check_in: one,
             receipt: one,
@@ -242,4 +199,13 @@ fn private_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
+}
+
+/// Shuts others out of a folder that is there.
+fn make_private(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    #[cfg(not(unix))]
+    fs::metadata(path)?;
+    Ok(())
 }

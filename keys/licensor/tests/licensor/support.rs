@@ -44,38 +44,21 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(name: &'static str, seed: u8) -> Self {
-        Self {
-            key: InstallationKey::from_seed([seed; 32]).unwrap(),
-            name,
-            seed,
-        }
+        Self { key: InstallationKey::from_seed([seed; 32]).unwrap(), name, seed }
     }
 
     pub(crate) fn host_id(&self) -> HostId {
         let facts = HostFacts {
-            platform: Some(format!(
-                "4c4c4544-0042-4b10-8051-c4c04f5831{:02x}",
-                self.seed
-            )),
+            platform: Some(format!("4c4c4544-0042-4b10-8051-c4c04f5831{:02x}", self.seed)),
             system: Some("0123456789abcdef".to_owned()),
             network: vec!["52:54:00:12:34:56".to_owned()],
             ..HostFacts::default()
         };
-        HostId::new(
-            &facts.with_installation(&self.key.public()),
-            [self.seed; 16],
-        )
+        HostId::new(&facts.with_installation(&self.key.public()), [self.seed; 16])
     }
 
     pub(crate) fn request(&self) -> String {
-        request::make(
-            &self.key,
-            self.host_id(),
-            label(self.name),
-            Some(label("CIC")),
-            noon(),
-        )
-        .unwrap()
+        request::make(&self.key, self.host_id(), label(self.name), Some(label("CIC")), noon()).unwrap()
     }
 
     pub(crate) fn receipt(&self, closing_file: &[u8]) -> String {
@@ -145,22 +128,13 @@ impl Ran {
 impl Desk {
     /// A desk without a licensor.
     pub(crate) fn empty() -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-        }
+        Self { dir: tempfile::tempdir().unwrap() }
     }
 
     /// A desk with a licensor whose keys are not sealed, and the requests of two machines.
     pub(crate) fn furnished() -> Self {
         let desk = Self::empty();
-        let made = desk.run(&[
-            "init",
-            "--dir",
-            "acme",
-            "--name",
-            "acme.example",
-            "--no-passphrase",
-        ]);
+        let made = desk.run(&["init", "--dir", "acme", "--name", "acme.example", "--no-passphrase"]);
         assert_eq!(made.code, 0, "{made:?}");
         desk.write("a.request", &Machine::new("cic-01", 1).request());
         desk.write("b.request", &Machine::new("cic-02", 2).request());
@@ -185,36 +159,20 @@ impl Desk {
     }
 
     pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
-        let output = command(self.dir.path())
-            .args(arguments)
-            .envs(environment.iter().copied())
-            .output()
-            .unwrap();
+        let output = command(self.dir.path()).args(arguments).envs(environment.iter().copied()).output().unwrap();
         ran(&output)
     }
 
     /// Issues a file with the usual account, site and machine; `more` arguments besides.
     pub(crate) fn issue(&self, more: &[&str]) -> Ran {
-        let usual = [
-            "issue",
-            "--account",
-            "Example Ltd",
-            "--site",
-            "Cologne",
-            "--request",
-            "a.request",
-        ];
+        let usual = ["issue", "--account", "Example Ltd", "--site", "Cologne", "--request", "a.request"];
         self.run(&[&usual[..], more].concat())
     }
 }
 
 fn command(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_licensor"));
-    command
-        .current_dir(dir)
-        .env_clear()
-        .env("LICENSOR_DIR", "acme")
-        .env("LICENSOR_OPERATOR", "anna");
+    command.current_dir(dir).env_clear().env("LICENSOR_DIR", "acme").env("LICENSOR_OPERATOR", "anna");
     command.stdin(std::process::Stdio::null());
     command
 }

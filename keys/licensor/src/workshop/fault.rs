@@ -1,0 +1,102 @@
+//! Why a workshop cannot do what was asked.
+
+use std::{io, path::PathBuf};
+
+use leasehold_keys::{activation::LicenseId, refusal::Refusal, time::WallTime};
+
+use crate::{ledger::LedgerFault, order::TermsFault, vault::VaultFault};
+
+/// Why the workshop cannot do what was asked. Each says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkshopFault {
+    /// There is no workshop.
+    #[error("{} is no licensor's folder; make one with `licensor init --dir {} --name NAME`", .0.display(), .0.display())]
+    NoWorkshop(PathBuf),
+    /// The folder is in use for something.
+    #[error("{} is there already and is not empty; name a new folder", .0.display())]
+    NotEmpty(PathBuf),
+    /// The options of a new workshop.
+    #[error("{0}")]
+    Options(&'static str),
+    /// A file or folder.
+    #[error("{}: {fault}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        fault: io::Error,
+    },
+    /// The folder may be read by others.
+    #[error("{} can be entered by others (mode {mode:04o}); run: chmod 700 {}", path.display(), path.display())]
+    WrongMode {
+        /// The folder.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The private keys.
+    #[error(transparent)]
+    Vault(#[from] VaultFault),
+    /// The records.
+    #[error(transparent)]
+    Ledger(#[from] LedgerFault),
+    /// The order, with all its faults.
+    #[error("the order is refused:{}", bullets(.0))]
+    Terms(Vec<TermsFault>),
+    /// The daemon would refuse what was made, or a note that came in is refused.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// No issuing key may sign now.
+    #[error("no issuing key of root {version} may sign at {now}; make a new root with a new issuing key")]
+    NoIssuingKey {
+        /// The root's version.
+        version: u32,
+        /// When.
+        now: WallTime,
+    },
+    /// The license is not in the records.
+    #[error("license {0} is not in the records; `licensor list` shows those that are")]
+    UnknownLicense(LicenseId),
+    /// The license has no file of this sequence.
+    #[error("license {license_id} has no file {sequence} in the records; `licensor list` shows those that are")]
+    UnknownSequence {
+        /// The license.
+        license_id: LicenseId,
+        /// The sequence asked for.
+        sequence: u32,
+    },
+    /// A closed license takes no further file.
+    #[error("license {0} is closed; issue a new license instead")]
+    Closed(LicenseId),
+    /// A re-issue is of the same product.
+    #[error("license {license_id} is for {product}; re-issue it from that product's catalog, or issue a new license")]
+    OtherProduct {
+        /// The license.
+        license_id: LicenseId,
+        /// Its product.
+        product: String,
+    },
+    /// A re-issue of a development or evaluation file.
+    #[error(
+        "license {license_id} is a {level} license, whose file does not say all of its order; give its terms anew, with --level"
+    )]
+    TermsAnew {
+        /// The license.
+        license_id: LicenseId,
+        /// Its level.
+        level: &'static str,
+    },
+    /// The receipt is from a machine that sent no request.
+    #[error(
+        "installation {0} is not known here, so its receipt cannot be verified; give the machine's host request with --request"
+    )]
+    UnknownInstallation(String),
+    /// The receipt is for a file that does not close a license, or for other bytes.
+    #[error("the receipt is for {0}")]
+    ReceiptMismatch(&'static str),
+}
+
+fn bullets(faults: &[TermsFault]) -> String {
+    faults.iter().map(|fault| format!("\n  - {fault}")).collect()
+}
