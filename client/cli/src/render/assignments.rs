@@ -1,0 +1,224 @@
+//! Who was given which keys, and what came of giving and taking them.
+
+use std::collections::BTreeMap;
+
+use leasehold_proto::v1;
+use serde::Serialize;
+
+use super::{
+    At, Document, RefusalDocument, SubjectDocument, given, or_empty,
+    page::{Page, Tone, counted, number},
+    table::Cell,
+};
+
+/// Beyond this many changes, counts are told instead of each change.
+const TOLD_ONE_BY_ONE: usize = 20;
+
+/// A key that was given to a subject.
+#[derive(Clone, Debug, Serialize)]
+pub struct AssignmentDocument {
+    /// To whom.
+    pub subject: SubjectDocument,
+    /// The key.
+    pub key: String,
+    /// The pool that its seat is, or will be, in.
+    pub pool: String,
+    /// Since when.
+    pub since: Option<At>,
+    /// Until when; null: until it is taken away.
+    pub until: Option<At>,
+    /// Whether it has effect.
+    pub active: bool,
+    /// Why it has none.
+    pub message: Option<String>,
+}
+
+impl AssignmentDocument {
+    /// From the wire; `None` where it names no subject.
+    #[must_use]
+    pub fn from_wire(assignment: v1::Assignment) -> Option<Self> {
+        Some(Self {
+            subject: SubjectDocument::from_wire(assignment.subject)?,
+            key: assignment.key,
+            pool: assignment.pool,
+            since: At::from_wire(assignment.since),
+            until: At::from_wire(assignment.until),
+            active: assignment.active,
+            message: given(assignment.message),
+        })
+    }
+}
+
+/// The document of `leasehold assignments`.
+#[derive(Clone, Debug, Serialize)]
+pub struct AssignmentsDocument {
+    /// The assignments.
+    pub assignments: Vec<AssignmentDocument>,
+}
+
+impl Document for AssignmentsDocument {
+    fn write_text(&self, page: &mut Page<'_>) {
+        if self.assignments.is_empty() {
+            page.line("no assignments found");
+        } else {
+            write_assignments(&self.assignments, true, page);
+        }
+    }
+}
+
+/// The assignments as a table, with or without their subjects.
+pub(super) fn write_assignments(assignments: &[AssignmentDocument], with_subject: bool, page: &mut Page<'_>) {
+    let clock = page.clock();
+    let moment = |at: Option<At>| at.map_or_else(String::new, |at| clock.moment(at.0));
+    let rows = assignments
+        .iter()
+        .map(|assignment| {
+            vec![
+                Cell::text(if with_subject { assignment.subject.text() } else { String::new() }),
+                Cell::text(&assignment.key),
+                Cell::text(&assignment.pool),
+                Cell::text(moment(assignment.since)),
+                Cell::text(assignment.until.map_or_else(String::new, |at| clock.end(at.0))),
+                if assignment.active { Cell::text("active") } else { Cell::text("inactive").tone(Tone::Warn) },
+                Cell::prose(or_empty(&assignment.message)),
+            ]
+        })
+        .collect();
+    page.table(&["SUBJECT", "KEY", "POOL", "SINCE", "UNTIL", "STATE", "WHY"], rows);
+}
+
+/// Giving or taking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// `leasehold assign`.
+    Assign,
+    /// `leasehold unassign`.
+    Unassign,
+}
+
+/// The document of `leasehold assign` and `unassign`.
+#[derive(Clone, Debug, Serialize)]
+pub struct AssignDocument {
+    /// `assign` or `unassign`.
+    pub action: Direction,
+    /// Whether anything was changed: false for a dry run, and where one refusal stood against all.
+    pub applied: bool,
+    /// Whether it was only asked what would happen.
+    pub dry_run: bool,
+    /// Pairs that were changed, or would be.
+    pub changed: u64,
+    /// Pairs that were so already (ALLOC-10).
+    pub unchanged: u64,
+    /// Pairs that were refused.
+    pub refused: u64,
+    /// Until when; null: until it is taken away.
+    pub until: Option<At>,
+    /// What came of each pair, in the order asked.
+    pub outcomes: Vec<OutcomeDocument>,
+}
+
+/// What came of one pair of subject and key.
+#[derive(Clone, Debug, Serialize)]
+pub struct OutcomeDocument {
+    /// The subject.
+    pub subject: SubjectDocument,
+    /// The key.
+    pub key: String,
+    /// Whether it was changed, or would be.
+    pub changed: bool,
+    /// Why it was refused; null where it was not.
+    pub refusal: Option<RefusalDocument>,
+    /// How the pool stands then, in words.
+    pub message: Option<String>,
+}
+
+impl OutcomeDocument {
+    /// From the wire; `None` where it names no subject.
+    #[must_use]
+    pub fn from_wire(outcome: v1::AssignOutcome) -> Option<Self> {
+        Some(Self {
+            subject: SubjectDocument::from_wire(outcome.subject)?,
+            key: outcome.key,
+            changed: outcome.changed,
+            refusal: outcome.refusal.map(Into::into),
+            message: given(outcome.message),
+        })
+    }
+}
+
+impl AssignDocument {
+    fn verb(&self) -> (&'static str, &'static str) {
+        match (self.action, self.dry_run) {
+            (Direction::Assign, false) => ("now holds", "now hold"),
+            (Direction::Assign, true) => ("would hold", "would hold"),
+            (Direction::Unassign, false) => ("no longer holds", "no longer hold"),
+            (Direction::Unassign, true) => ("would no longer hold", "would no longer hold"),
+        }
+    }
+
+    /// Whether a refusal stood against everything.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        !self.applied && !self.dry_run && self.refused > 0
+    }
+
+    fn write_unchanged(&self, page: &mut Page<'_>) {
+        let unchanged: Vec<&OutcomeDocument> =
+            self.outcomes.iter().filter(|outcome| !outcome.changed && outcome.refusal.is_none()).collect();
+        let already = match self.action {
+            Direction::Assign => ("holds", "already"),
+            Direction::Unassign => ("does not hold", "anyway"),
+        };
+        if unchanged.len() > TOLD_ONE_BY_ONE {
+            page.line(&format!("{} were so already", number(unchanged.len() as u64)));
+            return;
+        }
+        for outcome in unchanged {
+            page.line(&format!("{} {} {} {}", outcome.subject.text(), already.0, outcome.key, already.1));
+        }
+    }
+
+    fn write_changes(&self, page: &mut Page<'_>) {
+        let (one, many) = self.verb();
+        let until = self.until.map_or_else(String::new, |at| format!(" until {}", page.clock().end(at.0)));
+        let changed: Vec<&OutcomeDocument> =
+            self.outcomes.iter().filter(|outcome| outcome.changed && outcome.refusal.is_none()).collect();
+        if changed.len() <= TOLD_ONE_BY_ONE {
+            for outcome in changed {
+                let message = outcome.message.as_ref().map_or_else(String::new, |message| format!(" ({message})"));
+                page.line(&format!("{} {one} {}{until}{message}", outcome.subject.text(), outcome.key));
+            }
+            return;
+        }
+        let mut by_key: BTreeMap<&str, u64> = BTreeMap::new();
+        for outcome in changed {
+            *by_key.entry(&outcome.key).or_default() += 1;
+        }
+        for (key, count) in by_key {
+            let verb = if count == 1 { one } else { many };
+            page.line(&format!("{} {verb} {key}{until}", counted(count, "subject", "subjects")));
+        }
+    }
+}
+
+impl Document for AssignDocument {
+    fn write_text(&self, page: &mut Page<'_>) {
+        if !self.stopped() {
+            self.write_changes(page);
+            self.write_unchanged(page);
+        }
+        // What one pair alone was refused for is told as the error.
+        if self.outcomes.len() > 1 {
+            for outcome in &self.outcomes {
+                if let Some(refusal) = &outcome.refusal {
+                    let pair = format!("{} for {}", outcome.key, outcome.subject.text());
+                    page.marked(Tone::Bad, "refused", &format!("{pair}: {}", refusal.message));
+                }
+            }
+        }
+        if self.dry_run {
+            page.line_in(Tone::Dim, "this was a dry run: nothing was changed");
+        }
+    }
+}

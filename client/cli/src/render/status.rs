@@ -1,0 +1,208 @@
+//! `leasehold status`: how the server stands, what wants attention first.
+
+use leasehold_proto::v1;
+use serde::Serialize;
+
+use super::{
+    At, Document, NoticeDocument, given,
+    page::{Page, Tone, counted, number},
+    table::Cell,
+};
+use crate::clock;
+
+/// The document of `leasehold status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct StatusDocument {
+    /// The daemon's version.
+    pub version: String,
+    /// Tells this installation from all others.
+    pub installation_id: String,
+    /// `licensed`, `unlicensed` or `standby`.
+    pub license_state: String,
+    /// When the daemon started.
+    pub started_at: Option<At>,
+    /// When leases could be granted; null while it starts.
+    pub ready_at: Option<At>,
+    /// The licensor's root that is trusted.
+    pub root: String,
+    /// The enforcement stage, 1 to 6.
+    pub enforcement_stage: u32,
+    /// Live leases.
+    pub leases: u64,
+    /// Known users.
+    pub users: u64,
+    /// Known stations.
+    pub stations: u64,
+    /// Requests that wait for a seat.
+    pub waiting: u64,
+    /// Application servers that are attached.
+    pub attached: u64,
+    /// Requests refused since midnight.
+    pub denials_today: u64,
+    /// Whether the daemon can write.
+    pub storage: StorageDocument,
+    /// What wants attention, worst first.
+    pub notices: Vec<NoticeDocument>,
+    /// The folder into which license files are dropped.
+    pub watched_folder: String,
+    /// Where the daemon keeps its state.
+    pub state_directory: String,
+    /// Where the daemon listens.
+    pub listening: Vec<String>,
+    /// The files in the watched folder.
+    pub folder: Vec<FolderEntryDocument>,
+}
+
+/// Whether the daemon can write.
+#[derive(Clone, Debug, Serialize)]
+pub struct StorageDocument {
+    /// True where it can.
+    pub ok: bool,
+    /// What is wrong; null where nothing is.
+    pub message: Option<String>,
+}
+
+/// A file in the watched folder and what became of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct FolderEntryDocument {
+    /// The file's name.
+    pub name: String,
+    /// `accepted`, `refused`, `superseded` or `waiting`.
+    pub state: String,
+    /// Why it was refused, in capitals; null where it was not.
+    pub reason: Option<String>,
+    /// The same in a sentence.
+    pub message: Option<String>,
+}
+
+impl From<v1::FolderEntry> for FolderEntryDocument {
+    fn from(entry: v1::FolderEntry) -> Self {
+        Self { name: entry.name, state: entry.state, reason: given(entry.reason), message: given(entry.message) }
+    }
+}
+
+impl From<v1::GetStatusResponse> for StatusDocument {
+    fn from(status: v1::GetStatusResponse) -> Self {
+        Self {
+            version: status.version,
+            installation_id: status.installation_id,
+            license_state: status.license_state,
+            started_at: At::from_wire(status.started_at),
+            ready_at: At::from_wire(status.ready_at),
+            root: status.root,
+            enforcement_stage: status.enforcement_stage,
+            leases: status.leases,
+            users: status.users,
+            stations: status.stations,
+            waiting: status.waiting,
+            attached: status.attached,
+            denials_today: status.denials_today,
+            storage: StorageDocument { ok: status.storage_ok, message: given(status.storage_message) },
+            notices: status.notices.into_iter().map(Into::into).collect(),
+            watched_folder: status.watched_folder,
+            state_directory: status.state_directory,
+            listening: status.listening,
+            folder: status.folder.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl Document for StatusDocument {
+    fn write_text(&self, page: &mut Page<'_>) {
+        self.write_headline(page);
+        if !self.storage.ok {
+            let why = self.storage.message.as_deref().unwrap_or("the state directory cannot be written");
+            page.marked(Tone::Bad, "storage", &format!("{why}; new grants are refused, renewals go on"));
+        }
+        for notice in &self.notices {
+            page.marked(Tone::Warn, "notice", &notice.message);
+        }
+        for entry in self.refused_files() {
+            let reason = entry.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
+            page.marked(Tone::Warn, "notice", &format!("the file {} was refused{reason}: see below", entry.name));
+        }
+        if self.license_state == "unlicensed" {
+            page.marked(
+                Tone::Note,
+                "hint",
+                "`leasehold request -o FILE` makes the note that the licensor needs; `leasehold load FILE` loads what \
+                 comes back",
+            );
+        }
+        page.gap();
+        let clock = page.clock();
+        let up = self.started_at.map_or_else(String::new, |at| {
+            let ms = clock.now().timestamp().as_millisecond().saturating_sub(at.0.as_millisecond());
+            format!("{}, since {}", clock::duration(u64::try_from(ms).unwrap_or(0)), clock.moment(at.0))
+        });
+        page.fields(&[
+            ("Running", up),
+            ("Leases", format!("{} live, {} waiting", number(self.leases), number(self.waiting))),
+            ("Attached", counted(self.attached, "application server", "application servers")),
+            (
+                "Subjects",
+                format!("{}, {}", counted(self.users, "user", "users"), counted(self.stations, "station", "stations")),
+            ),
+            ("Denied today", number(self.denials_today)),
+            ("Enforcement", format!("stage {} of 6", self.enforcement_stage)),
+            ("Root", self.root.clone()),
+            ("Installation", self.installation_id.clone()),
+            ("Listening", self.listening.join(", ")),
+            ("Watched folder", self.watched_folder.clone()),
+            ("State directory", self.state_directory.clone()),
+        ]);
+        if !self.folder.is_empty() {
+            page.gap();
+            write_folder(&self.folder, page);
+        }
+    }
+}
+
+impl StatusDocument {
+    fn refused_files(&self) -> impl Iterator<Item = &FolderEntryDocument> {
+        self.folder.iter().filter(|entry| entry.state == "refused")
+    }
+
+    fn write_headline(&self, page: &mut Page<'_>) {
+        let wants = self.notices.len() as u64 + u64::from(!self.storage.ok) + self.refused_files().count() as u64;
+        let state = if self.ready_at.is_none() {
+            "is starting: it grants nothing yet".to_owned()
+        } else {
+            match self.license_state.as_str() {
+                "licensed" => "is licensed and ready".to_owned(),
+                "unlicensed" => "is running UNLICENSED: no license file is in effect".to_owned(),
+                "standby" => "is a standby: it grants nothing until it is promoted".to_owned(),
+                other => format!("is {other}"),
+            }
+        };
+        let tail = match wants {
+            0 => String::new(),
+            1 => "; 1 thing wants attention".to_owned(),
+            many => format!("; {many} things want attention"),
+        };
+        let good = self.ready_at.is_some() && self.license_state == "licensed" && wants == 0;
+        let tone = if good { Tone::Good } else { Tone::Warn };
+        page.line_in(tone, &format!("Leasehold {} {state}{tail}", self.version));
+    }
+}
+
+/// The files in the watched folder as a table.
+pub(super) fn write_folder(folder: &[FolderEntryDocument], page: &mut Page<'_>) {
+    let rows = folder
+        .iter()
+        .map(|entry| {
+            let tone = match entry.state.as_str() {
+                "accepted" => Tone::Good,
+                "refused" => Tone::Bad,
+                "waiting" => Tone::Warn,
+                _ => Tone::Dim,
+            };
+            vec![
+                Cell::text(&entry.name),
+                Cell::text(&entry.state).tone(tone),
+                Cell::prose(entry.message.as_deref().or(entry.reason.as_deref()).unwrap_or_default()),
+            ]
+        })
+        .collect();
+    page.table(&["FILE", "STATE", "WHY"], rows);
+}
