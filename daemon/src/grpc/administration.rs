@@ -1,0 +1,470 @@
+//! The `Administration` service: for people and tools on the Unix socket. Each call checks who asks (LEASE-9), gives the
+//! engine an act or a question, and puts the answer into words. Every act is audited by the engine.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use leasehold_engine::{
+    command::{Act, Command},
+    decision::{Administered, Reply},
+    ids::Identity,
+    refusal::Refusal,
+};
+use leasehold_proto::v1::{self, administration_server};
+use prost::Message;
+use tonic::{Code, Request, Response, Status};
+
+use super::{
+    Daemon,
+    convert::{self, Known, administration as wire, timestamp},
+    listen::known,
+    status,
+};
+use crate::{
+    core::Refused,
+    folder::{FolderEntry, LoadFault},
+    storage::ReadFault,
+};
+
+/// Answers stay below what clients take by default, 4 MiB: a page that would be larger ends earlier.
+const PAGE_BYTES: usize = 3 * 1024 * 1024;
+
+/// How long an answer waits for the folder to be judged anew.
+const FOLDER_WITHIN: Duration = Duration::from_secs(10);
+
+/// The service. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Administration {
+    daemon: Daemon,
+    administrators: Arc<BTreeSet<u32>>,
+}
+
+impl Administration {
+    pub(super) fn new(daemon: Daemon) -> Self {
+        let administrators = daemon.facts.administrators.clone().into();
+        Self { daemon, administrators }
+    }
+
+    /// LEASE-9: administration is for the users that the configuration names, known by the Unix socket.
+    fn administrator<T>(&self, request: &Request<T>) -> Result<Identity, Status> {
+        match known(request) {
+            Known::Uid(uid) if self.administrators.contains(&uid) => Ok(Identity::Uid(uid)),
+            Known::Uid(uid) => Err(status::not_an_administrator(&format!(
+                "User ID {uid} is not an administrator of this server. Ask as root or as one of the users of the setting \
+                 `administrators`, or have this user added there."
+            ))),
+            Known::OnlyByName => Err(status::not_an_administrator(
+                "Administration is not done over TCP, where a caller is known by what it says only. Use the Unix socket of this server, \
+                 on the same machine and as one of its administrators.",
+            )),
+        }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&leasehold_engine::Engine, leasehold_engine::time::Now) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        self.daemon.core.read(question).await.map_err(|refused| status::status(&refused))
+    }
+
+    /// Does an act and waits until it is durable. One line for the log (08, Telemetry); no contents of files.
+    async fn act(&self, by: Identity, action: &'static str, act: Act) -> Result<Administered, Status> {
+        let done = self.daemon.core.submit(Command::Administer { by: by.clone(), act }).await;
+        match done {
+            Ok(Reply::Administered(done)) => {
+                tracing::info!(%by, action, applied = done.applied, "{}", done.message);
+                Ok(done)
+            }
+            Ok(reply) => {
+                tracing::error!(?reply, "The engine gave a wrong answer.");
+                Err(Status::internal("The server made a mistake; its log tells which."))
+            }
+            Err(refused) => {
+                tracing::info!(%by, action, refusal = %refused, "Refused.");
+                Err(status::status(&refused))
+            }
+        }
+    }
+
+    /// Notes something in the audit log that is no act of the engine.
+    async fn note(&self, by: Identity, action: &'static str, subject: String) -> Result<(), Status> {
+        self.act(by, action, Act::Note { action: action.to_owned(), subject }).await.map(drop)
+    }
+
+    async fn entity_answer(&self, act: Act, action: &'static str, by: Identity) -> Result<v1::EntityResponse, Status> {
+        let subject = wire::subject_of(&act);
+        let done = self.act(by, action, act).await?;
+        // It may be gone again by now; the act is done all the same.
+        let entity = match subject {
+            None => None,
+            Some(subject) => self.read(move |engine, now| engine.entity(now, &subject).ok()).await?,
+        };
+        Ok(v1::EntityResponse {
+            entity: entity.as_ref().map(wire::entity_of),
+            warnings: done.warnings.iter().map(convert::leasing::warning).collect(),
+            message: done.message,
+        })
+    }
+
+    /// Runs a question to the database, which blocks, beside the tasks that serve.
+    async fn records<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&crate::storage::Reader) -> Result<T, ReadFault> + Send + 'static,
+    ) -> Result<T, Status> {
+        let records = self.daemon.records.clone();
+        match tokio::task::spawn_blocking(move || question(&records)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(fault)) => Err(read_fault(&fault)),
+            Err(_) => Err(status::status(&Refused::Draining)),
+        }
+    }
+
+    async fn folder_judged(&self) {
+        if tokio::time::timeout(FOLDER_WITHIN, self.daemon.folder.rescan()).await.is_err() {
+            tracing::warn!("The watched folder takes long to be judged.");
+        }
+    }
+}
+
+fn rule<T>(checked: Result<T, Refusal>) -> Result<T, Status> {
+    checked.map_err(status::of_rule)
+}
+
+fn entry(entry: &FolderEntry) -> v1::FolderEntry {
+    v1::FolderEntry {
+        name: entry.name.clone(),
+        state: entry.state.as_str().to_owned(),
+        reason: entry.reason.to_string(),
+        message: entry.message.clone(),
+    }
+}
+
+/// The rows that fit into one answer, and the token of the page after them: the last row's, where `full` says that there
+/// may be more, or where some rows did not fit.
+fn page<R, T: Message>(
+    rows: &[R],
+    limit: usize,
+    row: impl Fn(&R) -> T,
+    token: impl Fn(&R) -> String,
+) -> (Vec<T>, String) {
+    let mut room = PAGE_BYTES;
+    let mut out = Vec::with_capacity(rows.len());
+    for found in rows {
+        let message = row(found);
+        // A row of its own page, however large it is: or the list would end there.
+        match room.checked_sub(message.encoded_len() + 8) {
+            Some(left) => room = left,
+            None if out.is_empty() => room = 0,
+            None => break,
+        }
+        out.push(message);
+    }
+    let more = out.len() < rows.len() || rows.len() >= limit;
+    let next = match out.len().checked_sub(1).and_then(|last| rows.get(last)) {
+        Some(last) if more => token(last),
+        _ => String::new(),
+    };
+    (out, next)
+}
+
+fn load_fault(fault: &LoadFault) -> Status {
+    match fault {
+        LoadFault::Name { fault, .. } => status::of_rule(convert::malformed("name", fault.clone())),
+        LoadFault::NameTaken { .. } => status::failed(Code::AlreadyExists, "NAME_TAKEN", &fault.to_string()),
+        LoadFault::Place { .. } => status::failed(Code::FailedPrecondition, "FOLDER_NOT_WRITABLE", &fault.to_string()),
+        LoadFault::NotYetJudged => status::failed(Code::DeadlineExceeded, "NOT_YET_JUDGED", &fault.to_string()),
+        LoadFault::Core(refused) => status::status(refused),
+    }
+}
+
+fn read_fault(fault: &ReadFault) -> Status {
+    match fault {
+        ReadFault::Name(_) => status::of_rule(convert::malformed(
+            "file_name",
+            "it is not a name for a snapshot: 1 to 64 of a-z A-Z 0-9 . _ -, beginning with a letter or digit",
+        )),
+        ReadFault::Exists(_) => status::failed(Code::AlreadyExists, "SNAPSHOT_EXISTS", &fault.to_string()),
+        ReadFault::Database(_) | ReadFault::Copy { .. } => {
+            tracing::warn!(%fault, "The database was not read.");
+            status::failed(Code::Unavailable, "STORAGE_UNAVAILABLE", &fault.to_string())
+        }
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl administration_server::Administration for Administration {
+    async fn get_status(&self, request: Request<v1::GetStatusRequest>) -> Answer<v1::GetStatusResponse> {
+        self.administrator(&request)?;
+        let view = self.read(|engine, now| engine.status(now)).await?;
+        let Daemon { core, folder, facts, .. } = &self.daemon;
+        let storage_fault = core.storage_fault().borrow().clone();
+        let seen = folder.view();
+        let mut answer = wire::status_of(&view);
+        if let Some(fault) = &seen.fault {
+            answer.notices.insert(0, v1::Notice { reason: "FOLDER_UNREADABLE".to_owned(), message: fault.clone() });
+        }
+        if let Some(fault) = &storage_fault {
+            answer
+                .notices
+                .insert(0, v1::Notice { reason: "STORAGE_UNAVAILABLE".to_owned(), message: fault.to_string() });
+        }
+        Ok(Response::new(v1::GetStatusResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            installation_id: folder.identity().installation_id().to_string(),
+            started_at: Some(timestamp(facts.started_at)),
+            ready_at: self.daemon.ready_at.get().copied().map(timestamp),
+            root: folder.trust().to_string(),
+            watched_folder: folder.path().display().to_string(),
+            state_directory: facts.state_directory.display().to_string(),
+            listening: self.daemon.listening.to_vec(),
+            folder: seen.entries.iter().map(entry).collect(),
+            storage_ok: storage_fault.is_none(),
+            storage_message: storage_fault.map_or_else(String::new, |fault| fault.to_string()),
+            ..answer
+        }))
+    }
+
+    async fn get_host_id(&self, request: Request<v1::GetHostIdRequest>) -> Answer<v1::GetHostIdResponse> {
+        let by = self.administrator(&request)?;
+        let message = request.into_inner();
+        let (product, machine_name) = rule(wire::request_note(&message))?;
+        let identity = self.daemon.folder.identity();
+        let request_note = if message.request_note {
+            let now = self.daemon.clock.wall();
+            let made = identity.request_note(product, machine_name.clone(), now);
+            let made = made.map_err(|fault| status::failed(Code::Internal, "NOT_SIGNED", &fault.to_string()))?;
+            self.note(by, "request note", identity.host_id().to_string()).await?;
+            made
+        } else {
+            String::new()
+        };
+        Ok(Response::new(v1::GetHostIdResponse {
+            host_id: identity.host_id().to_string(),
+            factors: identity
+                .factors()
+                .into_iter()
+                .map(|view| v1::HostFactor {
+                    name: view.factor.to_string(),
+                    state: if view.present { "present" } else { "missing" }.to_owned(),
+                    message: view.message.to_owned(),
+                })
+                .collect(),
+            request_note,
+            machine_name: machine_name.unwrap_or_else(|| identity.machine_name().clone()).to_string(),
+        }))
+    }
+
+    async fn load_file(&self, request: Request<v1::LoadFileRequest>) -> Answer<v1::LoadFileResponse> {
+        let by = self.administrator(&request)?;
+        let message = request.into_inner();
+        let name = rule(wire::file(&message))?;
+        let folder = &self.daemon.folder;
+        let held = self.read(|engine, now| engine.licenses(now)).await?;
+        let done = if message.check_only {
+            folder.check(name.as_str(), message.content).await
+        } else {
+            self.note(by.clone(), "load file", name.to_string()).await?;
+            folder.load(name.as_str(), message.content).await
+        };
+        let checked = done.map_err(|fault| {
+            tracing::info!(%by, file = %name, %fault, "Not loaded.");
+            load_fault(&fault)
+        })?;
+        tracing::info!(%by, file = %name, state = checked.entry.state.as_str(), check_only = message.check_only, "{}", checked.entry.message);
+        let license = checked.terms.map(|terms| v1::License {
+            file_name: name.to_string(),
+            state: checked.entry.state.as_str().to_owned(),
+            message: checked.entry.message.clone(),
+            host: wire::host(checked.host.as_ref()),
+            ..wire::terms(&terms)
+        });
+        let effects = license.as_ref().map(|license| wire::effects(&held, license)).unwrap_or_default();
+        Ok(Response::new(v1::LoadFileResponse { entry: Some(entry(&checked.entry)), license, effects }))
+    }
+
+    async fn unload(&self, request: Request<v1::UnloadRequest>) -> Answer<v1::UnloadResponse> {
+        let by = self.administrator(&request)?;
+        let done = self.act(by, "unload", rule(wire::unload(request.get_ref()))?).await?;
+        self.folder_judged().await;
+        Ok(Response::new(v1::UnloadResponse { message: done.message }))
+    }
+
+    async fn promote(&self, request: Request<v1::PromoteRequest>) -> Answer<v1::PromoteResponse> {
+        let by = self.administrator(&request)?;
+        let done = self.act(by, "promote", rule(wire::promote(request.get_ref()))?).await?;
+        self.folder_judged().await;
+        Ok(Response::new(v1::PromoteResponse { message: done.message }))
+    }
+
+    async fn list_licenses(&self, request: Request<v1::ListLicensesRequest>) -> Answer<v1::ListLicensesResponse> {
+        self.administrator(&request)?;
+        let all = request.get_ref().include_ended;
+        let licenses = self
+            .read(move |engine, now| {
+                let views = engine.licenses(now);
+                views.iter().filter(|view| all || !wire::is_over(view)).map(wire::license).collect::<Vec<_>>()
+            })
+            .await?;
+        let folder = self.daemon.folder.view().entries.iter().map(entry).collect();
+        Ok(Response::new(v1::ListLicensesResponse { licenses, folder }))
+    }
+
+    async fn list_pools(&self, request: Request<v1::ListPoolsRequest>) -> Answer<v1::ListPoolsResponse> {
+        self.administrator(&request)?;
+        let key = rule(wire::key_or_none("key", &request.get_ref().key))?;
+        let organization = rule(convert::label_or_none("organization", &request.get_ref().organization))?;
+        let views = self
+            .read(move |engine, now| engine.pools(now, key.as_ref(), organization.as_ref().map(|label| label.as_str())))
+            .await?;
+        Ok(Response::new(v1::ListPoolsResponse { pools: rule(views)?.iter().map(wire::pool).collect() }))
+    }
+
+    async fn set_pool_rule(&self, request: Request<v1::SetPoolRuleRequest>) -> Answer<v1::SetPoolRuleResponse> {
+        let by = self.administrator(&request)?;
+        let (act, pool) = rule(wire::pool_rule(request.get_ref()))?;
+        self.act(by, "pool rule", act).await?;
+        let views =
+            self.read(move |engine, now| engine.pools(now, Some(&pool.key), None).map(|views| (pool, views))).await?;
+        let (pool, views) = rule(views)?;
+        let shown = views.iter().find(|view| view.name == pool).map(wire::pool);
+        Ok(Response::new(v1::SetPoolRuleResponse { pool: shown }))
+    }
+
+    async fn set_share(&self, request: Request<v1::SetShareRequest>) -> Answer<v1::SetShareResponse> {
+        let by = self.administrator(&request)?;
+        let (act, pool, holder) = rule(wire::share(request.get_ref()))?;
+        self.act(by, "share", act).await?;
+        let views = self.read(move |engine, _| engine.shares(Some(&pool))).await?;
+        let share = views.iter().find(|view| view.holder == holder).map(wire::share_of);
+        Ok(Response::new(v1::SetShareResponse { share }))
+    }
+
+    async fn list_shares(&self, request: Request<v1::ListSharesRequest>) -> Answer<v1::ListSharesResponse> {
+        self.administrator(&request)?;
+        let pool = rule(wire::pool_or_none("pool", &request.get_ref().pool))?;
+        let views = self.read(move |engine, _| engine.shares(pool.as_ref())).await?;
+        Ok(Response::new(v1::ListSharesResponse { shares: views.iter().map(wire::share_of).collect() }))
+    }
+
+    async fn create_entity(&self, request: Request<v1::CreateEntityRequest>) -> Answer<v1::EntityResponse> {
+        let by = self.administrator(&request)?;
+        let act = rule(wire::create(request.get_ref()))?;
+        self.entity_answer(act, "create", by).await.map(Response::new)
+    }
+
+    async fn change_entity(&self, request: Request<v1::ChangeEntityRequest>) -> Answer<v1::EntityResponse> {
+        let by = self.administrator(&request)?;
+        let act = rule(wire::change(request.get_ref()))?;
+        self.entity_answer(act, "change", by).await.map(Response::new)
+    }
+
+    async fn delete_entity(&self, request: Request<v1::DeleteEntityRequest>) -> Answer<v1::EntityResponse> {
+        let by = self.administrator(&request)?;
+        let act = rule(wire::delete(request.get_ref()))?;
+        self.entity_answer(act, "delete", by).await.map(Response::new)
+    }
+
+    async fn list_entities(&self, request: Request<v1::ListEntitiesRequest>) -> Answer<v1::ListEntitiesResponse> {
+        self.administrator(&request)?;
+        let filter = rule(wire::entity_filter(request.get_ref()))?;
+        let limit = filter.limit;
+        let views = rule(self.read(move |engine, now| engine.entities(now, &filter)).await?)?;
+        let (entities, next_page_token) = page(&views, limit, wire::entity_of, wire::entity_page);
+        Ok(Response::new(v1::ListEntitiesResponse { entities, next_page_token }))
+    }
+
+    async fn assign(&self, request: Request<v1::AssignRequest>) -> Answer<v1::AssignResponse> {
+        let by = self.administrator(&request)?;
+        let done = self.act(by, "assign", rule(wire::assign(request.get_ref()))?).await?;
+        Ok(Response::new(wire::assigned(&done)))
+    }
+
+    async fn unassign(&self, request: Request<v1::UnassignRequest>) -> Answer<v1::AssignResponse> {
+        let by = self.administrator(&request)?;
+        let done = self.act(by, "unassign", rule(wire::unassign(request.get_ref()))?).await?;
+        Ok(Response::new(wire::assigned(&done)))
+    }
+
+    async fn list_assignments(
+        &self,
+        request: Request<v1::ListAssignmentsRequest>,
+    ) -> Answer<v1::ListAssignmentsResponse> {
+        self.administrator(&request)?;
+        let filter = rule(wire::assignment_filter(request.get_ref()))?;
+        let limit = filter.limit;
+        let views = self
+            .read(move |engine, now| {
+                engine.assignments(now, filter.key.as_ref(), filter.subject.as_ref(), filter.after, filter.limit)
+            })
+            .await?;
+        let (assignments, next_page_token) = page(&rule(views)?, limit, wire::assignment, |view| view.id.to_string());
+        Ok(Response::new(v1::ListAssignmentsResponse { assignments, next_page_token }))
+    }
+
+    async fn list_leases(&self, request: Request<v1::ListLeasesRequest>) -> Answer<v1::ListLeasesResponse> {
+        self.administrator(&request)?;
+        let filter = rule(wire::lease_filter(request.get_ref()))?;
+        let limit = filter.limit;
+        let views = rule(self.read(move |engine, now| engine.leases(now, &filter)).await?)?;
+        let (leases, next_page_token) = page(&views, limit, wire::held_lease, |view| view.lease.id.to_string());
+        Ok(Response::new(v1::ListLeasesResponse { leases, next_page_token }))
+    }
+
+    async fn revoke_leases(&self, request: Request<v1::RevokeLeasesRequest>) -> Answer<v1::RevokeLeasesResponse> {
+        let by = self.administrator(&request)?;
+        let done = self.act(by, "revoke", rule(wire::revoke(request.get_ref()))?).await?;
+        Ok(Response::new(v1::RevokeLeasesResponse { outcomes: convert::leasing::lease_outcomes(&done.leases) }))
+    }
+
+    async fn list_denials(&self, request: Request<v1::ListDenialsRequest>) -> Answer<v1::ListDenialsResponse> {
+        self.administrator(&request)?;
+        let query = rule(wire::denial_query(request.get_ref()))?;
+        let limit = query.limit;
+        let rows = self.records(move |records| records.denials(&query)).await?;
+        let (denials, next_page_token) = page(&rows, limit, wire::denial, |row| row.id.to_string());
+        Ok(Response::new(v1::ListDenialsResponse { denials, next_page_token }))
+    }
+
+    async fn check_compliance(
+        &self,
+        request: Request<v1::CheckComplianceRequest>,
+    ) -> Answer<v1::CheckComplianceResponse> {
+        let by = self.administrator(&request)?;
+        let (pools, exceeded) = self.read(|engine, now| engine.compliance(now)).await?;
+        tracing::info!(%by, pools, exceeded = exceeded.len(), "Compliance was checked.");
+        Ok(Response::new(v1::CheckComplianceResponse {
+            exceeded: exceeded.iter().map(wire::exceeded).collect(),
+            pools_checked: u32::try_from(pools).unwrap_or(u32::MAX),
+        }))
+    }
+
+    async fn list_audit(&self, request: Request<v1::ListAuditRequest>) -> Answer<v1::ListAuditResponse> {
+        self.administrator(&request)?;
+        let query = rule(wire::audit_query(request.get_ref()))?;
+        let limit = query.limit;
+        let rows = self.records(move |records| records.audit(&query)).await?;
+        let (entries, next_page_token) = page(&rows, limit, wire::audit_entry, |row| row.id.to_string());
+        Ok(Response::new(v1::ListAuditResponse { entries, next_page_token }))
+    }
+
+    async fn verify_audit(&self, request: Request<v1::VerifyAuditRequest>) -> Answer<v1::VerifyAuditResponse> {
+        let by = self.administrator(&request)?;
+        let verdict = self.records(|records| records.verify_audit()).await?;
+        let answer = wire::audit_verdict(&verdict);
+        tracing::info!(%by, entries = answer.entries, intact = answer.intact, "{}", answer.message);
+        Ok(Response::new(answer))
+    }
+
+    async fn snapshot_database(
+        &self,
+        request: Request<v1::SnapshotDatabaseRequest>,
+    ) -> Answer<v1::SnapshotDatabaseResponse> {
+        let by = self.administrator(&request)?;
+        let name = rule(wire::plain_name("file_name", &request.get_ref().file_name))?;
+        self.note(by, "snapshot", name.to_string()).await?;
+        let path = self.records(move |records| records.snapshot(name.as_str())).await?;
+        let bytes = tokio::fs::metadata(&path).await.map_or(0, |file| file.len());
+        Ok(Response::new(v1::SnapshotDatabaseResponse { path: path.display().to_string(), bytes }))
+    }
+}
