@@ -126,7 +126,13 @@ impl Core {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(engine: Engine, recovered: Outcome, store: Store, clock: Clock, bounds: Bounds) -> std::io::Result<(Self, Ended)> {
+    pub fn start(
+        engine: Engine,
+        recovered: Outcome,
+        store: Store,
+        clock: Clock,
+        bounds: Bounds,
+    ) -> std::io::Result<(Self, Ended)> {
         let fault: Option<Arc<str>> = store.fault().map(Into::into);
         let shared = Arc::new(Shared {
             queue: Queue::new(bounds.queue),
@@ -202,7 +208,10 @@ impl Core {
     /// # Errors
     /// [`Refused::Overloaded`], [`Refused::Draining`]; [`Refused::StorageUnavailable`] where a commit failed under it:
     /// ask again.
-    pub async fn read<T: Send + 'static>(&self, question: impl FnOnce(&Engine, Now) -> T + Send + 'static) -> Result<T, Refused> {
+    pub async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Engine, Now) -> T + Send + 'static,
+    ) -> Result<T, Refused> {
         let (to, answer) = oneshot::channel();
         let question: Question = Box::new(move |engine, now| {
             let value = question(engine, now);
@@ -213,6 +222,19 @@ impl Core {
         });
         self.shared.queue.push(Job::Question(question), Shed::Last)?;
         answer.await.map_err(|_| Refused::Draining)?
+    }
+
+    /// True where a question goes through the core loop and the writer within `patience`, however much waits.
+    pub async fn is_alive(&self, patience: std::time::Duration) -> bool {
+        let (to, answer) = oneshot::channel();
+        let question: Question = Box::new(move |_, _| {
+            Box::new(move |_| {
+                // Who asked has lost patience.
+                let _ = to.send(());
+            })
+        });
+        self.shared.queue.push(Job::Question(question), Shed::Never).is_ok()
+            && tokio::time::timeout(patience, answer).await.is_ok_and(|answer| answer.is_ok())
     }
 
     /// The events of a holder, from the moment at which its attaching became durable. Called once by its stream after

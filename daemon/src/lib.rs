@@ -2,6 +2,7 @@
 //! core loop decides it, storage makes it durable, and only then is it answered.
 
 pub mod clock;
+pub mod config;
 pub mod core;
 pub mod exit;
 mod files;
@@ -10,5 +11,6 @@ pub mod grpc;
 pub mod identity;
 pub mod log;
 pub mod receipts;
+pub mod run;
 pub mod storage;
 pub mod trust_store;

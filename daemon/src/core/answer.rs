@@ -75,7 +75,10 @@ pub struct ReplyReceiver {
 pub fn replies(most: usize) -> (ReplySender, ReplyReceiver) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let outstanding = Arc::new(AtomicUsize::new(0));
-    (ReplySender { answers: sender, outstanding: outstanding.clone(), most }, ReplyReceiver { answers: receiver, outstanding })
+    (
+        ReplySender { answers: sender, outstanding: outstanding.clone(), most },
+        ReplyReceiver { answers: receiver, outstanding },
+    )
 }
 
 impl ReplySender {

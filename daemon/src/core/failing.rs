@@ -40,7 +40,14 @@ pub(super) struct Failing {
 
 impl Failing {
     fn new(why: Arc<str>, now: LeaseTime) -> Self {
-        Self { why, owed: Vec::new(), events: Vec::new(), retry_at: now.plus_ms(FIRST_RETRY_MS), wait_ms: FIRST_RETRY_MS, trying: false }
+        Self {
+            why,
+            owed: Vec::new(),
+            events: Vec::new(),
+            retry_at: now.plus_ms(FIRST_RETRY_MS),
+            wait_ms: FIRST_RETRY_MS,
+            trying: false,
+        }
     }
 
     /// The daemon starts on a store that can be read and not yet written.
@@ -166,7 +173,8 @@ impl Deciding {
         let asked = Asked::of(&command);
         let (result, mut outcome) = self.engine.apply(batch.now, command);
         let answers = std::mem::take(&mut outcome.answers);
-        let contact_only = |change: &Change| matches!((&change.before, &change.after), (Some(Row::Holder(_)), Some(Row::Holder(_))));
+        let contact_only =
+            |change: &Change| matches!((&change.before, &change.after), (Some(Row::Holder(_)), Some(Row::Holder(_))));
         let grants = answers.iter().any(|(_, answer)| answer.is_ok());
         if grants || (!may_add_rows && !outcome.changes.iter().all(contact_only)) {
             self.engine.undo(outcome.changes);

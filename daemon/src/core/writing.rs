@@ -91,18 +91,18 @@ impl Writer {
                     failed = false;
                     self.say(FromWriter::Fenced);
                 }
-                ToWriter::Retry(changes, now) => {
-                    match self.store.retry(&changes, now) {
-                        Ok(()) => self.say(FromWriter::Recovered),
-                        Err(CommitFault::NotDone(why)) => self.say(FromWriter::FailsStill(changes, why.into())),
-                        Err(CommitFault::Unsure(why)) => end_process(&why),
-                    }
-                }
+                ToWriter::Retry(changes, now) => match self.store.retry(&changes, now) {
+                    Ok(()) => self.say(FromWriter::Recovered),
+                    Err(CommitFault::NotDone(why)) => self.say(FromWriter::FailsStill(changes, why.into())),
+                    Err(CommitFault::Unsure(why)) => end_process(&why),
+                },
                 ToWriter::Stop => break,
             }
         }
         if let Err(fault) = self.store.close() {
-            tracing::warn!("the database was not closed cleanly: {fault}; the next start reads its log, and nothing is lost");
+            tracing::warn!(
+                "the database was not closed cleanly: {fault}; the next start reads its log, and nothing is lost"
+            );
         }
     }
 

@@ -38,8 +38,9 @@ pub(super) struct Chain {
 
 impl Chain {
     pub(super) fn read(db: &Connection) -> rusqlite::Result<Self> {
-        let last: Option<String> =
-            db.query_row("SELECT sha256 FROM audit_links ORDER BY first DESC LIMIT 1", [], |row| row.get(0)).optional()?;
+        let last: Option<String> = db
+            .query_row("SELECT sha256 FROM audit_links ORDER BY first DESC LIMIT 1", [], |row| row.get(0))
+            .optional()?;
         // A link that cannot be read is found by the check; the chain goes on from what can be said of it.
         let last = last.map_or(NO_LINK, |text| text.parse().unwrap_or(NO_LINK));
         Ok(Self { last })

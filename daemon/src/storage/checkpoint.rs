@@ -73,7 +73,9 @@ impl Checkpointer {
         if pages >= INLINE_AT_PAGES {
             checkpoint(db)?;
             if pages >= TOO_LONG_PAGES && !std::mem::replace(&mut self.told, true) {
-                tracing::warn!("the database's log has passed 1 GiB: another program reads leasehold.db for long; look at a copy (leasehold db snapshot) instead");
+                tracing::warn!(
+                    "the database's log has passed 1 GiB: another program reads leasehold.db for long; look at a copy (leasehold db snapshot) instead"
+                );
             }
         }
         if let Some(ask) = &self.ask

@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use leasehold_engine::{
     ids::{
-        AssignmentId, AuditId, DenialId, HolderId, KeyId, LeaseId, OrganizationId, PoolId, RequestId, RunId, ShareHolder,
-        StationId, Subject, UserId, WorkgroupId,
+        AssignmentId, AuditId, DenialId, HolderId, KeyId, LeaseId, OrganizationId, PoolId, RequestId, RunId,
+        ShareHolder, StationId, Subject, UserId, WorkgroupId,
     },
     refusal::EndReason,
     row::{
@@ -194,9 +194,9 @@ impl LeaseReader {
             holder: HolderId(u32_at(row, 1)?),
             subject,
             application: self.label(row, 6)?,
-            terms: self.terms.get(text_at(row, 7)?, |text| {
-                serde_json::from_str(text).map(Arc::new).map_err(|why| fault(7, why))
-            })?,
+            terms: self
+                .terms
+                .get(text_at(row, 7)?, |text| serde_json::from_str(text).map(Arc::new).map_err(|why| fault(7, why)))?,
             ttl_ms: u64_at(row, 8)?,
             granted_wall: wall_at(row, 9)?,
             granted: time_at(row, 10)?,
@@ -219,19 +219,28 @@ fn each(db: &Connection, sql: &str, mut take: impl FnMut(Columns) -> rusqlite::R
 }
 
 /// Reads everything that the engine needs: all rows but the audit log and old denials. Files are verified again.
-pub(super) fn all(db: &Connection, trust: Option<&Trust>, now: WallTime, mut take: impl FnMut(Row)) -> rusqlite::Result<Vec<LeftOut>> {
-    each(db, "SELECT last_lease, last_assignment, last_entity, last_denial, last_audit, promoted, compliance_day FROM site", |row| {
-        take(Row::Site(SiteRow {
-            last_lease: u64_at(row, 0)?,
-            last_assignment: u64_at(row, 1)?,
-            last_entity: u32_at(row, 2)?,
-            last_denial: u64_at(row, 3)?,
-            last_audit: u64_at(row, 4)?,
-            promoted: row.get(5)?,
-            compliance_day: row.get(6)?,
-        }));
-        Ok(())
-    })?;
+pub(super) fn all(
+    db: &Connection,
+    trust: Option<&Trust>,
+    now: WallTime,
+    mut take: impl FnMut(Row),
+) -> rusqlite::Result<Vec<LeftOut>> {
+    each(
+        db,
+        "SELECT last_lease, last_assignment, last_entity, last_denial, last_audit, promoted, compliance_day FROM site",
+        |row| {
+            take(Row::Site(SiteRow {
+                last_lease: u64_at(row, 0)?,
+                last_assignment: u64_at(row, 1)?,
+                last_entity: u32_at(row, 2)?,
+                last_denial: u64_at(row, 3)?,
+                last_audit: u64_at(row, 4)?,
+                promoted: row.get(5)?,
+                compliance_day: row.get(6)?,
+            }));
+            Ok(())
+        },
+    )?;
     each(db, "SELECT id, name FROM keys ORDER BY id", |row| {
         take(Row::Key(KeyRow { id: KeyId(u32_at(row, 0)?), name: parsed(row, 1)? }));
         Ok(())
@@ -248,13 +257,17 @@ pub(super) fn all(db: &Connection, trust: Option<&Trust>, now: WallTime, mut tak
     })?;
     let left_out = files(db, trust, now, &mut take)?;
     entities(db, &mut take)?;
-    each(db, "SELECT * FROM denials WHERE id > (SELECT coalesce(max(id), 0) - 10000 FROM denials) ORDER BY id", |row| {
-        let denial = denial(row)?;
-        if now.as_ms().saturating_sub(denial.at.as_ms()) <= RECENT_DENIALS_MS {
-            take(Row::Denial(Box::new(denial)));
-        }
-        Ok(())
-    })?;
+    each(
+        db,
+        "SELECT * FROM denials WHERE id > (SELECT coalesce(max(id), 0) - 10000 FROM denials) ORDER BY id",
+        |row| {
+            let denial = denial(row)?;
+            if now.as_ms().saturating_sub(denial.at.as_ms()) <= RECENT_DENIALS_MS {
+                take(Row::Denial(Box::new(denial)));
+            }
+            Ok(())
+        },
+    )?;
     let mut reader = LeaseReader { terms: Shared::new(), labels: Shared::new() };
     each(db, "SELECT * FROM leases ORDER BY id", |row| {
         take(Row::Lease(Box::new(reader.read(row)?)));
@@ -263,7 +276,12 @@ pub(super) fn all(db: &Connection, trust: Option<&Trust>, now: WallTime, mut tak
     Ok(left_out)
 }
 
-fn files(db: &Connection, trust: Option<&Trust>, now: WallTime, take: &mut impl FnMut(Row)) -> rusqlite::Result<Vec<LeftOut>> {
+fn files(
+    db: &Connection,
+    trust: Option<&Trust>,
+    now: WallTime,
+    take: &mut impl FnMut(Row),
+) -> rusqlite::Result<Vec<LeftOut>> {
     let mut left_out = Vec::new();
     let sql = "SELECT license_id, name, accepted_at_ms, host_role, absent_since_ms, host_lost_since_ms, unloaded, earlier, bytes \
                FROM files ORDER BY license_id";
@@ -357,15 +375,19 @@ fn entities(db: &Connection, take: &mut impl FnMut(Row)) -> rusqlite::Result<()>
         }));
         Ok(())
     })?;
-    each(db, "SELECT pool, organization, application, reserve, most FROM shares ORDER BY pool, organization, application", |row| {
-        let holder = match u32_at(row, 1)? {
-            0 => ShareHolder::Application(parsed(row, 2)?),
-            organization => ShareHolder::Organization(OrganizationId(organization)),
-        };
-        let pool = PoolId::from(u64_at(row, 0)?);
-        take(Row::Share(ShareRow { pool, holder, reserve: u32_at(row, 3)?, limit: row.get(4)? }));
-        Ok(())
-    })?;
+    each(
+        db,
+        "SELECT pool, organization, application, reserve, most FROM shares ORDER BY pool, organization, application",
+        |row| {
+            let holder = match u32_at(row, 1)? {
+                0 => ShareHolder::Application(parsed(row, 2)?),
+                organization => ShareHolder::Organization(OrganizationId(organization)),
+            };
+            let pool = PoolId::from(u64_at(row, 0)?);
+            take(Row::Share(ShareRow { pool, holder, reserve: u32_at(row, 3)?, limit: row.get(4)? }));
+            Ok(())
+        },
+    )?;
     each(db, "SELECT pool, idle_ms, idle_always FROM pool_rules ORDER BY pool", |row| {
         let pool = PoolId::from(u64_at(row, 0)?);
         take(Row::PoolRule(PoolRuleRow { pool, idle_ms: u64_at(row, 1)?, idle_always: row.get(2)? }));
@@ -376,18 +398,22 @@ fn entities(db: &Connection, take: &mut impl FnMut(Row)) -> rusqlite::Result<()>
         take(Row::PoolState(PoolStateRow { pool, over_since: time_maybe(row, 1)?, closes: time_maybe(row, 2)? }));
         Ok(())
     })?;
-    each(db, "SELECT id, identity, instance, run, application, version, host, contact_ms, graced_ms FROM holders ORDER BY id", |row| {
-        take(Row::Holder(HolderRow {
-            id: HolderId(u32_at(row, 0)?),
-            identity: parsed(row, 1)?,
-            instance: row.get(2)?,
-            run: bytes_16(row, 3)?.map(RunId),
-            application: parsed(row, 4)?,
-            version: parsed_maybe(row, 5)?,
-            host: row.get(6)?,
-            contact: time_at(row, 7)?,
-            graced: time_at(row, 8)?,
-        }));
-        Ok(())
-    })
+    each(
+        db,
+        "SELECT id, identity, instance, run, application, version, host, contact_ms, graced_ms FROM holders ORDER BY id",
+        |row| {
+            take(Row::Holder(HolderRow {
+                id: HolderId(u32_at(row, 0)?),
+                identity: parsed(row, 1)?,
+                instance: row.get(2)?,
+                run: bytes_16(row, 3)?.map(RunId),
+                application: parsed(row, 4)?,
+                version: parsed_maybe(row, 5)?,
+                host: row.get(6)?,
+                contact: time_at(row, 7)?,
+                graced: time_at(row, 8)?,
+            }));
+            Ok(())
+        },
+    )
 }

@@ -57,7 +57,9 @@ pub enum OpenFault {
         remedy: String,
     },
     /// The system or another program stands in the way.
-    #[error("the database {path} cannot be opened: {fault}. See that the file and its directory can be written, and that no other program has it open")]
+    #[error(
+        "the database {path} cannot be opened: {fault}. See that the file and its directory can be written, and that no other program has it open"
+    )]
     Unusable {
         /// Which.
         path: String,
@@ -83,7 +85,9 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     db.set_prepared_statement_cache_capacity(128);
     let _: String = db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     // A sync at each commit (LEASE-2). Checkpoints are ours: SQLite's own hides it when their sync fails.
-    for (pragma, value) in [("synchronous", 2), ("foreign_keys", 0), ("wal_autocheckpoint", 0), ("cache_size", -65_536), ("temp_store", 2)] {
+    for (pragma, value) in
+        [("synchronous", 2), ("foreign_keys", 0), ("wal_autocheckpoint", 0), ("cache_size", -65_536), ("temp_store", 2)]
+    {
         match db.pragma_update(None, pragma, value) {
             // Some answer with their new value.
             Ok(()) | Err(rusqlite::Error::ExecuteReturnedResults) => {}
@@ -112,8 +116,10 @@ impl Database {
                 return Err(damaged(&path, found));
             }
         }
-        let mark: Option<i64> =
-            db.query_row("SELECT lease_time_ms FROM meta WHERE id = 1", [], |row| row.get(0)).optional().map_err(fault)?;
+        let mark: Option<i64> = db
+            .query_row("SELECT lease_time_ms FROM meta WHERE id = 1", [], |row| row.get(0))
+            .optional()
+            .map_err(fault)?;
         if mark.is_none() && !new {
             return Err(damaged(&path, "the lease-time mark is missing".to_owned()));
         }
@@ -177,7 +183,9 @@ fn migrate(db: &Connection, path: &Path) -> Result<bool, OpenFault> {
         return Err(OpenFault::Newer { path: path.display().to_string(), found: version, known: MIGRATIONS.len() });
     };
     for (migration, to) in missing.iter().zip(version + 1..) {
-        let sql = format!("BEGIN IMMEDIATE;\n{migration}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {to};\nCOMMIT;");
+        let sql = format!(
+            "BEGIN IMMEDIATE;\n{migration}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {to};\nCOMMIT;"
+        );
         db.execute_batch(&sql).map_err(fault)?;
         if version > 0 {
             tracing::info!("the database was brought from schema {} to {to}", to - 1);
@@ -189,11 +197,17 @@ fn migrate(db: &Connection, path: &Path) -> Result<bool, OpenFault> {
 /// A fault of SQLite in words.
 pub(super) fn describe(path: &Path, fault: rusqlite::Error) -> OpenFault {
     match &fault {
-        rusqlite::Error::SqliteFailure(code, _) if matches!(code.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+        rusqlite::Error::SqliteFailure(code, _)
+            if matches!(code.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) =>
+        {
             damaged(path, fault.to_string())
         }
-        rusqlite::Error::FromSqlConversionFailure(column, _, why) => damaged(path, format!("column {column} of a row: {why}")),
-        rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::IntegralValueOutOfRange(..) => damaged(path, fault.to_string()),
+        rusqlite::Error::FromSqlConversionFailure(column, _, why) => {
+            damaged(path, format!("column {column} of a row: {why}"))
+        }
+        rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::IntegralValueOutOfRange(..) => {
+            damaged(path, fault.to_string())
+        }
         _ => OpenFault::Unusable { path: path.display().to_string(), fault },
     }
 }

@@ -141,14 +141,19 @@ impl Reader {
     /// See [`ReadFault`].
     pub fn snapshot(&self, name: &str) -> Result<PathBuf, ReadFault> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        let fits = (1..=64).contains(&name.len()) && name.chars().all(plain) && name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let fits = (1..=64).contains(&name.len())
+            && name.chars().all(plain)
+            && name.starts_with(|c: char| c.is_ascii_alphanumeric());
         if !fits {
             return Err(ReadFault::Name(name.chars().take(80).collect()));
         }
         let folder = self.database.with_file_name("snapshots");
         let copy = folder.join(format!("{name}.db"));
         let part = folder.join(format!(".{name}.part"));
-        let failed = |fault: &dyn std::fmt::Display| ReadFault::Copy { path: copy.display().to_string(), fault: fault.to_string() };
+        let failed = |fault: &dyn std::fmt::Display| ReadFault::Copy {
+            path: copy.display().to_string(),
+            fault: fault.to_string(),
+        };
         if !folder.is_dir() {
             fs::DirBuilder::new().mode(0o700).create(&folder).map_err(|fault| failed(&fault))?;
         }

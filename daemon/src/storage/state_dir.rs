@@ -17,7 +17,9 @@ use rustix::{
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirFault {
     /// It is not there and cannot be made.
-    #[error("the state directory {path} does not exist and cannot be made: {fault}. Make it: install -d -m 0700 -o \"$(id -un)\" {path}")]
+    #[error(
+        "the state directory {path} does not exist and cannot be made: {fault}. Make it: install -d -m 0700 -o \"$(id -un)\" {path}"
+    )]
     Missing {
         /// Which.
         path: String,
@@ -28,7 +30,9 @@ pub enum StateDirFault {
     #[error("{0} is not a directory; state_dir must name one")]
     NotADirectory(String),
     /// It belongs to another user.
-    #[error("the state directory {path} belongs to user ID {owner}, and the daemon runs as {own}. Run it as that user, or: chown -R {own} {path}")]
+    #[error(
+        "the state directory {path} belongs to user ID {owner}, and the daemon runs as {own}. Run it as that user, or: chown -R {own} {path}"
+    )]
     WrongOwner {
         /// Which.
         path: String,
@@ -38,7 +42,9 @@ pub enum StateDirFault {
         own: u32,
     },
     /// Others can read it, and that cannot be changed.
-    #[error("the state directory {path} has mode {mode:04o} and cannot be closed to others: {fault}. Run: chmod 0700 {path}")]
+    #[error(
+        "the state directory {path} has mode {mode:04o} and cannot be closed to others: {fault}. Run: chmod 0700 {path}"
+    )]
     Open {
         /// Which.
         path: String,
@@ -48,7 +54,9 @@ pub enum StateDirFault {
         fault: io::Error,
     },
     /// Nothing can be written there.
-    #[error("the state directory {path} cannot be written: {fault}. Make it writable for user ID {own}, or mount it read-write")]
+    #[error(
+        "the state directory {path} cannot be written: {fault}. Make it writable for user ID {own}, or mount it read-write"
+    )]
     ReadOnly {
         /// Which.
         path: String,
@@ -58,7 +66,9 @@ pub enum StateDirFault {
         fault: io::Error,
     },
     /// Another daemon uses it.
-    #[error("the state directory {path} is in use by another leaseholdd, process {pid}. Stop that one first, or give this one a state_dir of its own")]
+    #[error(
+        "the state directory {path} is in use by another leaseholdd, process {pid}. Stop that one first, or give this one a state_dir of its own"
+    )]
     Locked {
         /// Which.
         path: String,
@@ -84,7 +94,10 @@ impl StateDir {
         let own = geteuid().as_raw();
         let found = match fs::metadata(path) {
             Err(fault) if fault.kind() == ErrorKind::NotFound => {
-                DirBuilder::new().mode(0o700).create(path).map_err(|fault| StateDirFault::Missing { path: shown(), fault })?;
+                DirBuilder::new()
+                    .mode(0o700)
+                    .create(path)
+                    .map_err(|fault| StateDirFault::Missing { path: shown(), fault })?;
                 fs::metadata(path)
             }
             other => other,
@@ -98,9 +111,15 @@ impl StateDir {
         }
         let mode = found.mode() & 0o7777;
         if mode & 0o077 != 0 {
-            fs::set_permissions(path, Permissions::from_mode(0o700))
-                .map_err(|fault| StateDirFault::Open { path: shown(), mode, fault })?;
-            tracing::warn!("the state directory {} was open to others (mode {mode:04o}); it is 0700 now", path.display());
+            fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(|fault| StateDirFault::Open {
+                path: shown(),
+                mode,
+                fault,
+            })?;
+            tracing::warn!(
+                "the state directory {} was open to others (mode {mode:04o}); it is 0700 now",
+                path.display()
+            );
         }
         let lock = Self::lock(path, own)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
@@ -129,7 +148,8 @@ impl StateDir {
             }
             Err(fault) => return Err(read_only(fault.into())),
         }
-        let written = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        let written =
+            lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
         written.map_err(read_only)?;
         Ok(lock)
     }

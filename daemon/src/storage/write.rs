@@ -268,11 +268,8 @@ pub(super) fn delete(db: &Connection, row: &Row) -> rusqlite::Result<()> {
         Row::Key(row) => by_id("DELETE FROM keys WHERE id = ?", row.id.0.into()),
         Row::Share(row) => {
             let (organization, application) = share_columns(&row.holder);
-            db.prepare_cached("DELETE FROM shares WHERE pool = ? AND organization = ? AND application = ?")?.execute(params![
-                int(row.pool.into())?,
-                organization,
-                application
-            ])
+            db.prepare_cached("DELETE FROM shares WHERE pool = ? AND organization = ? AND application = ?")?
+                .execute(params![int(row.pool.into())?, organization, application])
         }
         Row::File(row) => {
             db.prepare_cached("DELETE FROM files WHERE license_id = ?")?.execute([row.terms.license_id.to_string()])

@@ -1,0 +1,92 @@
+//! The program `leaseholdd`: reads its command line and configuration, and does what they say.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use leaseholdd::{clock::Clock, config::Config, exit::Exit, log, run};
+
+/// The Leasehold license server.
+#[derive(Parser)]
+#[command(version, about, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 failed, 2 command line, 3 configuration, 4 state directory or database, \
+                          5 address in use, 6 a sync failed (start again), 7 stopping took too long.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve leases until told to stop (SIGTERM); SIGHUP reloads what can be reloaded.
+    Run {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// Take time from this file instead of the system's clocks; for tests.
+        #[arg(long, value_name = "FILE", hide = true)]
+        manual_clock: Option<PathBuf>,
+    },
+    /// Check the configuration and report every fault.
+    CheckConfig {
+        #[command(flatten)]
+        config: ConfigArgument,
+    },
+}
+
+#[derive(clap::Args)]
+struct ConfigArgument {
+    /// The configuration file [default: /etc/leasehold/leaseholdd.toml, where it exists].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    // clap's own code for a command line that is not understood is 2: Exit::Usage.
+    let done = match Arguments::parse().command {
+        Command::Run { config, manual_clock } => serve(config.config, manual_clock),
+        Command::CheckConfig { config } => check(config.config),
+    };
+    done.into()
+}
+
+fn check(file: Option<PathBuf>) -> Exit {
+    match Config::load(file.as_deref()) {
+        Ok(_) => {
+            println!("The configuration is good.");
+            Exit::Done
+        }
+        Err(faults) => {
+            eprintln!("{faults}");
+            Exit::Configuration
+        }
+    }
+}
+
+fn serve(file: Option<PathBuf>, manual_clock: Option<PathBuf>) -> Exit {
+    let config = match Config::load(file.as_deref()) {
+        Ok(config) => config,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return Exit::Configuration;
+        }
+    };
+    let filter = match log::start(&config.log) {
+        Ok(filter) => filter,
+        Err(fault) => {
+            eprintln!("the log cannot be started: {fault}");
+            return Exit::Failed;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(fault) => {
+            eprintln!("the system gives no threads: {fault}");
+            return Exit::Failed;
+        }
+    };
+    let clock = manual_clock.map_or_else(Clock::system, Clock::manual);
+    let exit = runtime.block_on(run::run(config, file, clock, filter));
+    // What still blocks is not waited for: everything acknowledged is durable.
+    runtime.shutdown_background();
+    exit
+}

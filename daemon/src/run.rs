@@ -1,0 +1,318 @@
+//! The daemon's life: start, ready, reload, drain, stop. It puts the rooms together and decides nothing in them.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use leasehold_engine::Engine;
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+    task::JoinHandle,
+};
+
+use crate::{
+    clock::{self, Clock},
+    config::Config,
+    core::{Bounds, Core, Ended, Phase},
+    exit::Exit,
+    folder::Folder,
+    grpc,
+    identity::{Identity, IdentityFault},
+    log::LogFilter,
+    storage::{Database, OpenFault, StateDir, StateDirFault},
+    trust_store::{TrustFault, TrustStore},
+};
+
+/// Stopping takes at most so long, in three parts: calls and streams that end by themselves …
+const DRAIN: Duration = Duration::from_secs(3);
+/// … what was submitted becomes durable …
+const FINISH: Duration = Duration::from_secs(5);
+/// … and connections that are still open are given up.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// While it is not ready for long, the service manager hears so often that it is at work.
+const STILL_STARTING: Duration = Duration::from_secs(10);
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    StateDir(#[from] StateDirFault),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] OpenFault),
+    /// There is no root to trust.
+    #[error(transparent)]
+    Trust(#[from] TrustFault),
+    /// The installation has no identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityFault),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] grpc::ListenFault),
+    /// The system gives no thread.
+    #[error("the system gives no more threads: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl StartFault {
+    /// The exit code that says it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            StartFault::StateDir(_) | StartFault::Database(_) | StartFault::Identity(_) => Exit::State,
+            StartFault::Trust(_) => Exit::Configuration,
+            StartFault::Listen(_) => Exit::Listen,
+            StartFault::Thread(_) => Exit::Failed,
+        }
+    }
+}
+
+/// A daemon that serves.
+pub struct Running {
+    core: Core,
+    ended: Ended,
+    folder: Folder,
+    addresses: Vec<String>,
+    stop_serving: oneshot::Sender<()>,
+    serving: JoinHandle<Result<(), grpc::ServeFault>>,
+    watching: JoinHandle<()>,
+    /// Ours alone until everything has ended.
+    _state: StateDir,
+}
+
+/// Starts everything in order: nothing is granted before what is on disk was read, settled and compared with the folder.
+///
+/// # Errors
+/// See [`StartFault`].
+pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartFault> {
+    let began_us = clock::stopwatch_us();
+    let state = StateDir::open(&config.state_dir)?;
+    let trust = TrustStore::open(state.path(), config.root.as_deref())?;
+    // Before anything is written, so that a daemon that cannot listen changes nothing. Who connects meanwhile waits.
+    let bound = grpc::Bound::bind(&listening(config)).await?;
+
+    let database = Database::open(&state)?;
+    clock.continue_from(database.mark());
+    let now = clock.now();
+    let mut engine = Engine::new(leasehold_engine::Limits {
+        answers_per_identity: config.limits.answers_per_identity,
+        waiting_per_pool: config.limits.waiting_per_pool,
+    });
+    let mut rows = 0_u64;
+    let left_out = database.load(Some(trust.trust()), now.wall, |row| {
+        rows += 1;
+        engine.restore(row);
+    })?;
+    for file in left_out {
+        tracing::error!(
+            license = file.license_id,
+            "the stored activation file {} no longer verifies and counts no more: {}. Drop in a file that the licensor has signed anew",
+            file.name,
+            file.why
+        );
+    }
+    let unclean = database.was_unclean();
+    let recovered = engine.recover(now);
+    let store = database.into_store()?;
+    let (path, reader) = (store.path().to_owned(), store.reader());
+    if let Some(why) = store.fault() {
+        tracing::error!(
+            "what the last stop left in {} cannot be brought in order: {why}. Renewals are served and nothing is granted until it can",
+            path.display()
+        );
+    }
+    tracing::info!(rows, unclean, ms = (clock::stopwatch_us() - began_us) / 1_000, "the state was read");
+
+    let identity = Arc::new(Identity::open(state.path(), config.host_facts.as_deref())?);
+    let bounds =
+        Bounds { queue: config.limits.queue, events_per_stream: config.limits.events_per_stream, ..Bounds::default() };
+    let (core, ended) = Core::start(engine, recovered, store, clock.clone(), bounds)?;
+    let (folder, watching) =
+        Folder::start(config.folder.clone(), state.path(), core.clone(), clock.clone(), trust, identity);
+    folder.judged().await;
+
+    let facts = grpc::Facts {
+        started_at: now.wall,
+        state_directory: state.path().to_owned(),
+        administrators: config.administrators.clone(),
+    };
+    let addresses = bound.addresses();
+    let (stop_serving, stopped) = oneshot::channel();
+    let stop = async {
+        // Dropped with what runs: stop too.
+        let _ = stopped.await;
+    };
+    let serving = tokio::spawn(grpc::serve(bound, core.clone(), folder.clone(), reader, clock, facts, stop));
+    core.set_phase(Phase::Serving);
+    tracing::info!(addresses = addresses.join(", "), ms = (clock::stopwatch_us() - began_us) / 1_000, "serving");
+    Ok(Running { core, ended, folder, addresses, stop_serving, serving, watching, _state: state })
+}
+
+fn listening(config: &Config) -> grpc::Settings {
+    let socket = config.listen.unix.clone().map(|path| grpc::SocketSettings {
+        path,
+        mode: config.listen.unix_mode,
+        group: config.listen.unix_group.clone(),
+    });
+    let limits = grpc::Limits {
+        connections: config.limits.connections,
+        connections_per_address: config.limits.connections_per_address,
+        streams_per_connection: config.limits.streams_per_connection,
+        ..grpc::Limits::default()
+    };
+    grpc::Settings { tcp: config.listen.tcp.clone(), socket, limits }
+}
+
+impl Running {
+    /// The core.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The watched folder.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// What it listens on, as clients write it.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// Drains and stops within 10 s: streams are told, calls end, everything that was submitted becomes durable.
+    pub async fn stop(self) -> Exit {
+        self.core.set_phase(Phase::Draining);
+        let _ = self.stop_serving.send(());
+        let mut serving = self.serving;
+        let mut served = tokio::time::timeout(DRAIN, &mut serving).await.ok();
+        self.core.stop();
+        let ended = tokio::task::spawn_blocking(move || self.ended.wait());
+        let finished = tokio::time::timeout(FINISH, ended).await.is_ok();
+        if served.is_none() {
+            served = tokio::time::timeout(CLOSE, &mut serving).await.ok();
+        }
+        self.watching.abort();
+        if served.is_none() {
+            tracing::info!("connections that were still open are closed");
+            serving.abort();
+        }
+        if finished {
+            tracing::info!("stopped");
+            Exit::Done
+        } else {
+            tracing::error!("stopping took too long; what was acknowledged is durable");
+            Exit::StopTimedOut
+        }
+    }
+}
+
+/// Tells the service manager; where there is none, nobody hears it.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(fault) = sd_notify::notify(states) {
+        tracing::debug!("the service manager was not told: {fault}");
+    }
+}
+
+/// Runs the daemon until it is told to stop.
+pub async fn run(config: Config, file: Option<PathBuf>, clock: Clock, filter: LogFilter) -> Exit {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        tracing::error!("the system does not let the daemon listen to signals");
+        return Exit::Failed;
+    };
+    let running = tokio::select! {
+        running = start(&config, clock) => running,
+        _ = terminate.recv() => return Exit::Done,
+        _ = interrupt.recv() => return Exit::Done,
+    };
+    let running = match running {
+        Ok(running) => running,
+        Err(fault) => {
+            tracing::error!("{fault}");
+            tell(&[NotifyState::Status(&fault.to_string())]);
+            return fault.exit();
+        }
+    };
+    let heart = tokio::spawn(heartbeat(running.core.clone()));
+    let readiness = tokio::spawn(say_ready(running.core.clone()));
+    let mut config = config;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&mut config, file.as_deref(), &filter),
+        }
+    }
+    tracing::info!("stopping");
+    readiness.abort();
+    tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+    let exit = running.stop().await;
+    heart.abort();
+    exit
+}
+
+/// READY is said when leases can be granted, and not before (08); what the daemon does is shown as it changes.
+async fn say_ready(core: Core) {
+    let mut health = core.health();
+    let mut fault = core.storage_fault();
+    let mut ready = false;
+    loop {
+        let grant = health.borrow_and_update().grant;
+        let why = fault.borrow_and_update().clone();
+        match (&why, grant) {
+            (Some(why), _) => {
+                let status = format!("renewing only, nothing can be stored: {why}");
+                tell(&[NotifyState::Status(&status)]);
+            }
+            (None, true) if !ready => {
+                ready = true;
+                tell(&[NotifyState::Ready, NotifyState::Status("granting")]);
+            }
+            (None, true) => tell(&[NotifyState::Status("granting")]),
+            (None, false) => {}
+        }
+        tokio::select! {
+            changed = health.changed() => if changed.is_err() { return },
+            changed = fault.changed() => if changed.is_err() { return },
+            // Without this the service manager would kill a daemon that renews and waits for its disk.
+            () = tokio::time::sleep(STILL_STARTING), if !ready => {
+                tell(&[NotifyState::ExtendTimeoutUsec(3 * u32::try_from(STILL_STARTING.as_micros()).unwrap_or(u32::MAX))]);
+            }
+        }
+    }
+}
+
+/// The watchdog is fed as long as a question goes all the way through the core and the writer.
+async fn heartbeat(core: Core) {
+    let Some(allowed) = sd_notify::watchdog_enabled() else { return };
+    loop {
+        tokio::time::sleep(allowed / 3).await;
+        if core.is_alive(allowed / 3).await {
+            tell(&[NotifyState::Watchdog]);
+        } else {
+            tracing::error!("the core does not answer");
+        }
+    }
+}
+
+/// SIGHUP: takes over what can be, and says what cannot.
+fn reload(config: &mut Config, file: Option<&Path>, filter: &LogFilter) {
+    let newer = match Config::load(file) {
+        Ok(newer) => newer,
+        Err(faults) => return tracing::error!("nothing was reloaded: {faults}"),
+    };
+    if newer.log.filter != config.log.filter {
+        filter.set(&newer.log.filter);
+        tracing::info!("the log filter is now `{}`", newer.log.filter);
+        config.log.filter.clone_from(&newer.log.filter);
+    }
+    match config.needs_restart(&newer).as_slice() {
+        [] => tracing::info!("the configuration was reloaded"),
+        changed => tracing::warn!("the configuration was reloaded; a restart is needed for {}", changed.join(", ")),
+    }
+}
