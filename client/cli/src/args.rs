@@ -63,8 +63,8 @@ pub struct Globals {
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
 
-    /// Color the output; auto: on a terminal, unless NO_COLOR is set
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", help_heading = "Global options")]
+    /// Color the output: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(long, global = true, value_enum, hide_possible_values = true, default_value_t = Color::Auto, value_name = "WHEN", help_heading = "Global options")]
     pub color: Color,
 
     /// How long to wait for an answer, such as 30s or 5m
@@ -124,6 +124,9 @@ pub enum Command {
     Org(OrganizationCommand),
 
     /// Give keys to users and stations
+    #[command(after_help = "Examples:\n  leasehold assign I3_ACCESS_CLIENT --user agent-001 agent-002\n  \
+                            leasehold assign I3_ACCESS_CLIENT --users-from team.txt --best-effort\n  \
+                            leasehold assign I3_ACCESS_RECORDER --user agent-001 --until 2026-12-31 --dry-run")]
     Assign(AssignArgs),
     /// Take keys from users and stations
     Unassign(UnassignArgs),
@@ -135,6 +138,9 @@ pub enum Command {
     /// End leases at once; their holders are told why
     Revoke(RevokeArgs),
     /// Show, step by step, what would happen if a user logged on now
+    #[command(after_help = "Examples:\n  leasehold explain agent-001 --station station-7\n  \
+                            leasehold explain agent-001 --remote +49-421-5550 --keys I3_ACCESS_CLIENT\n  \
+                            leasehold explain --for-station wallboard-1")]
     Explain(ExplainArgs),
     /// List what was refused, and who held the seats then
     Denials(DenialsArgs),
