@@ -95,16 +95,11 @@ impl std::str::FromStr for ProductVersion {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refuse = || {
-            format!(
-                "`{}` is not a version like 4.0 or 2020.2.1",
-                text.chars().take(40).collect::<String>()
-            )
-        };
+        let refuse =
+            || format!("`{}` is not a version like 4.0 or 2020.2.1", text.chars().take(40).collect::<String>());
         let mut parts = [0_u16; 4];
         for (count, part) in text.split('.').enumerate() {
-            let plain =
-                !part.is_empty() && part.len() <= 5 && part.bytes().all(|b| b.is_ascii_digit());
+            let plain = !part.is_empty() && part.len() <= 5 && part.bytes().all(|b| b.is_ascii_digit());
             let slot = parts.get_mut(count).filter(|_| plain).ok_or_else(refuse)?;
             *slot = part.parse().map_err(|_| refuse())?;
         }

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use crate::{
     activation::{
-        Activation, FileKind, Grant, HostLine, HostRole, Level, LicenseId, Model, Part,
-        ProductVersion, Superseded, Units, VersionRange,
+        Activation, FileKind, Grant, HostLine, HostRole, Level, LicenseId, Model, Part, ProductVersion, Superseded,
+        Units, VersionRange,
     },
     activation_rules::Lines,
     definition::{Application, Billing, Holder, KeyDefinition, KeyKind, MediaLevel, Role, Terms},
@@ -23,11 +23,8 @@ use crate::{
 /// The most bytes of an endpoint or destination.
 const ADDRESS_MAX_BYTES: usize = 512;
 
-const MODELS: [(&str, Model); 3] = [
-    ("perpetual", Model::Perpetual),
-    ("subscription", Model::Subscription),
-    ("mixed", Model::Mixed),
-];
+const MODELS: [(&str, Model); 3] =
+    [("perpetual", Model::Perpetual), ("subscription", Model::Subscription), ("mixed", Model::Mixed)];
 const LEVELS: [(&str, Level); 4] = [
     ("production", Level::Production),
     ("development", Level::Development),
@@ -35,10 +32,7 @@ const LEVELS: [(&str, Level); 4] = [
     ("evaluation", Level::Evaluation),
 ];
 const FILE_KINDS: [(&str, FileKind); 2] = [("base", FileKind::Base), ("add-on", FileKind::AddOn)];
-const HOST_ROLES: [(&str, HostRole); 2] = [
-    ("primary", HostRole::Primary),
-    ("switchover", HostRole::Switchover),
-];
+const HOST_ROLES: [(&str, HostRole); 2] = [("primary", HostRole::Primary), ("switchover", HostRole::Switchover)];
 const KEY_KINDS: [(&str, KeyKind); 6] = [
     ("server", KeyKind::Server),
     ("access", KeyKind::Access),
@@ -47,11 +41,7 @@ const KEY_KINDS: [(&str, KeyKind); 6] = [
     ("session", KeyKind::Session),
     ("hardware", KeyKind::Hardware),
 ];
-const HOLDERS: [(&str, Holder); 3] = [
-    ("user", Holder::User),
-    ("station", Holder::Station),
-    ("server", Holder::Server),
-];
+const HOLDERS: [(&str, Holder); 3] = [("user", Holder::User), ("station", Holder::Station), ("server", Holder::Server)];
 const ROLES: [(&str, Role); 7] = [
     ("basic-station", Role::BasicStation),
     ("client", Role::Client),
@@ -62,18 +52,12 @@ const ROLES: [(&str, Role); 7] = [
     ("virtual-cloud", Role::VirtualCloud),
 ];
 const TERMS: [(&str, Terms); 2] = [("permanent", Terms::Permanent), ("timed", Terms::Timed)];
-const BILLINGS: [(&str, Billing); 3] = [
-    ("none", Billing::None),
-    ("business-user", Billing::BusinessUser),
-    ("agent", Billing::Agent),
-];
+const BILLINGS: [(&str, Billing); 3] =
+    [("none", Billing::None), ("business-user", Billing::BusinessUser), ("agent", Billing::Agent)];
 
 /// The name of a value in a table of names; every value stands in its table.
 fn name_of<T: PartialEq>(known: &[(&'static str, T)], value: &T) -> &'static str {
-    known
-        .iter()
-        .find(|(_, other)| other == value)
-        .map_or("", |(name, _)| name)
+    known.iter().find(|(_, other)| other == value).map_or("", |(name, _)| name)
 }
 
 impl Activation {
@@ -89,10 +73,7 @@ impl Activation {
         text.text("product", &self.product);
         text.text("product-line", &self.product_line);
         let VersionRange { from, through } = self.versions;
-        text.bare(
-            "versions",
-            format_args!("{{ from = \"{from}\", through = \"{through}\" }}"),
-        );
+        text.bare("versions", format_args!("{{ from = \"{from}\", through = \"{through}\" }}"));
         text.text("model", name_of(&MODELS, &self.model));
         text.text("level", name_of(&LEVELS, &self.level));
         text.text("kind", name_of(&FILE_KINDS, &self.kind));
@@ -173,26 +154,13 @@ fn render_definition(text: &mut Text, key: &KeyDefinition) {
     if key.holders.is_empty() {
         text.bare("holders", "[]");
     }
-    text.list(
-        "holders",
-        key.holders.iter().map(|holder| name_of(&HOLDERS, holder)),
-    );
+    text.list("holders", key.holders.iter().map(|holder| name_of(&HOLDERS, holder)));
     text.list("includes", &key.includes);
     text.list("requires", &key.requires);
     text.list("replaces", &key.replaces);
     if let Some(application) = &key.application {
-        let several = if application.several {
-            ", several = true"
-        } else {
-            ""
-        };
-        text.bare(
-            "application",
-            format_args!(
-                "{{ name = {}{several} }}",
-                quoted(application.name.as_str())
-            ),
-        );
+        let several = if application.several { ", several = true" } else { "" };
+        text.bare("application", format_args!("{{ name = {}{several} }}", quoted(application.name.as_str())));
     }
     text.text_if("role", key.role.map(|role| name_of(&ROLES, &role)));
     text.text_if("group", key.group.as_ref());
@@ -201,10 +169,7 @@ fn render_definition(text: &mut Text, key: &KeyDefinition) {
     }
     match &key.billing {
         Billing::None => {}
-        Billing::AddOn(category) => text.bare(
-            "billing",
-            format_args!("{{ add-on = {} }}", quoted(category.as_str())),
-        ),
+        Billing::AddOn(category) => text.bare("billing", format_args!("{{ add-on = {} }}", quoted(category.as_str()))),
         other => text.text("billing", name_of(&BILLINGS, other)),
     }
     text.flag("supervisor", key.supervisor);
@@ -220,9 +185,7 @@ fn render_definition(text: &mut Text, key: &KeyDefinition) {
 }
 
 fn read(table: &mut Table<'_>, lines: &mut Lines) -> Result<Activation, Refusal> {
-    table
-        .required("format")?
-        .one_of(&[(NoteKind::Activation.format(), ())])?;
+    table.required("format")?.one_of(&[(NoteKind::Activation.format(), ())])?;
     let sequence = table.required("sequence")?;
     if sequence.count()? == 0 {
         return Err(sequence.refuse(Reason::BadValue, "is 0; sequences begin at 1"));
@@ -279,26 +242,18 @@ fn read(table: &mut Table<'_>, lines: &mut Lines) -> Result<Activation, Refusal>
 /// A license ID in its one spelling: lower case, with hyphens.
 pub(crate) fn uuid(value: &Value<'_>) -> Result<Uuid, Refusal> {
     let text = value.text()?;
-    let uuid = Uuid::try_parse(text)
-        .ok()
-        .filter(|uuid| uuid.to_string() == text);
+    let uuid = Uuid::try_parse(text).ok().filter(|uuid| uuid.to_string() == text);
     uuid.ok_or_else(|| {
         value.refuse(
             Reason::BadValue,
-            format_args!(
-                "is {}, which is not a UUID in lower case with hyphens",
-                quote(text)
-            ),
+            format_args!("is {}, which is not a UUID in lower case with hyphens", quote(text)),
         )
     })
 }
 
 /// A host ID, in one text or in chunks.
 pub(crate) fn host_id(value: &Value<'_>) -> Result<HostId, Refusal> {
-    value
-        .chunks()?
-        .parse()
-        .map_err(|fault| value.refuse(Reason::BadHostId, format_args!("is not a host ID: {fault}")))
+    value.chunks()?.parse().map_err(|fault| value.refuse(Reason::BadHostId, format_args!("is not a host ID: {fault}")))
 }
 
 fn address(value: &Value<'_>) -> Result<String, Refusal> {
@@ -311,26 +266,18 @@ fn address(value: &Value<'_>) -> Result<String, Refusal> {
     }
     Err(value.refuse(
         Reason::BadValue,
-        format_args!(
-            "is {}, which is not an address of 1 to {ADDRESS_MAX_BYTES} bytes without blanks",
-            quote(text)
-        ),
+        format_args!("is {}, which is not an address of 1 to {ADDRESS_MAX_BYTES} bytes without blanks", quote(text)),
     ))
 }
 
 fn versions(value: &Value<'_>) -> Result<VersionRange, Refusal> {
     let range = value.table("versions", |table| {
-        let (from, through): (ProductVersion, ProductVersion) = (
-            table.required("from")?.parsed()?,
-            table.required("through")?.parsed()?,
-        );
+        let (from, through): (ProductVersion, ProductVersion) =
+            (table.required("from")?.parsed()?, table.required("through")?.parsed()?);
         Ok(VersionRange { from, through })
     })?;
     if range.through < range.from {
-        return Err(value.refuse(
-            Reason::BadValue,
-            format_args!("runs from {} back to {}", range.from, range.through),
-        ));
+        return Err(value.refuse(Reason::BadValue, format_args!("runs from {} back to {}", range.from, range.through)));
     }
     Ok(range)
 }
@@ -350,13 +297,7 @@ fn supersedes(table: &mut Table<'_>) -> Result<BTreeSet<Superseded>, Refusal> {
             )),
         }
     })?;
-    Ok(by_license
-        .into_iter()
-        .map(|(license_id, sequence)| Superseded {
-            license_id,
-            sequence,
-        })
-        .collect())
+    Ok(by_license.into_iter().map(|(license_id, sequence)| Superseded { license_id, sequence }).collect())
 }
 
 fn host(table: &mut Table<'_>) -> Result<HostLine, Refusal> {
@@ -365,19 +306,10 @@ fn host(table: &mut Table<'_>) -> Result<HostLine, Refusal> {
     Ok(HostLine {
         role: table.required("role")?.one_of(&HOST_ROLES)?,
         id: host_id(&table.required("id")?)?,
-        need: u8::try_from(count)
-            .ok()
-            .filter(|need| (1..=5).contains(need))
-            .ok_or_else(|| {
-                need.refuse(
-                    Reason::NeedOutOfRange,
-                    format_args!("is {count}; of the five factors, 1 to 5 can be needed"),
-                )
-            })?,
-        machine_name: table
-            .optional("machine-name")
-            .map(|value| value.parsed())
-            .transpose()?,
+        need: u8::try_from(count).ok().filter(|need| (1..=5).contains(need)).ok_or_else(|| {
+            need.refuse(Reason::NeedOutOfRange, format_args!("is {count}; of the five factors, 1 to 5 can be needed"))
+        })?,
+        machine_name: table.optional("machine-name").map(|value| value.parsed()).transpose()?,
     })
 }
 
@@ -397,17 +329,13 @@ fn grant(table: &mut Table<'_>) -> Result<Grant, Refusal> {
     } else {
         units.one_of(&[("unlimited", Units::Unlimited)])?
     };
-    Ok(Grant {
-        pool: table.required("key")?.parsed()?,
-        units,
-    })
+    Ok(Grant { pool: table.required("key")?.parsed()?, units })
 }
 
 fn definition(table: &mut Table<'_>) -> Result<KeyDefinition, Refusal> {
     let name = table.required("name")?;
     let title = table.optional("title").unwrap_or_else(|| name.clone());
-    let set =
-        |value: Option<Value<'_>>| value.map_or_else(|| Ok(BTreeSet::new()), |value| value.set());
+    let set = |value: Option<Value<'_>>| value.map_or_else(|| Ok(BTreeSet::new()), |value| value.set());
     let flag = |value: Option<Value<'_>>| value.map_or(Ok(false), |value| value.flag());
     Ok(KeyDefinition {
         title: title.parsed()?,
@@ -421,30 +349,14 @@ fn definition(table: &mut Table<'_>) -> Result<KeyDefinition, Refusal> {
             .optional("application")
             .map(|value| value.table("key.application", application))
             .transpose()?,
-        role: table
-            .optional("role")
-            .map(|value| value.one_of(&ROLES))
-            .transpose()?,
-        group: table
-            .optional("group")
-            .map(|value| value.parsed())
-            .transpose()?,
-        terms: table
-            .optional("terms")
-            .map_or(Ok(Terms::default()), |value| value.one_of(&TERMS))?,
-        billing: table
-            .optional("billing")
-            .map_or(Ok(Billing::None), |value| billing(&value))?,
+        role: table.optional("role").map(|value| value.one_of(&ROLES)).transpose()?,
+        group: table.optional("group").map(|value| value.parsed()).transpose()?,
+        terms: table.optional("terms").map_or(Ok(Terms::default()), |value| value.one_of(&TERMS))?,
+        billing: table.optional("billing").map_or(Ok(Billing::None), |value| billing(&value))?,
         supervisor: flag(table.optional("supervisor"))?,
         call_port: flag(table.optional("call-port"))?,
-        level: table
-            .optional("level")
-            .map(|value| media_level(&value))
-            .transpose()?,
-        follows: table
-            .optional("follows")
-            .map(|value| value.parsed())
-            .transpose()?,
+        level: table.optional("level").map(|value| media_level(&value)).transpose()?,
+        follows: table.optional("follows").map(|value| value.parsed()).transpose()?,
         aliases: set(table.optional("aliases"))?,
     })
 }
@@ -453,30 +365,20 @@ fn holders(value: &Value<'_>) -> Result<BTreeSet<Holder>, Refusal> {
     let mut holders = BTreeSet::new();
     for element in value.elements("an array of texts")? {
         if !holders.insert(element.one_of(&HOLDERS)?) {
-            return Err(element.refuse(
-                Reason::BadValue,
-                format_args!("names {} twice", quote(element.text()?)),
-            ));
+            return Err(element.refuse(Reason::BadValue, format_args!("names {} twice", quote(element.text()?))));
         }
     }
     Ok(holders)
 }
 
 fn application(table: &mut Table<'_>) -> Result<Application, Refusal> {
-    let several = table
-        .optional("several")
-        .map_or(Ok(false), |value| value.flag())?;
-    Ok(Application {
-        name: table.required("name")?.parsed()?,
-        several,
-    })
+    let several = table.optional("several").map_or(Ok(false), |value| value.flag())?;
+    Ok(Application { name: table.required("name")?.parsed()?, several })
 }
 
 fn billing(value: &Value<'_>) -> Result<Billing, Refusal> {
     if value.is_table() {
-        return value.table("key.billing", |table| {
-            Ok(Billing::AddOn(table.required("add-on")?.parsed()?))
-        });
+        return value.table("key.billing", |table| Ok(Billing::AddOn(table.required("add-on")?.parsed()?)));
     }
     let names = BILLINGS.each_ref().map(|(name, billing)| (*name, billing));
     value.one_of(&names).cloned()
@@ -489,9 +391,6 @@ fn media_level(value: &Value<'_>) -> Result<MediaLevel, Refusal> {
     match value.count()? {
         1 => Ok(MediaLevel::One),
         2 => Ok(MediaLevel::Two),
-        other => Err(value.refuse(
-            Reason::BadValue,
-            format_args!("is {other}; it must be 1, 2 or \"unlimited\""),
-        )),
+        other => Err(value.refuse(Reason::BadValue, format_args!("is {other}; it must be 1, 2 or \"unlimited\""))),
     }
 }

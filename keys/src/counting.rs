@@ -33,9 +33,8 @@ pub(crate) fn counted<'k>(
     let mut idle: Option<(Reason, String, u32)> = None;
     let mut seen = false;
     for signature in &note.signatures {
-        let Some((key, standing)) = known
-            .iter()
-            .find(|(key, _)| key.name() == signature.name && key.id() == signature.key_id)
+        let Some((key, standing)) =
+            known.iter().find(|(key, _)| key.name() == signature.name && key.id() == signature.key_id)
         else {
             continue;
         };
@@ -56,10 +55,7 @@ pub(crate) fn counted<'k>(
             return Err(Refusal::at(
                 Reason::BadSignature,
                 signature.line,
-                format!(
-                    "The signature of {} does not fit the text: the file was changed, or it is forged",
-                    key.name()
-                ),
+                format!("The signature of {} does not fit the text: the file was changed, or it is forged", key.name()),
             ));
         }
         match standing {
@@ -69,21 +65,12 @@ pub(crate) fn counted<'k>(
                 }
             }
             Standing::Not(reason, why) => {
-                idle.get_or_insert_with(|| {
-                    (
-                        *reason,
-                        format!("The key {} {why}", key.name()),
-                        signature.line,
-                    )
-                });
+                idle.get_or_insert_with(|| (*reason, format!("The key {} {why}", key.name()), signature.line));
             }
         }
     }
     for algorithm in [Algorithm::Ed25519, Algorithm::MlDsa65] {
-        let there = good
-            .values()
-            .filter(|(_, key)| key.algorithm() == algorithm)
-            .count();
+        let there = good.values().filter(|(_, key)| key.algorithm() == algorithm).count();
         let needed = required.of(algorithm);
         if there >= usize::try_from(needed).unwrap_or(usize::MAX) {
             continue;
@@ -94,16 +81,10 @@ pub(crate) fn counted<'k>(
         if !seen {
             return Err(nobody_known(note, &known, root_version));
         }
-        let reason = if algorithm == Algorithm::Ed25519 {
-            Reason::BelowThreshold
-        } else {
-            Reason::MlDsaRequired
-        };
+        let reason = if algorithm == Algorithm::Ed25519 { Reason::BelowThreshold } else { Reason::MlDsaRequired };
         return Err(Refusal::new(
             reason,
-            format!(
-                "Root {root_version} asks for {needed} {algorithm} signatures of distinct keys, and {there} count"
-            ),
+            format!("Root {root_version} asks for {needed} {algorithm} signatures of distinct keys, and {there} count"),
         ));
     }
     let newest = good
@@ -111,23 +92,14 @@ pub(crate) fn counted<'k>(
         .filter(|(_, (_, key))| key.algorithm() == Algorithm::Ed25519)
         .max_by_key(|(sha256, (epoch, _))| (*epoch, **sha256));
     match newest {
-        Some((key_sha256, (epoch, _))) => Ok(Signers {
-            names,
-            epoch: *epoch,
-            key_sha256: *key_sha256,
-        }),
-        None => Err(Refusal::new(
-            Reason::BelowThreshold,
-            "No Ed25519 signature counts",
-        )),
+        Some((key_sha256, (epoch, _))) => Ok(Signers { names, epoch: *epoch, key_sha256: *key_sha256 }),
+        None => Err(Refusal::new(Reason::BelowThreshold, "No Ed25519 signature counts")),
     }
 }
 
 fn nobody_known(note: &Note<'_>, known: &[(&PublicKey, Standing)], root_version: u32) -> Refusal {
-    if let Some(signature) = note
-        .signatures
-        .iter()
-        .find(|signature| known.iter().any(|(key, _)| key.name() == signature.name))
+    if let Some(signature) =
+        note.signatures.iter().find(|signature| known.iter().any(|(key, _)| key.name() == signature.name))
     {
         return Refusal::at(
             Reason::WrongKeyId,
@@ -139,17 +111,9 @@ fn nobody_known(note: &Note<'_>, known: &[(&PublicKey, Standing)], root_version:
             ),
         );
     }
-    let names: Vec<String> = note
-        .signatures
-        .iter()
-        .take(3)
-        .map(|signature| quote(signature.name))
-        .collect();
+    let names: Vec<String> = note.signatures.iter().take(3).map(|signature| quote(signature.name)).collect();
     Refusal::new(
         Reason::UnknownKey,
-        format!(
-            "It is signed by {}, which root {root_version} does not list",
-            names.join(", ")
-        ),
+        format!("It is signed by {}, which root {root_version} does not list", names.join(", ")),
     )
 }

@@ -25,29 +25,16 @@ impl DevLicensor {
     /// # Errors
     /// None that a seed can cause.
     pub fn from_seed(seed: &[u8; SEED_BYTES]) -> Result<Self, Refusal> {
-        let key = |name: &str| {
-            SigningKey::from_seed(
-                name,
-                Algorithm::Ed25519,
-                &Sha256::of_parts(&[seed, name.as_bytes()]).0,
-            )
-        };
+        let key =
+            |name: &str| SigningKey::from_seed(name, Algorithm::Ed25519, &Sha256::of_parts(&[seed, name.as_bytes()]).0);
         let (anchor, issuing) = (key("dev.leasehold/root")?, key("dev.leasehold/issuing")?);
-        let one = Required {
-            ed25519: 1,
-            ml_dsa_65: 0,
-        };
+        let one = Required { ed25519: 1, ml_dsa_65: 0 };
         let root = Root {
             version: 1,
             expires: WallTime::PERPETUAL_END,
             // Nobody holds the private half: usage of a development site is sealed away.
             usage_key: Sha256::of_parts(&[seed, b"usage"]).0,
-            policy: Policy {
-                root: one,
-                activation: one,
-                check_in: one,
-                receipt: one,
-            },
+            policy: Policy { root: one, activation: one, check_in: one, receipt: one },
             root_keys: vec![anchor.public().clone()],
             role_keys: vec![RoleKey {
                 key: issuing.public().clone(),

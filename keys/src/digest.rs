@@ -53,10 +53,7 @@ impl FromStr for Sha256 {
     type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
-        unhex(text)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Self)
-            .ok_or(NotADigest)
+        unhex(text).and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(NotADigest)
     }
 }
 

@@ -14,18 +14,9 @@ use crate::{
 /// # Errors
 /// `not-a-regular-file`, `unreadable`, `too-large`.
 pub fn read(path: &Path) -> Result<Vec<u8>, Refusal> {
-    let unreadable = |fault: std::io::Error| {
-        Refusal::new(
-            Reason::Unreadable,
-            format!("The file cannot be read: {fault}"),
-        )
-    };
-    let not_a_file = || {
-        Refusal::new(
-            Reason::NotARegularFile,
-            "This is a link, folder, pipe or device, not a file",
-        )
-    };
+    let unreadable =
+        |fault: std::io::Error| Refusal::new(Reason::Unreadable, format!("The file cannot be read: {fault}"));
+    let not_a_file = || Refusal::new(Reason::NotARegularFile, "This is a link, folder, pipe or device, not a file");
     if !fs::symlink_metadata(path).map_err(unreadable)?.is_file() {
         return Err(not_a_file());
     }
@@ -43,9 +34,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Refusal> {
         return Err(not_a_file());
     }
     let mut bytes = Vec::new();
-    file.take(NOTE_MAX_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    file.take(NOTE_MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() > NOTE_MAX_BYTES {
         return Err(Refusal::new(
             Reason::TooLarge,

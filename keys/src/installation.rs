@@ -47,10 +47,7 @@ impl FromStr for InstallationId {
     type Err = NotHex;
 
     fn from_str(text: &str) -> Result<Self, NotHex> {
-        unhex(text)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Self)
-            .ok_or(NotHex(32))
+        unhex(text).and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(NotHex(32))
     }
 }
 
@@ -99,9 +96,7 @@ impl InstallationPublicKey {
 
     /// True where `signature` is this installation's for `purpose` over `parts`.
     pub fn verifies(&self, purpose: &str, parts: &[&[u8]], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ED25519, &self.0)
-            .verify(&statement(purpose, parts), signature)
-            .is_ok()
+        UnparsedPublicKey::new(&ED25519, &self.0).verify(&statement(purpose, parts), signature).is_ok()
     }
 }
 
@@ -137,9 +132,7 @@ pub enum KeyFileFault {
         source: io::Error,
     },
     /// Others may read it.
-    #[error(
-        "the installation key {path} has mode {mode:04o}, so others may read it. Run `chmod 600` on it"
-    )]
+    #[error("the installation key {path} has mode {mode:04o}, so others may read it. Run `chmod 600` on it")]
     Mode {
         /// The file.
         path: String,
@@ -187,10 +180,7 @@ impl InstallationKey {
     /// A file that cannot be read, that others may read, or that holds no key.
     pub fn load(path: &Path) -> Result<Self, KeyFileFault> {
         let shown = || path.display().to_string();
-        let io = |source| KeyFileFault::Io {
-            path: shown(),
-            source,
-        };
+        let io = |source| KeyFileFault::Io { path: shown(), source };
         let file = fs::File::open(path).map_err(io)?;
         let facts = file.metadata().map_err(io)?;
         if !facts.is_file() || facts.len() != SEED_BYTES as u64 {
@@ -201,10 +191,7 @@ impl InstallationKey {
             use std::os::unix::fs::PermissionsExt as _;
             let mode = facts.permissions().mode() & 0o7777;
             if mode & 0o077 != 0 {
-                return Err(KeyFileFault::Mode {
-                    path: shown(),
-                    mode,
-                });
+                return Err(KeyFileFault::Mode { path: shown(), mode });
             }
         }
         let mut seed = [0; SEED_BYTES];
@@ -218,10 +205,7 @@ impl InstallationKey {
     /// # Errors
     /// What the operating system says.
     pub fn store(&self, path: &Path) -> Result<(), KeyFileFault> {
-        let io = |source| KeyFileFault::Io {
-            path: path.display().to_string(),
-            source,
-        };
+        let io = |source| KeyFileFault::Io { path: path.display().to_string(), source };
         let mut unfinished = path.as_os_str().to_owned();
         unfinished.push(".new");
         let unfinished = Path::new(&unfinished);
@@ -238,21 +222,14 @@ impl InstallationKey {
             options.mode(0o600);
         }
         let mut file = options.open(unfinished).map_err(io)?;
-        file.write_all(&self.seed)
-            .and_then(|()| file.sync_all())
-            .map_err(io)?;
+        file.write_all(&self.seed).and_then(|()| file.sync_all()).map_err(io)?;
         // A second name, unlike a rename, never takes the place of a key that is there.
         let named = fs::hard_link(unfinished, path);
         fs::remove_file(unfinished).and(named).map_err(io)?;
         #[cfg(unix)]
         {
-            let folder = path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty())
-                .unwrap_or(Path::new("."));
-            fs::File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(io)?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
         }
         Ok(())
     }

@@ -82,10 +82,7 @@ impl PublicKey {
     /// key under which anyone can sign.
     pub fn new(name: &str, algorithm: Algorithm, key: &[u8]) -> Result<Self, Refusal> {
         if !is_signer_name(name) {
-            return Err(Refusal::new(
-                Reason::BadKey,
-                format!("{} cannot be the name of a key", quote(name)),
-            ));
+            return Err(Refusal::new(Reason::BadKey, format!("{} cannot be the name of a key", quote(name))));
         }
         if key.len() != algorithm.key_bytes() {
             return Err(Refusal::new(
@@ -102,24 +99,14 @@ impl PublicKey {
             if has_small_order(key) {
                 return Err(Refusal::new(
                     Reason::SmallOrderKey,
-                    format!(
-                        "The Ed25519 key {} has a small order: anyone can sign for it",
-                        quote(name)
-                    ),
+                    format!("The Ed25519 key {} has a small order: anyone can sign for it", quote(name)),
                 ));
             }
             if !is_canonical(key) {
-                return Err(Refusal::new(
-                    Reason::BadKey,
-                    format!("The Ed25519 key {} is not canonical", quote(name)),
-                ));
+                return Err(Refusal::new(Reason::BadKey, format!("The Ed25519 key {} is not canonical", quote(name))));
             }
         }
-        Ok(Self {
-            name: name.into(),
-            algorithm,
-            key: key.into(),
-        })
+        Ok(Self { name: name.into(), algorithm, key: key.into() })
     }
 
     /// Its name.
@@ -139,12 +126,7 @@ impl PublicKey {
 
     /// The key ID: the first four bytes of SHA-256 over name, LF, type bytes, key.
     pub fn id(&self) -> u32 {
-        let digest = Sha256::of_parts(&[
-            self.name.as_bytes(),
-            b"\n",
-            self.algorithm.type_bytes(),
-            &self.key,
-        ]);
+        let digest = Sha256::of_parts(&[self.name.as_bytes(), b"\n", self.algorithm.type_bytes(), &self.key]);
         let [a, b, c, d, ..] = digest.0;
         u32::from_be_bytes([a, b, c, d])
     }
@@ -157,20 +139,15 @@ impl PublicKey {
     /// True where `signature` is this key's over `message`.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match self.algorithm {
-            Algorithm::Ed25519 => UnparsedPublicKey::new(&ED25519, &self.key)
-                .verify(message, signature)
-                .is_ok(),
+            Algorithm::Ed25519 => UnparsedPublicKey::new(&ED25519, &self.key).verify(message, signature).is_ok(),
             Algorithm::MlDsa65 => {
-                let Ok(encoded) = ml_dsa::EncodedVerifyingKey::<MlDsa65>::try_from(&self.key[..])
-                else {
+                let Ok(encoded) = ml_dsa::EncodedVerifyingKey::<MlDsa65>::try_from(&self.key[..]) else {
                     return false;
                 };
                 let Ok(signature) = ml_dsa::Signature::<MlDsa65>::try_from(signature) else {
                     return false;
                 };
-                ml_dsa::VerifyingKey::<MlDsa65>::decode(&encoded)
-                    .verify(message, &signature)
-                    .is_ok()
+                ml_dsa::VerifyingKey::<MlDsa65>::decode(&encoded).verify(message, &signature).is_ok()
             }
         }
     }
@@ -179,25 +156,13 @@ impl PublicKey {
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = [self.algorithm.type_bytes(), &self.key].concat();
-        write!(
-            f,
-            "{}+{:08x}+{}",
-            self.name,
-            self.id(),
-            BASE64.encode(bytes)
-        )
+        write!(f, "{}+{:08x}+{}", self.name, self.id(), BASE64.encode(bytes))
     }
 }
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "PublicKey({}+{:08x}, {})",
-            self.name,
-            self.id(),
-            self.algorithm
-        )
+        write!(f, "PublicKey({}+{:08x}, {})", self.name, self.id(), self.algorithm)
     }
 }
 
@@ -205,24 +170,15 @@ impl FromStr for PublicKey {
     type Err = Refusal;
 
     fn from_str(text: &str) -> Result<Self, Refusal> {
-        let refuse = |why: &str| {
-            Refusal::new(
-                Reason::BadKey,
-                format!("{} is not a public key: {why}", quote(text)),
-            )
-        };
+        let refuse = |why: &str| Refusal::new(Reason::BadKey, format!("{} is not a public key: {why}", quote(text)));
         let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(id), Some(encoded)) = (parts.next(), parts.next(), parts.next())
-        else {
+        let (Some(name), Some(id), Some(encoded)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(refuse("it is not written NAME+ID+BASE64"));
         };
-        let bytes = BASE64
-            .decode(encoded)
-            .map_err(|_| refuse("its base64 is not canonical"))?;
+        let bytes = BASE64.decode(encoded).map_err(|_| refuse("its base64 is not canonical"))?;
         let known = [Algorithm::Ed25519, Algorithm::MlDsa65];
-        let Some((algorithm, key)) = known
-            .into_iter()
-            .find_map(|algorithm| Some((algorithm, bytes.strip_prefix(algorithm.type_bytes())?)))
+        let Some((algorithm, key)) =
+            known.into_iter().find_map(|algorithm| Some((algorithm, bytes.strip_prefix(algorithm.type_bytes())?)))
         else {
             return Err(refuse("its algorithm is neither Ed25519 nor ML-DSA-65"));
         };
@@ -250,28 +206,18 @@ impl SigningKey {
     ///
     /// # Errors
     /// `bad-key` where the name cannot be a key's.
-    pub fn from_seed(
-        name: &str,
-        algorithm: Algorithm,
-        seed: &[u8; SEED_BYTES],
-    ) -> Result<Self, Refusal> {
+    pub fn from_seed(name: &str, algorithm: Algorithm, seed: &[u8; SEED_BYTES]) -> Result<Self, Refusal> {
         match algorithm {
             Algorithm::Ed25519 => {
                 let pair = Ed25519KeyPair::from_seed_unchecked(seed)
                     .map_err(|_| Refusal::new(Reason::BadKey, "The seed gives no Ed25519 key"))?;
                 let public = PublicKey::new(name, algorithm, pair.public_key().as_ref())?;
-                Ok(Self {
-                    public,
-                    secret: Secret::Ed25519(pair),
-                })
+                Ok(Self { public, secret: Secret::Ed25519(pair) })
             }
             Algorithm::MlDsa65 => {
                 let pair = ml_dsa::SigningKey::<MlDsa65>::from_seed(&(*seed).into());
                 let public = PublicKey::new(name, algorithm, &pair.verifying_key().to_bytes())?;
-                Ok(Self {
-                    public,
-                    secret: Secret::MlDsa65(Box::new(pair)),
-                })
+                Ok(Self { public, secret: Secret::MlDsa65(Box::new(pair)) })
             }
         }
     }
@@ -299,10 +245,7 @@ impl SigningKey {
             Secret::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Secret::MlDsa65(pair) => match pair.try_sign(message) {
                 Ok(signature) => Ok(signature.encode().to_vec()),
-                Err(_) => Err(Refusal::new(
-                    Reason::BadKey,
-                    format!("{} cannot sign", quote(self.public.name())),
-                )),
+                Err(_) => Err(Refusal::new(Reason::BadKey, format!("{} cannot sign", quote(self.public.name())))),
             },
         }
     }
@@ -340,12 +283,12 @@ const SMALL_ORDER_Y: [[u8; 32]; 7] = {
 };
 
 const ORDER_8_A: [u8; 32] = [
-    0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
-    0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf, 0xac,
+    0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
 ];
 const ORDER_8_B: [u8; 32] = [
-    0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
-    0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20, 0x53,
+    0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
 ];
 
 /// True for every encoding of a point of small order: `ring` verifies forged signatures under such keys.
@@ -390,9 +333,7 @@ mod tests {
             (0..64_u8).any(|message| {
                 small_order().any(|r| {
                     let signature = [r, [0; 32]].concat();
-                    UnparsedPublicKey::new(&ED25519, point)
-                        .verify(&[message], &signature)
-                        .is_ok()
+                    UnparsedPublicKey::new(&ED25519, point).verify(&[message], &signature).is_ok()
                 })
             })
         };
@@ -412,20 +353,13 @@ mod tests {
                 format!("acme.example/b+{id}+{encoded}"),
                 format!("{name}+{}+{encoded}", id.to_uppercase()),
                 format!("{name}+00000000+{encoded}"),
-                format!(
-                    "{name}+{id}+{}",
-                    encoded.trim_end_matches('=').to_owned() + "*"
-                ),
+                format!("{name}+{id}+{}", encoded.trim_end_matches('=').to_owned() + "*"),
                 format!("{name}+{id}+"),
                 format!("{name}+{id}"),
                 format!("+{id}+{encoded}"),
                 format!("{written} "),
             ] {
-                assert_eq!(
-                    wrong.parse::<PublicKey>().unwrap_err().reason(),
-                    "bad-key",
-                    "{wrong}"
-                );
+                assert_eq!(wrong.parse::<PublicKey>().unwrap_err().reason(), "bad-key", "{wrong}");
             }
         }
     }
@@ -435,10 +369,7 @@ mod tests {
     fn a_verifier_key_of_another_implementation_is_read() {
         let written = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
         let key: PublicKey = written.parse().unwrap();
-        assert_eq!(
-            (key.name(), key.algorithm(), key.id()),
-            ("sum.golang.org", Algorithm::Ed25519, 0x033d_e0ae)
-        );
+        assert_eq!((key.name(), key.algorithm(), key.id()), ("sum.golang.org", Algorithm::Ed25519, 0x033d_e0ae));
         assert_eq!(key.to_string(), written);
     }
 

@@ -63,10 +63,7 @@ impl std::fmt::Display for MarkVerdict {
         match self {
             MarkVerdict::Newer => f.write_str("The file is newer than any accepted before"),
             MarkVerdict::Same => f.write_str("The file is the one that was accepted"),
-            MarkVerdict::Superseded {
-                key_epoch,
-                sequence,
-            } => write!(
+            MarkVerdict::Superseded { key_epoch, sequence } => write!(
                 f,
                 "The file is superseded: sequence {sequence} of key epoch {key_epoch} of this license was accepted before. \
                  Remove the file, or ask the licensor for one with a higher sequence."
@@ -95,9 +92,7 @@ impl Mark {
     /// False from the date at which the key that set it is revoked: whoever stole that key may have set it, and it is
     /// dropped.
     pub fn stands(&self, trust: &Trust, now: WallTime) -> bool {
-        trust
-            .revoked_from(&self.key_sha256)
-            .is_none_or(|from| now < from)
+        trust.revoked_from(&self.key_sha256).is_none_or(|from| now < from)
     }
 }
 
@@ -108,21 +103,13 @@ pub fn judge(mark: &Option<Mark>, file: &Verified<Activation>) -> MarkVerdict {
     };
     match (file.key_epoch(), file.sequence).cmp(&(mark.key_epoch, mark.sequence)) {
         std::cmp::Ordering::Greater => MarkVerdict::Newer,
-        std::cmp::Ordering::Less => MarkVerdict::Superseded {
-            key_epoch: mark.key_epoch,
-            sequence: mark.sequence,
-        },
+        std::cmp::Ordering::Less => MarkVerdict::Superseded { key_epoch: mark.key_epoch, sequence: mark.sequence },
         std::cmp::Ordering::Equal if file.sha256() == mark.sha256 => MarkVerdict::Same,
-        std::cmp::Ordering::Equal => MarkVerdict::SameSequenceOtherBytes {
-            accepted: mark.sha256,
-        },
+        std::cmp::Ordering::Equal => MarkVerdict::SameSequenceOtherBytes { accepted: mark.sha256 },
     }
 }
 
 /// The marks that still stand.
 pub fn standing(marks: impl IntoIterator<Item = Mark>, trust: &Trust, now: WallTime) -> Vec<Mark> {
-    marks
-        .into_iter()
-        .filter(|mark| mark.stands(trust, now))
-        .collect()
+    marks.into_iter().filter(|mark| mark.stands(trust, now)).collect()
 }

@@ -31,9 +31,7 @@ pub enum NameFault {
     #[error("it holds the character {0:?}, which is not allowed")]
     Character(char),
     /// A key's name that would read as the concurrent pool of another key.
-    #[error(
-        "a key's name must not end in {CONCURRENT_SUFFIX}: that names the key's concurrent pool"
-    )]
+    #[error("a key's name must not end in {CONCURRENT_SUFFIX}: that names the key's concurrent pool")]
     PoolSuffix,
     /// Blanks at either end, which nobody sees.
     #[error("it begins or ends with a blank")]
@@ -61,15 +59,9 @@ impl FromStr for KeyName {
             return Err(NameFault::Empty);
         }
         if text.len() > KEY_NAME_MAX_BYTES {
-            return Err(NameFault::TooLong {
-                bytes: text.len(),
-                most: KEY_NAME_MAX_BYTES,
-            });
+            return Err(NameFault::TooLong { bytes: text.len(), most: KEY_NAME_MAX_BYTES });
         }
-        if let Some(bad) = text
-            .chars()
-            .find(|c| !(c.is_ascii_alphanumeric() || "_.-".contains(*c)))
-        {
+        if let Some(bad) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || "_.-".contains(*c))) {
             return Err(NameFault::Character(bad));
         }
         if text.ends_with(CONCURRENT_SUFFIX) {
@@ -133,14 +125,8 @@ impl FromStr for PoolName {
 
     fn from_str(text: &str) -> Result<Self, NameFault> {
         match text.strip_suffix(CONCURRENT_SUFFIX) {
-            Some(key) => Ok(Self {
-                key: key.parse()?,
-                method: Method::Concurrent,
-            }),
-            None => Ok(Self {
-                key: text.parse()?,
-                method: Method::Assignable,
-            }),
+            Some(key) => Ok(Self { key: key.parse()?, method: Method::Concurrent }),
+            None => Ok(Self { key: text.parse()?, method: Method::Assignable }),
         }
     }
 }
@@ -189,10 +175,7 @@ impl FromStr for Label {
             return Err(NameFault::Empty);
         }
         if text.len() > LABEL_MAX_BYTES {
-            return Err(NameFault::TooLong {
-                bytes: text.len(),
-                most: LABEL_MAX_BYTES,
-            });
+            return Err(NameFault::TooLong { bytes: text.len(), most: LABEL_MAX_BYTES });
         }
         // Directional marks and line separators could make one name look like another in a log or a table.
         let hidden = |c: &char| {
@@ -236,30 +219,16 @@ mod tests {
     #[test]
     fn a_pool_name_is_a_key_and_a_method() {
         let pool: PoolName = "I3_ACCESS_CLIENT_CONCURRENT".parse().unwrap();
-        assert_eq!(
-            (pool.key.as_str(), pool.method),
-            ("I3_ACCESS_CLIENT", Method::Concurrent)
-        );
+        assert_eq!((pool.key.as_str(), pool.method), ("I3_ACCESS_CLIENT", Method::Concurrent));
         assert_eq!(pool.to_string(), "I3_ACCESS_CLIENT_CONCURRENT");
-        assert_eq!(
-            "K_CONCURRENT_CONCURRENT".parse::<PoolName>(),
-            Err(NameFault::PoolSuffix)
-        );
+        assert_eq!("K_CONCURRENT_CONCURRENT".parse::<PoolName>(), Err(NameFault::PoolSuffix));
         assert_eq!("_CONCURRENT".parse::<PoolName>(), Err(NameFault::Empty));
     }
 
     #[test]
     fn labels_hold_no_hidden_characters() {
         assert!("Müller, Jörg (Köln)".parse::<Label>().is_ok());
-        for bad in [
-            "",
-            " a",
-            "a ",
-            "a\nb",
-            "a\u{202e}b",
-            "\u{7f}",
-            &"x".repeat(257),
-        ] {
+        for bad in ["", " a", "a ", "a\nb", "a\u{202e}b", "\u{7f}", &"x".repeat(257)] {
             assert!(bad.parse::<Label>().is_err(), "{bad:?}");
         }
     }

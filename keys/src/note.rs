@@ -52,12 +52,8 @@ pub enum NoteKind {
 
 impl NoteKind {
     /// Every kind.
-    pub const ALL: [NoteKind; 4] = [
-        NoteKind::Root,
-        NoteKind::Activation,
-        NoteKind::Request,
-        NoteKind::DeactivationReceipt,
-    ];
+    pub const ALL: [NoteKind; 4] =
+        [NoteKind::Root, NoteKind::Activation, NoteKind::Request, NoteKind::DeactivationReceipt];
 
     /// The value of the `format` field.
     pub const fn format(self) -> &'static str {
@@ -77,9 +73,7 @@ impl NoteKind {
     /// The kind that a note says it is of, by its first line. Nothing is verified: for sorting files only.
     pub fn claimed(bytes: &[u8]) -> Option<NoteKind> {
         let line = bytes.split(|byte| *byte == b'\n').next()?;
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.first_line().as_bytes() == line)
+        Self::ALL.into_iter().find(|kind| kind.first_line().as_bytes() == line)
     }
 }
 
@@ -131,28 +125,16 @@ impl<'a> Note<'a> {
         };
         let (text, rest) = (&all[..=blank], &all[blank + 2..]);
         let text_lines = lines_of(text);
-        if let Some((index, line)) = text
-            .lines()
-            .enumerate()
-            .find(|(_, line)| line.len() > TEXT_LINE_MAX_BYTES)
-        {
+        if let Some((index, line)) = text.lines().enumerate().find(|(_, line)| line.len() > TEXT_LINE_MAX_BYTES) {
             return Err(Refusal::at(
                 Reason::LineTooLong,
                 nth(index),
-                format!(
-                    "The line has {} bytes; at most {TEXT_LINE_MAX_BYTES} are allowed",
-                    line.len()
-                ),
+                format!("The line has {} bytes; at most {TEXT_LINE_MAX_BYTES} are allowed", line.len()),
             ));
         }
-        let looks_signed = rest
-            .lines()
-            .any(|line| line.starts_with(['—', '-', '–', '―', '−']));
+        let looks_signed = rest.lines().any(|line| line.starts_with(['—', '-', '–', '―', '−']));
         if !looks_signed {
-            return Err(Refusal::new(
-                Reason::NoSignature,
-                "No signature follows the text",
-            ));
+            return Err(Refusal::new(Reason::NoSignature, "No signature follows the text"));
         }
         let Some(rest) = rest.strip_suffix('\n') else {
             return Err(Refusal::at(
@@ -172,17 +154,11 @@ impl<'a> Note<'a> {
                 ));
             }
             let signature = signature_line(line, number)?;
-            if signatures
-                .iter()
-                .any(|other| (other.name, other.key_id) == (signature.name, signature.key_id))
-            {
+            if signatures.iter().any(|other| (other.name, other.key_id) == (signature.name, signature.key_id)) {
                 return Err(Refusal::at(
                     Reason::DuplicateSignature,
                     number,
-                    format!(
-                        "The key {} has a signature line already",
-                        quote(signature.name)
-                    ),
+                    format!("The key {} has a signature line already", quote(signature.name)),
                 ));
             }
             signatures.push(signature);
@@ -196,20 +172,17 @@ impl<'a> Note<'a> {
             return Ok(());
         }
         let what = match NoteKind::claimed(self.text.as_bytes()) {
-            Some(other) => format!("This is a {other}, not a {kind}"),
-            None => format!(
-                "The first line is not `{}`, as that of every {kind} is",
-                kind.first_line()
-            ),
+            Some(other) => format!("This is of the kind `{other}`, and a note of the kind `{kind}` belongs here"),
+            None => {
+                format!("The first line is not `{}`, as that of every note of the kind `{kind}` is", kind.first_line())
+            }
         };
         Err(Refusal::at(Reason::WrongKind, 1, what))
     }
 
     /// The signature of this very key, by name and key ID.
     pub(crate) fn signature_of(&self, key: &PublicKey) -> Option<&NoteSignature<'a>> {
-        self.signatures
-            .iter()
-            .find(|signature| signature.name == key.name() && signature.key_id == key.id())
+        self.signatures.iter().find(|signature| signature.name == key.name() && signature.key_id == key.id())
     }
 }
 
@@ -223,21 +196,14 @@ pub fn sign(text: &str, keys: &[&SigningKey]) -> Result<String, Refusal> {
         return Err(Refusal::new(Reason::Empty, "There is no text to sign"));
     }
     if !text.ends_with('\n') {
-        return Err(Refusal::new(
-            Reason::NoBlankLine,
-            "The text to sign does not end with a line feed",
-        ));
+        return Err(Refusal::new(Reason::NoBlankLine, "The text to sign does not end with a line feed"));
     }
     let mut note = format!("{text}\n");
     for key in keys {
         let public = key.public();
         let mut bytes = public.id().to_be_bytes().to_vec();
         bytes.extend(key.sign(text.as_bytes())?);
-        note += &format!(
-            "{SIGNATURE_PREFIX}{} {}\n",
-            public.name(),
-            BASE64.encode(bytes)
-        );
+        note += &format!("{SIGNATURE_PREFIX}{} {}\n", public.name(), BASE64.encode(bytes));
     }
     let parsed = Note::parse(note.as_bytes())?;
     debug_assert_eq!(parsed.text, text);
@@ -252,34 +218,18 @@ fn plain_text(bytes: &[u8]) -> Result<&str, Refusal> {
     if bytes.len() > NOTE_MAX_BYTES {
         return Err(Refusal::new(
             Reason::TooLarge,
-            format!(
-                "The file has {} bytes; a signed file has at most {NOTE_MAX_BYTES}",
-                bytes.len()
-            ),
+            format!("The file has {} bytes; a signed file has at most {NOTE_MAX_BYTES}", bytes.len()),
         ));
     }
-    let line_at = |offset: usize| {
-        nth(bytes[..offset]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count())
-    };
-    let text = std::str::from_utf8(bytes).map_err(|fault| {
-        Refusal::at(
-            Reason::NotUtf8,
-            line_at(fault.valid_up_to()),
-            "The line is not UTF-8 text",
-        )
-    })?;
+    let line_at = |offset: usize| nth(bytes[..offset].iter().filter(|byte| **byte == b'\n').count());
+    let text = std::str::from_utf8(bytes)
+        .map_err(|fault| Refusal::at(Reason::NotUtf8, line_at(fault.valid_up_to()), "The line is not UTF-8 text"))?;
     for (offset, character) in text.char_indices() {
         let refused = match character {
             '\n' => continue,
             '\r' => (Reason::CarriageReturn, "The line has a carriage return"),
             '\u{feff}' => (Reason::ByteOrderMark, "The line holds a byte order mark"),
-            other if other.is_control() => (
-                Reason::ControlCharacter,
-                "The line holds a control character",
-            ),
+            other if other.is_control() => (Reason::ControlCharacter, "The line holds a control character"),
             _ => continue,
         };
         return Err(Refusal::at(refused.0, line_at(offset), refused.1));
@@ -299,47 +249,26 @@ fn signature_line(line: &str, number: u32) -> Result<NoteSignature<'_>, Refusal>
     if line.len() > SIGNATURE_LINE_MAX_BYTES {
         return refuse(
             Reason::LineTooLong,
-            format!(
-                "The signature line has {} bytes; at most {SIGNATURE_LINE_MAX_BYTES} are allowed",
-                line.len()
-            ),
+            format!("The signature line has {} bytes; at most {SIGNATURE_LINE_MAX_BYTES} are allowed", line.len()),
         );
     }
-    let Some((name, encoded)) = line
-        .strip_prefix(SIGNATURE_PREFIX)
-        .and_then(|rest| rest.split_once(' '))
-    else {
+    let Some((name, encoded)) = line.strip_prefix(SIGNATURE_PREFIX).and_then(|rest| rest.split_once(' ')) else {
         return refuse(
             Reason::MalformedSignatureLine,
-            format!(
-                "{} is not a signature line: an em dash, the key's name, base64",
-                quote(line)
-            ),
+            format!("{} is not a signature line: an em dash, the key's name, base64", quote(line)),
         );
     };
     if !is_signer_name(name) {
-        return refuse(
-            Reason::MalformedSignatureLine,
-            format!("{} cannot be the name of a key", quote(name)),
-        );
+        return refuse(Reason::MalformedSignatureLine, format!("{} cannot be the name of a key", quote(name)));
     }
     let Ok(bytes) = BASE64.decode(encoded) else {
-        return refuse(
-            Reason::BadBase64,
-            format!("The signature of {} is not canonical base64", quote(name)),
-        );
+        return refuse(Reason::BadBase64, format!("The signature of {} is not canonical base64", quote(name)));
     };
     match bytes.split_first_chunk::<4>() {
-        Some((id, signature)) if !signature.is_empty() => Ok(NoteSignature {
-            name,
-            key_id: u32::from_be_bytes(*id),
-            signature: signature.to_vec(),
-            line: number,
-        }),
-        _ => refuse(
-            Reason::WrongSignatureLength,
-            format!("The signature of {} is too short to be one", quote(name)),
-        ),
+        Some((id, signature)) if !signature.is_empty() => {
+            Ok(NoteSignature { name, key_id: u32::from_be_bytes(*id), signature: signature.to_vec(), line: number })
+        }
+        _ => refuse(Reason::WrongSignatureLength, format!("The signature of {} is too short to be one", quote(name))),
     }
 }
 
@@ -352,8 +281,7 @@ pub(crate) fn is_signer_name(name: &str) -> bool {
 
 /// Lines of a text, with a last one that no LF ends.
 fn lines_of(text: &str) -> usize {
-    text.bytes().filter(|byte| *byte == b'\n').count()
-        + usize::from(!text.ends_with('\n') && !text.is_empty())
+    text.bytes().filter(|byte| *byte == b'\n').count() + usize::from(!text.ends_with('\n') && !text.is_empty())
 }
 
 /// A line number from an index; no note has more lines than fit.

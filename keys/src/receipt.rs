@@ -77,13 +77,9 @@ impl DeactivationReceipt {
 
     fn parse(text: &str) -> Result<Self, Refusal> {
         read_document(text, |table| {
-            table
-                .required("format")?
-                .one_of(&[(NoteKind::DeactivationReceipt.format(), ())])?;
+            table.required("format")?.one_of(&[(NoteKind::DeactivationReceipt.format(), ())])?;
             Ok(Self {
-                license_id: LicenseId(crate::activation_text::uuid(
-                    &table.required("license-id")?,
-                )?),
+                license_id: LicenseId(crate::activation_text::uuid(&table.required("license-id")?)?),
                 sequence: table.required("sequence")?.count()?,
                 sha256: table.required("sha256")?.sha256()?,
                 installation_id: table.required("installation-id")?.parsed()?,

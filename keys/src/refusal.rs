@@ -33,7 +33,8 @@ macro_rules! reasons {
     };
 }
 
-const COPY_AGAIN: &str = "Copy the file again, byte for byte, as the licensor sent it; do not open it in an editor that saves it.";
+const COPY_AGAIN: &str =
+    "Copy the file again, byte for byte, as the licensor sent it; do not open it in an editor that saves it.";
 const ASK: &str = "Ask the licensor for a corrected file.";
 const NEWER_ROOT: &str = "If the licensor has published a newer root, drop it into the same folder first; otherwise ask the licensor for a new file.";
 
@@ -73,7 +74,7 @@ reasons! {
     /// The signature does not have the length of its algorithm.
     WrongSignatureLength = "wrong-signature-length", COPY_AGAIN;
     /// A note of another kind.
-    WrongKind = "wrong-kind", "Use the file for what it is; its first line says its kind.";
+    WrongKind = "wrong-kind", "Use the file for what its first line says; for one of a later format, update Leasehold first.";
     /// A known key's signature does not fit the text.
     BadSignature = "bad-signature", COPY_AGAIN;
     /// No signature is of a key that the root lists.
@@ -185,24 +186,12 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal of `reason`; `what` is a sentence without its full stop.
     pub(crate) fn new(reason: Reason, what: impl Into<String>) -> Self {
-        Self {
-            reason,
-            line: None,
-            what: what.into(),
-        }
+        Self { reason, line: None, what: what.into() }
     }
 
     /// The same, at a line counted from 1.
-    pub(crate) fn at(
-        reason: Reason,
-        line: impl Into<Option<u32>>,
-        what: impl Into<String>,
-    ) -> Self {
-        Self {
-            reason,
-            line: line.into(),
-            what: what.into(),
-        }
+    pub(crate) fn at(reason: Reason, line: impl Into<Option<u32>>, what: impl Into<String>) -> Self {
+        Self { reason, line: line.into(), what: what.into() }
     }
 
     /// The stable code, in kebab-case.
@@ -245,10 +234,13 @@ impl std::error::Error for Refusal {}
 
 /// Outside text as it may stand in a message: shortened, without anything that moves a cursor.
 pub(crate) fn quote(text: &str) -> String {
-    let shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
-    if text.chars().nth(60).is_some() {
-        format!("`{shown}…`")
-    } else {
-        format!("`{shown}`")
-    }
+    let shown: String = text.chars().take(60).flat_map(visible).collect();
+    if text.chars().nth(60).is_some() { format!("`{shown}…`") } else { format!("`{shown}`") }
+}
+
+/// A character as it is, or spelled out where it would not be seen.
+fn visible(character: char) -> impl Iterator<Item = char> {
+    let plain = matches!(character, '"' | '\'');
+    let spelled = (!plain).then(|| character.escape_debug());
+    plain.then_some(character).into_iter().chain(spelled.into_iter().flatten())
 }

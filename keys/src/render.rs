@@ -49,10 +49,7 @@ impl Text {
 
     /// An array of texts; an empty one is left out.
     pub(crate) fn list(&mut self, field: &str, values: impl IntoIterator<Item: Display>) {
-        let values: Vec<String> = values
-            .into_iter()
-            .map(|value| quoted(&value.to_string()))
-            .collect();
+        let values: Vec<String> = values.into_iter().map(|value| quoted(&value.to_string())).collect();
         if values.is_empty() {
             return;
         }

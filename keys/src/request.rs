@@ -54,36 +54,21 @@ impl HostRequest {
     /// The first fault with its line.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         read_document(text, |table| {
-            table
-                .required("format")?
-                .one_of(&[(NoteKind::Request.format(), ())])?;
+            table.required("format")?.one_of(&[(NoteKind::Request.format(), ())])?;
             let host_id = table.required("host-id")?;
-            let (id, key) = (
-                table.required("installation-id")?,
-                table.required("installation-key")?,
-            );
+            let (id, key) = (table.required("installation-id")?, table.required("installation-key")?);
             let installation = root::key(&key)?;
-            if installation.algorithm() != Algorithm::Ed25519
-                || installation.name() != note_name(id_of(&installation))
+            if installation.algorithm() != Algorithm::Ed25519 || installation.name() != note_name(id_of(&installation))
             {
-                return Err(key.refuse(
-                    Reason::BadKey,
-                    "is not an installation's Ed25519 key under its own name",
-                ));
+                return Err(key.refuse(Reason::BadKey, "is not an installation's Ed25519 key under its own name"));
             }
             if id.parsed::<InstallationId>()? != id_of(&installation) {
-                return Err(id.refuse(
-                    Reason::BadValue,
-                    "is not the ID of the installation key below it",
-                ));
+                return Err(id.refuse(Reason::BadValue, "is not the ID of the installation key below it"));
             }
             Ok(Self {
                 created: table.required("created")?.time()?,
                 machine_name: table.required("machine-name")?.parsed()?,
-                product: table
-                    .optional("product")
-                    .map(|value| value.parsed())
-                    .transpose()?,
+                product: table.optional("product").map(|value| value.parsed()).transpose()?,
                 host_id: crate::activation_text::host_id(&host_id)?,
                 installation,
             })
@@ -111,33 +96,19 @@ fn id_of(key: &PublicKey) -> InstallationId {
 /// Verifies the one signature that a self-signed note must carry.
 pub(crate) fn signed_by_itself(note: &Note<'_>, key: &PublicKey) -> Result<Signers, Refusal> {
     let Some(signature) = note.signature_of(key) else {
-        return Err(Refusal::new(
-            Reason::NotItsInstallation,
-            format!("The key {} did not sign it", key.name()),
-        ));
+        return Err(Refusal::new(Reason::NotItsInstallation, format!("The key {} did not sign it", key.name())));
     };
     if signature.signature.len() != key.algorithm().signature_bytes() {
-        return Err(Refusal::at(
-            Reason::WrongSignatureLength,
-            signature.line,
-            "The signature has a wrong length",
-        ));
+        return Err(Refusal::at(Reason::WrongSignatureLength, signature.line, "The signature has a wrong length"));
     }
     if !key.verifies(note.text.as_bytes(), &signature.signature) {
         return Err(Refusal::at(
             Reason::BadSignature,
             signature.line,
-            format!(
-                "The signature of {} does not fit the text: it was changed, or it is forged",
-                key.name()
-            ),
+            format!("The signature of {} does not fit the text: it was changed, or it is forged", key.name()),
         ));
     }
-    Ok(Signers {
-        names: vec![key.name().to_owned()],
-        epoch: 0,
-        key_sha256: key.sha256(),
-    })
+    Ok(Signers { names: vec![key.name().to_owned()], epoch: 0, key_sha256: key.sha256() })
 }
 
 /// Makes a host request, signed by the installation.
@@ -152,12 +123,6 @@ pub fn make(
     created: WallTime,
 ) -> Result<String, Refusal> {
     let key = installation.as_note_key()?;
-    let request = HostRequest {
-        created,
-        machine_name,
-        product,
-        host_id,
-        installation: key.public().clone(),
-    };
+    let request = HostRequest { created, machine_name, product, host_id, installation: key.public().clone() };
     note::sign(&request.render(), &[&key])
 }

@@ -27,11 +27,8 @@ pub enum KeyRole {
 }
 
 impl KeyRole {
-    const NAMES: [(&'static str, KeyRole); 3] = [
-        ("issuing", KeyRole::Issuing),
-        ("check-in", KeyRole::CheckIn),
-        ("receipt", KeyRole::Receipt),
-    ];
+    const NAMES: [(&'static str, KeyRole); 3] =
+        [("issuing", KeyRole::Issuing), ("check-in", KeyRole::CheckIn), ("receipt", KeyRole::Receipt)];
 }
 
 impl fmt::Display for KeyRole {
@@ -127,11 +124,7 @@ impl Root {
 
     /// From when the key with this digest is revoked, where it is.
     pub fn revoked_from(&self, key: &Sha256) -> Option<WallTime> {
-        self.revoked
-            .iter()
-            .filter(|revoked| revoked.sha256 == *key)
-            .map(|revoked| revoked.from)
-            .min()
+        self.revoked.iter().filter(|revoked| revoked.sha256 == *key).map(|revoked| revoked.from).min()
     }
 
     /// The text of the root note, to be signed by [`crate::note::sign`].
@@ -141,25 +134,10 @@ impl Root {
         text.text("expires", self.expires);
         text.text("usage-key", BASE64.encode(self.usage_key));
         text.head("[signatures]");
-        let Policy {
-            root,
-            activation,
-            check_in,
-            receipt,
-        } = self.policy;
-        for (kind, needed) in [
-            ("root", root),
-            ("activation", activation),
-            ("check-in", check_in),
-            ("receipt", receipt),
-        ] {
-            text.bare(
-                kind,
-                format_args!(
-                    "{{ ed25519 = {}, ml-dsa-65 = {} }}",
-                    needed.ed25519, needed.ml_dsa_65
-                ),
-            );
+        let Policy { root, activation, check_in, receipt } = self.policy;
+        for (kind, needed) in [("root", root), ("activation", activation), ("check-in", check_in), ("receipt", receipt)]
+        {
+            text.bare(kind, format_args!("{{ ed25519 = {}, ml-dsa-65 = {} }}", needed.ed25519, needed.ml_dsa_65));
         }
         for key in &self.root_keys {
             text.head("[[root-key]]");
@@ -187,9 +165,7 @@ impl Root {
     /// The first fault with its line. A root that reads well is not believed yet: see [`crate::trust::Trust`].
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let root = read_document(text, |table| {
-            table
-                .required("format")?
-                .one_of(&[(NoteKind::Root.format(), ())])?;
+            table.required("format")?.one_of(&[(NoteKind::Root.format(), ())])?;
             let version = table.required("version")?;
             if version.count()? == 0 {
                 return Err(version.refuse(Reason::BadValue, "is 0; versions begin at 1"));
@@ -214,27 +190,16 @@ impl Root {
     /// `key-listed-twice`, `bad-threshold`.
     pub fn check(&self) -> Result<(), Refusal> {
         let mut seen = BTreeSet::new();
-        for key in self
-            .root_keys
-            .iter()
-            .chain(self.role_keys.iter().map(|key| &key.key))
-        {
+        for key in self.root_keys.iter().chain(self.role_keys.iter().map(|key| &key.key)) {
             if !seen.insert(key.sha256()) {
                 return Err(Refusal::new(
                     Reason::KeyListedTwice,
-                    format!(
-                        "The key {} is listed twice, under one name or two",
-                        key.name()
-                    ),
+                    format!("The key {} is listed twice, under one name or two", key.name()),
                 ));
             }
         }
         let mut labels = BTreeSet::new();
-        for key in self
-            .root_keys
-            .iter()
-            .chain(self.role_keys.iter().map(|key| &key.key))
-        {
+        for key in self.root_keys.iter().chain(self.role_keys.iter().map(|key| &key.key)) {
             if !labels.insert((key.name(), key.id())) {
                 return Err(Refusal::new(
                     Reason::KeyListedTwice,
@@ -242,42 +207,25 @@ impl Root {
                 ));
             }
         }
-        if let Some(key) = self
-            .root_keys
-            .iter()
-            .find(|key| self.revoked_from(&key.sha256()).is_some())
-        {
+        if let Some(key) = self.root_keys.iter().find(|key| self.revoked_from(&key.sha256()).is_some()) {
             return Err(Refusal::new(
                 Reason::BadKey,
                 format!("The root key {} is listed and revoked at once", key.name()),
             ));
         }
-        if let Some(key) = self
-            .role_keys
-            .iter()
-            .find(|key| key.not_after <= key.not_before)
-        {
+        if let Some(key) = self.role_keys.iter().find(|key| key.not_after <= key.not_before) {
             return Err(Refusal::new(
                 Reason::DatesReversed,
-                format!(
-                    "The window of the key {} ends before it begins",
-                    key.key.name()
-                ),
+                format!("The window of the key {} ends before it begins", key.key.name()),
             ));
         }
         for algorithm in [Algorithm::Ed25519, Algorithm::MlDsa65] {
-            let there = self
-                .root_keys
-                .iter()
-                .filter(|key| key.algorithm() == algorithm)
-                .count();
+            let there = self.root_keys.iter().filter(|key| key.algorithm() == algorithm).count();
             let needed = self.policy.root.of(algorithm);
             if usize::try_from(needed).unwrap_or(usize::MAX) > there {
                 return Err(Refusal::new(
                     Reason::BadThreshold,
-                    format!(
-                        "The root needs {needed} {algorithm} signatures and lists {there} such root keys"
-                    ),
+                    format!("The root needs {needed} {algorithm} signatures and lists {there} such root keys"),
                 ));
             }
         }
@@ -287,17 +235,11 @@ impl Root {
 
 /// A key, as a text or an array of its chunks.
 pub(crate) fn key(value: &Value<'_>) -> Result<PublicKey, Refusal> {
-    value
-        .chunks()?
-        .parse()
-        .map_err(|fault: Refusal| Refusal::at(fault.kind(), value.line(), fault.what()))
+    value.chunks()?.parse().map_err(|fault: Refusal| Refusal::at(fault.kind(), value.line(), fault.what()))
 }
 
 fn usage_key(value: &Value<'_>) -> Result<[u8; 32], Refusal> {
-    let bytes = BASE64
-        .decode(value.text()?)
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok());
+    let bytes = BASE64.decode(value.text()?).ok().and_then(|bytes| bytes.try_into().ok());
     bytes.ok_or_else(|| value.refuse(Reason::BadKey, "is not 32 bytes in canonical base64"))
 }
 
@@ -319,10 +261,7 @@ fn required(value: &Value<'_>) -> Result<Required, Refusal> {
         if ml_dsa_65.count()? > 8 {
             return Err(ml_dsa_65.refuse(Reason::BadThreshold, "must be 0 to 8"));
         }
-        Ok(Required {
-            ed25519: ed25519.count()?,
-            ml_dsa_65: ml_dsa_65.count()?,
-        })
+        Ok(Required { ed25519: ed25519.count()?, ml_dsa_65: ml_dsa_65.count()? })
     })
 }
 
@@ -341,8 +280,5 @@ fn role_key(table: &mut Table<'_>) -> Result<RoleKey, Refusal> {
 }
 
 fn revoked(table: &mut Table<'_>) -> Result<RevokedKey, Refusal> {
-    Ok(RevokedKey {
-        sha256: table.required("sha256")?.sha256()?,
-        from: table.required("from")?.time()?,
-    })
+    Ok(RevokedKey { sha256: table.required("sha256")?.sha256()?, from: table.required("from")?.time()? })
 }

@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A moment in UTC, in milliseconds since 1970-01-01T00:00:00Z.
 ///
 /// Signed files hold whole seconds written `2026-11-22T04:19:00Z`; no other offset, no fraction, no leap second.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WallTime {
     ms: i64,
@@ -24,9 +22,7 @@ pub const DAY_MS: i64 = 24 * HOUR_MS;
 
 impl WallTime {
     /// The end of a perpetual license: 2100-01-01T00:00:00Z.
-    pub const PERPETUAL_END: WallTime = WallTime {
-        ms: 4_102_444_800_000,
-    };
+    pub const PERPETUAL_END: WallTime = WallTime { ms: 4_102_444_800_000 };
 
     /// A moment from milliseconds since 1970, UTC.
     pub const fn from_ms(ms: i64) -> Self {
@@ -41,9 +37,7 @@ impl WallTime {
     /// This moment moved by `ms` milliseconds, held at the ends of the range.
     #[must_use]
     pub const fn plus_ms(self, ms: i64) -> Self {
-        Self {
-            ms: self.ms.saturating_add(ms),
-        }
+        Self { ms: self.ms.saturating_add(ms) }
     }
 }
 
@@ -70,21 +64,16 @@ impl FromStr for WallTime {
         let refuse = || NotATime(text.chars().take(40).collect());
         let shape = "dddd-dd-ddTdd:dd:ddZ";
         let fits = text.len() == shape.len()
-            && text
-                .bytes()
-                .zip(shape.bytes())
-                .all(|(got, want)| match want {
-                    b'd' => got.is_ascii_digit(),
-                    other => got == other,
-                });
+            && text.bytes().zip(shape.bytes()).all(|(got, want)| match want {
+                b'd' => got.is_ascii_digit(),
+                other => got == other,
+            });
         // A second of 60 would be folded into the next minute by the date library; signed files have no leap second.
         if !fits || &text[17..19] == "60" {
             return Err(refuse());
         }
         let time: jiff::Timestamp = text.parse().map_err(|_| refuse())?;
-        Ok(Self {
-            ms: time.as_millisecond(),
-        })
+        Ok(Self { ms: time.as_millisecond() })
     }
 }
 
@@ -94,11 +83,7 @@ mod tests {
 
     #[test]
     fn times_of_signed_files_have_one_spelling() {
-        for good in [
-            "2026-11-22T04:19:00Z",
-            "2100-01-01T00:00:00Z",
-            "2024-02-29T23:59:59Z",
-        ] {
+        for good in ["2026-11-22T04:19:00Z", "2100-01-01T00:00:00Z", "2024-02-29T23:59:59Z"] {
             assert_eq!(good.parse::<WallTime>().unwrap().to_string(), good);
         }
         for bad in [

@@ -45,10 +45,7 @@ impl Trust {
         let parsed = Root::parse(note.text)?;
         let signers = own_threshold(&note, &parsed)?;
         let current = Arc::new(Verified::new(parsed, root, signers));
-        Ok(Self {
-            chain: vec![current.clone()],
-            current,
-        })
+        Ok(Self { chain: vec![current.clone()], current })
     }
 
     /// Trust in a chain of roots, the anchor first, each the successor of the one before.
@@ -59,11 +56,7 @@ impl Trust {
         let Some((anchor, successors)) = roots.split_first() else {
             return Err(Refusal::new(Reason::Empty, "No root is there to trust"));
         };
-        successors
-            .iter()
-            .try_fold(Self::anchored(anchor.as_ref())?, |trust, root| {
-                trust.succeed(root.as_ref())
-            })
+        successors.iter().try_fold(Self::anchored(anchor.as_ref())?, |trust, root| trust.succeed(root.as_ref()))
     }
 
     /// Trust with the next root: version N + 1, signed by the threshold of both the old and the new root keys. A root
@@ -84,9 +77,7 @@ impl Trust {
             if version > next {
                 Some(Refusal::new(
                     Reason::RootSkipsVersion,
-                    format!(
-                        "This is root {version} and root {held} is in force; root {next} must come first"
-                    ),
+                    format!("This is root {version} and root {held} is in force; root {next} must come first"),
                 ))
             } else if version < held {
                 Some(Refusal::new(
@@ -102,17 +93,12 @@ impl Trust {
                 return Err(refusal);
             }
             // Unverified, the version serves only to name the more helpful of two refusals.
-            return Err(claimed_count(note.text, "version")
-                .and_then(misfit)
-                .unwrap_or_else(|| {
-                    Refusal::new(
-                        Reason::OldThreshold,
-                        format!(
-                            "Root {held}, which is in force, does not vouch for this root: {}",
-                            refusal.what()
-                        ),
-                    )
-                }));
+            return Err(claimed_count(note.text, "version").and_then(misfit).unwrap_or_else(|| {
+                Refusal::new(
+                    Reason::OldThreshold,
+                    format!("Root {held}, which is in force, does not vouch for this root: {}", refusal.what()),
+                )
+            }));
         }
         let next = Root::parse(note.text)?;
         if let Some(refusal) = misfit(next.version) {
@@ -126,12 +112,7 @@ impl Trust {
         }
         let signers = own_threshold(&note, &next)?;
         let current = Arc::new(Verified::new(next, root, signers));
-        let chain = self
-            .chain
-            .iter()
-            .cloned()
-            .chain([current.clone()])
-            .collect();
+        let chain = self.chain.iter().cloned().chain([current.clone()]).collect();
         Ok(Self { chain, current })
     }
 
@@ -160,10 +141,7 @@ impl Trust {
         if self.current.expires <= now {
             return Err(Refusal::new(
                 Reason::RootExpired,
-                format!(
-                    "Root {} expired at {}: it takes no new files",
-                    self.current.version, self.current.expires
-                ),
+                format!("Root {} expired at {}: it takes no new files", self.current.version, self.current.expires),
             ));
         }
         Ok(Verified::new(activation, bytes, signers))
@@ -174,11 +152,7 @@ impl Trust {
     ///
     /// # Errors
     /// The first fault, as the newest root sees it.
-    pub fn accepted_before(
-        &self,
-        bytes: &[u8],
-        now: WallTime,
-    ) -> Result<Verified<Activation>, Refusal> {
+    pub fn accepted_before(&self, bytes: &[u8], now: WallTime) -> Result<Verified<Activation>, Refusal> {
         let note = Note::parse(bytes)?;
         note.expect_kind(NoteKind::Activation)?;
         let mut first = None;
@@ -187,23 +161,12 @@ impl Trust {
                 Ok(signers) => {
                     return Ok(Verified::new(self.read_activation(&note)?, bytes, signers));
                 }
-                Err(refusal)
-                    if matches!(
-                        refusal.kind(),
-                        Reason::BadSignature | Reason::WrongSignatureLength
-                    ) =>
-                {
+                Err(refusal) if matches!(refusal.kind(), Reason::BadSignature | Reason::WrongSignatureLength) => {
                     return Err(refusal);
                 }
                 // A key that a newer root has dropped is unknown there; an older one may say more.
-                Err(refusal) if refusal.kind() == Reason::UnknownKey => {
-                    first = first.or(Some(refusal))
-                }
-                Err(refusal) => {
-                    first = first
-                        .filter(|first| first.kind() != Reason::UnknownKey)
-                        .or(Some(refusal))
-                }
+                Err(refusal) if refusal.kind() == Reason::UnknownKey => first = first.or(Some(refusal)),
+                Err(refusal) => first = first.filter(|first| first.kind() != Reason::UnknownKey).or(Some(refusal)),
             }
         }
         Err(first.unwrap_or_else(|| Refusal::new(Reason::UnknownKey, "No root is there to trust")))
@@ -212,24 +175,16 @@ impl Trust {
     /// From when a file that was accepted no longer stands, because too few of its keys are left unrevoked. Status
     /// counts down to it.
     pub fn stands_until(&self, file: &Verified<Activation>) -> Option<WallTime> {
-        let mut dates: Vec<WallTime> = self
-            .chain
-            .iter()
-            .flat_map(|root| root.revoked.iter().map(|revoked| revoked.from))
-            .collect();
+        let mut dates: Vec<WallTime> =
+            self.chain.iter().flat_map(|root| root.revoked.iter().map(|revoked| revoked.from)).collect();
         dates.sort();
         dates.dedup();
-        dates
-            .into_iter()
-            .find(|date| self.accepted_before(file.bytes(), *date).is_err())
+        dates.into_iter().find(|date| self.accepted_before(file.bytes(), *date).is_err())
     }
 
     /// From when a key is revoked, by any root that is held: a revocation once published stands.
     pub fn revoked_from(&self, key: &Sha256) -> Option<WallTime> {
-        self.chain
-            .iter()
-            .filter_map(|root| root.revoked_from(key))
-            .min()
+        self.chain.iter().filter_map(|root| root.revoked_from(key)).min()
     }
 
     fn read_activation(&self, note: &Note<'_>) -> Result<Activation, Refusal> {
@@ -237,71 +192,43 @@ impl Trust {
         let held = self.current.version;
         if activation.root_version > held {
             let line = line_of_field(note.text, "root-version");
-            let what = format!(
-                "The file needs root {}, and this server holds root {held}",
-                activation.root_version
-            );
+            let what = format!("The file needs root {}, and this server holds root {held}", activation.root_version);
             return Err(Refusal::at(Reason::RootVersionAhead, line, what));
         }
         Ok(activation)
     }
 
     /// The issuing keys of `root` that signed, where they are enough.
-    fn issuers(
-        &self,
-        note: &Note<'_>,
-        root: &Root,
-        now: WallTime,
-        judged: Judged,
-    ) -> Result<Signers, Refusal> {
-        let roots = root.root_keys.iter().map(|key| {
-            (
-                key,
-                Standing::Not(
-                    Reason::WrongRole,
-                    "is a root key, and those sign roots only".into(),
-                ),
-            )
-        });
+    fn issuers(&self, note: &Note<'_>, root: &Root, now: WallTime, judged: Judged) -> Result<Signers, Refusal> {
+        let roots = root
+            .root_keys
+            .iter()
+            .map(|key| (key, Standing::Not(Reason::WrongRole, "is a root key, and those sign roots only".into())));
         let roles = root.role_keys.iter().map(|listed| {
             let not = |reason, why: String| Standing::Not(reason, why);
-            let standing = match self
-                .revoked_from(&listed.key.sha256())
-                .filter(|from| *from <= now)
-            {
+            let standing = match self.revoked_from(&listed.key.sha256()).filter(|from| *from <= now) {
                 Some(from) => not(Reason::KeyRevoked, format!("is revoked from {from}")),
-                None if listed.role != KeyRole::Issuing => not(
-                    Reason::WrongRole,
-                    format!("is a {} key, not an issuing key", listed.role),
-                ),
-                None if judged == Judged::New && listed.not_after <= now => not(
-                    Reason::KeyExpired,
-                    format!("expired at {}", listed.not_after),
-                ),
-                None if judged == Judged::New && now < listed.not_before => not(
-                    Reason::KeyNotYetValid,
-                    format!("is valid from {} only", listed.not_before),
-                ),
+                None if listed.role != KeyRole::Issuing => {
+                    not(Reason::WrongRole, format!("is a {} key, not an issuing key", listed.role))
+                }
+                None if judged == Judged::New && listed.not_after <= now => {
+                    not(Reason::KeyExpired, format!("expired at {}", listed.not_after))
+                }
+                None if judged == Judged::New && now < listed.not_before => {
+                    not(Reason::KeyNotYetValid, format!("is valid from {} only", listed.not_before))
+                }
                 None => Standing::Counts(listed.epoch),
             };
             (&listed.key, standing)
         });
-        counted(
-            note,
-            roots.chain(roles),
-            root.policy.activation,
-            root.version,
-        )
+        counted(note, roots.chain(roles), root.policy.activation, root.version)
     }
 
     /// Adds to a refusal for unknown keys which root the file says it needs.
     fn with_claimed_root(&self, note: &Note<'_>, refusal: Refusal) -> Refusal {
         let held = self.current.version;
         match claimed_count(note.text, "root-version") {
-            Some(needed)
-                if needed > held
-                    && matches!(refusal.kind(), Reason::UnknownKey | Reason::WrongKeyId) =>
-            {
+            Some(needed) if needed > held && matches!(refusal.kind(), Reason::UnknownKey | Reason::WrongKeyId) => {
                 Refusal::new(
                     refusal.kind(),
                     format!(
@@ -318,38 +245,23 @@ impl Trust {
 /// The root keys of `root` that signed, where they are the threshold.
 fn root_threshold(note: &Note<'_>, root: &Root) -> Result<Signers, Refusal> {
     let roots = root.root_keys.iter().map(|key| (key, Standing::Counts(0)));
-    let roles = root.role_keys.iter().map(|key| {
-        (
-            &key.key,
-            Standing::Not(
-                Reason::WrongRole,
-                format!("is a {} key, not a root key", key.role),
-            ),
-        )
-    });
+    let roles = root
+        .role_keys
+        .iter()
+        .map(|key| (&key.key, Standing::Not(Reason::WrongRole, format!("is a {} key, not a root key", key.role))));
     counted(note, roots.chain(roles), root.policy.root, root.version)
 }
 
 fn own_threshold(note: &Note<'_>, root: &Root) -> Result<Signers, Refusal> {
     root_threshold(note, root).map_err(|refusal| match refusal.kind() {
         Reason::BadSignature | Reason::WrongSignatureLength => refusal,
-        _ => Refusal::new(
-            Reason::NewThreshold,
-            format!("Its own root keys did not sign it: {}", refusal.what()),
-        ),
+        _ => Refusal::new(Reason::NewThreshold, format!("Its own root keys did not sign it: {}", refusal.what())),
     })
 }
 
 /// The count that a line of an unverified text gives a field: for wording and sorting only.
 fn claimed_count(text: &str, field: &str) -> Option<u32> {
-    text.lines().find_map(|line| {
-        line.strip_prefix(field)?
-            .trim_start()
-            .strip_prefix('=')?
-            .trim()
-            .parse()
-            .ok()
-    })
+    text.lines().find_map(|line| line.strip_prefix(field)?.trim_start().strip_prefix('=')?.trim().parse().ok())
 }
 
 /// The version that a root says it has. Nothing is verified: for putting several roots in order.
@@ -360,9 +272,8 @@ pub fn claimed_root_version(bytes: &[u8]) -> Option<u32> {
 }
 
 fn line_of_field(text: &str, field: &str) -> Option<u32> {
-    let index = text.lines().position(|line| {
-        line.strip_prefix(field)
-            .is_some_and(|rest| rest.trim_start().starts_with('='))
-    })?;
+    let index = text
+        .lines()
+        .position(|line| line.strip_prefix(field).is_some_and(|rest| rest.trim_start().starts_with('=')))?;
     u32::try_from(index + 1).ok()
 }

@@ -13,22 +13,12 @@ fn only_files_of_bounded_size_are_read() {
     fs::write(path("most"), vec![b'x'; NOTE_MAX_BYTES]).unwrap();
     fs::write(path("more"), vec![b'x'; NOTE_MAX_BYTES + 1]).unwrap();
     // A sparse file costs no disk, and must cost no memory.
-    fs::File::create(path("huge"))
-        .unwrap()
-        .set_len(1 << 40)
-        .unwrap();
+    fs::File::create(path("huge")).unwrap().set_len(1 << 40).unwrap();
     fs::create_dir(path("folder")).unwrap();
     symlink(path("good"), path("link")).unwrap();
     symlink("/dev/zero", path("device")).unwrap();
     symlink(path("none"), path("dangling")).unwrap();
-    mknodat(
-        CWD,
-        path("fifo"),
-        FileType::Fifo,
-        Mode::RUSR | Mode::WUSR,
-        0,
-    )
-    .unwrap();
+    mknodat(CWD, path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     let code = |name: &str| file::read(&path(name)).map_err(|refusal| refusal.reason());
     assert_eq!(code("good"), Ok(b"text".to_vec()));
     assert_eq!(code("most").map(|bytes| bytes.len()), Ok(NOTE_MAX_BYTES));

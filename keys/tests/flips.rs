@@ -19,10 +19,7 @@ fn every_bit_flip_of_an_activation_file_is_refused() {
     let mut bytes = issued(&activation());
     assert!(trust.activation(&bytes, now).is_ok());
     for at in 0..bytes.len() * 8 {
-        assert!(
-            !flipped(&mut bytes, at, |bytes| trust.activation(bytes, now).is_ok()),
-            "bit {at}"
-        );
+        assert!(!flipped(&mut bytes, at, |bytes| trust.activation(bytes, now).is_ok()), "bit {at}");
     }
 }
 
@@ -31,26 +28,15 @@ fn every_truncation_of_an_activation_file_is_refused() {
     let (trust, now) = (trust(), now());
     let bytes = issued(&activation());
     for length in 0..bytes.len() {
-        assert!(
-            trust.activation(&bytes[..length], now).is_err(),
-            "{length} bytes"
-        );
-        assert!(
-            trust
-                .activation(&bytes[bytes.len() - length..], now)
-                .is_err(),
-            "the last {length} bytes"
-        );
+        assert!(trust.activation(&bytes[..length], now).is_err(), "{length} bytes");
+        assert!(trust.activation(&bytes[bytes.len() - length..], now).is_err(), "the last {length} bytes");
     }
 }
 
 #[test]
 fn bit_flips_and_truncations_of_a_hybrid_file_are_refused() {
     let trust = Trust::anchored(&signed_root(&hybrid_root(), &["a", "b"])).unwrap();
-    let mut bytes = sign(
-        &activation().render(),
-        &[&issuing(), &pq("acme.example/issuing-2026")],
-    );
+    let mut bytes = sign(&activation().render(), &[&issuing(), &pq("acme.example/issuing-2026")]);
     let accepted = |bytes: &[u8]| trust.activation(bytes, now()).is_ok();
     assert!(accepted(&bytes));
     // ML-DSA-65 takes its time, so a part of the bits: a step that is prime meets every place in a byte.
@@ -80,9 +66,6 @@ fn bit_flips_and_truncations_of_roots_are_refused() {
     let mut bytes = signed_root(&next, &["b", "c"]);
     assert!(trust.succeed(&bytes).is_ok());
     for at in (0..bytes.len() * 8).step_by(3) {
-        assert!(
-            !flipped(&mut bytes, at, |bytes| trust.succeed(bytes).is_ok()),
-            "bit {at}"
-        );
+        assert!(!flipped(&mut bytes, at, |bytes| trust.succeed(bytes).is_ok()), "bit {at}");
     }
 }

@@ -23,48 +23,23 @@ fn factors_are_kept_apart() {
     type Change = fn(&mut HostFacts);
     let table: [(&str, Change, [FactorState; 5], bool); 13] = [
         ("nothing changed", |_| (), [Same; 5], true),
-        (
-            "spelled otherwise",
-            |f| f.platform = Some("4C4C4544-0051-3510-8052-B4C04F564433 ".into()),
-            [Same; 5],
-            true,
-        ),
+        ("spelled otherwise", |f| f.platform = Some("4C4C4544-0051-3510-8052-B4C04F564433 ".into()), [Same; 5], true),
         (
             "a new network card",
             |f| f.network = vec!["02:00:00:00:00:01".into()],
             [Same, Same, Same, Same, Changed],
             true,
         ),
-        (
-            "a card was added",
-            |f| f.network.push("02:00:00:00:00:01".into()),
-            [Same; 5],
-            true,
-        ),
-        (
-            "no network card",
-            |f| f.network.clear(),
-            [Same, Same, Same, Same, Missing],
-            true,
-        ),
-        (
-            "UUID not readable",
-            |f| f.platform = None,
-            [Missing, Same, Same, Same, Same],
-            true,
-        ),
+        ("a card was added", |f| f.network.push("02:00:00:00:00:01".into()), [Same; 5], true),
+        ("no network card", |f| f.network.clear(), [Same, Same, Same, Same, Missing], true),
+        ("UUID not readable", |f| f.platform = None, [Missing, Same, Same, Same, Same], true),
         (
             "a vendor's UUID",
             |f| f.platform = Some("03000200-0400-0500-0006-000700080009".into()),
             [Missing, Same, Same, Same, Same],
             true,
         ),
-        (
-            "an empty value",
-            |f| f.disk = Some("  ".into()),
-            [Same, Same, Missing, Same, Same],
-            true,
-        ),
+        ("an empty value", |f| f.disk = Some("  ".into()), [Same, Same, Missing, Same, Same], true),
         (
             "a copied image",
             |f| {
@@ -101,12 +76,7 @@ fn factors_are_kept_apart() {
         ),
         (
             "a container without facts",
-            |f| {
-                *f = HostFacts {
-                    installation: f.installation.clone(),
-                    ..HostFacts::default()
-                }
-            },
+            |f| *f = HostFacts { installation: f.installation.clone(), ..HostFacts::default() },
             [Missing, Missing, Missing, Same, Missing],
             false,
         ),
@@ -116,11 +86,7 @@ fn factors_are_kept_apart() {
         let mut facts = facts();
         change(&mut facts);
         let comparison = id.compare(&facts);
-        assert_eq!(
-            comparison.states().map(|(_, state)| state),
-            states,
-            "{name}"
-        );
+        assert_eq!(comparison.states().map(|(_, state)| state), states, "{name}");
         assert_eq!(comparison.matches(3), matches, "{name}");
     }
 }
@@ -146,39 +112,22 @@ fn firmware_that_nobody_set_is_missing() {
         "Not Settable",
         "",
     ] {
-        let facts = HostFacts {
-            platform: Some(uuid.into()),
-            ..HostFacts::default()
-        };
+        let facts = HostFacts { platform: Some(uuid.into()), ..HostFacts::default() };
         assert_eq!(facts.normal().platform, None, "{uuid}");
     }
-    let network = [
-        "00:00:00:00:00:00",
-        "ff:ff:ff:ff:ff:ff",
-        "52:54:00:12:34:56",
-        "52:54:00:12:34:56",
-    ];
-    let facts = HostFacts {
-        network: network.map(str::to_owned).to_vec(),
-        ..HostFacts::default()
-    };
+    let network = ["00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "52:54:00:12:34:56", "52:54:00:12:34:56"];
+    let facts = HostFacts { network: network.map(str::to_owned).to_vec(), ..HostFacts::default() };
     assert_eq!(facts.normal().network, ["52:54:00:12:34:56"]);
 }
 
 #[test]
 fn many_network_cards_stay_within_the_bound() {
     let network: Vec<String> = (0..20).map(|n| format!("52:54:00:12:34:{n:02x}")).collect();
-    let many = HostFacts {
-        network: network.clone(),
-        ..HostFacts::default()
-    };
+    let many = HostFacts { network: network.clone(), ..HostFacts::default() };
     assert_eq!(many.normal().network, network[..NETWORK_MAX]);
     let id = HostId::new(&many, [1; 16]);
     assert_eq!(id.to_string().parse::<HostId>().unwrap(), id);
-    let one = HostFacts {
-        network: vec![network[3].clone()],
-        ..HostFacts::default()
-    };
+    let one = HostFacts { network: vec![network[3].clone()], ..HostFacts::default() };
     assert_eq!(id.compare(&one).network, Same);
 }
 
@@ -221,10 +170,7 @@ fn a_wrong_character_is_noticed() {
     assert_eq!("".parse::<HostId>(), Err(BadHostId::Version));
     assert_eq!("h1-AAAAU".parse::<HostId>(), Err(BadHostId::Character('U')));
     assert_eq!("h1".parse::<HostId>(), Err(BadHostId::Layout));
-    assert_eq!(
-        format!("h1-{}", "0".repeat(100_000)).parse::<HostId>(),
-        Err(BadHostId::Layout)
-    );
+    assert_eq!(format!("h1-{}", "0".repeat(100_000)).parse::<HostId>(), Err(BadHostId::Layout));
 }
 
 #[test]
@@ -241,10 +187,7 @@ fn verdicts_are_kept_and_bounded() {
     assert_eq!(verdicts.known(&id, &other), None);
     for n in 0..leasehold_keys::host::VERDICTS_MAX + 3 {
         // Without facts no hash is made, so this is quick.
-        let empty = HostFacts {
-            platform: Some("0".repeat(n)),
-            ..HostFacts::default()
-        };
+        let empty = HostFacts { platform: Some("0".repeat(n)), ..HostFacts::default() };
         verdicts.compare(&HostId::new(&empty, [u8::try_from(n).unwrap(); 16]), &empty);
     }
     assert_eq!(verdicts.len(), leasehold_keys::host::VERDICTS_MAX);

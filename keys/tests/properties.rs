@@ -5,9 +5,7 @@ mod vendor;
 use std::collections::BTreeSet;
 
 use leasehold_keys::{
-    activation::{
-        Activation, FileKind, HostRole, Level, LicenseId, Model, Part, Superseded, Units,
-    },
+    activation::{Activation, FileKind, HostRole, Level, LicenseId, Model, Part, Superseded, Units},
     definition::{Application, Billing, Holder, KeyDefinition, KeyKind, MediaLevel, Role, Terms},
     dev::DevLicensor,
     host::HostId,
@@ -21,13 +19,10 @@ use leasehold_keys::{
     trust::Trust,
 };
 use proptest::{collection, option, prelude::*, sample};
-use vendor::{
-    activation, definition, host, hybrid_root, issued, issuing, now, root, sign, signed_root,
-};
+use vendor::{activation, definition, host, hybrid_root, issued, issuing, now, root, sign, signed_root};
 
 fn label() -> impl Strategy<Value = Label> {
-    r#"[A-Za-zäß"\\#'=\[\]日—-][ A-Za-z0-9äß"\\#'=.日—-]{0,40}[A-Za-z"\\]"#
-        .prop_map(|text| text.parse().unwrap())
+    r#"[A-Za-zäß"\\#'=\[\]日—-][ A-Za-z0-9äß"\\#'=.日—-]{0,40}[A-Za-z"\\]"#.prop_map(|text| text.parse().unwrap())
 }
 
 fn key_name() -> impl Strategy<Value = KeyName> {
@@ -40,20 +35,9 @@ fn time() -> impl Strategy<Value = WallTime> {
 }
 
 fn key() -> impl Strategy<Value = KeyDefinition> {
-    let kinds = [
-        KeyKind::Server,
-        KeyKind::Access,
-        KeyKind::Feature,
-        KeyKind::Engine,
-        KeyKind::Session,
-        KeyKind::Hardware,
-    ];
-    let roles = [
-        Role::Client,
-        Role::Organization,
-        Role::Updates,
-        Role::UsageUpload,
-    ];
+    let kinds =
+        [KeyKind::Server, KeyKind::Access, KeyKind::Feature, KeyKind::Engine, KeyKind::Session, KeyKind::Hardware];
+    let roles = [Role::Client, Role::Organization, Role::Updates, Role::UsageUpload];
     let billing = prop_oneof![
         Just(Billing::None),
         Just(Billing::BusinessUser),
@@ -62,22 +46,11 @@ fn key() -> impl Strategy<Value = KeyDefinition> {
     ];
     let levels = [MediaLevel::One, MediaLevel::Two, MediaLevel::Unlimited];
     let holders = sample::subsequence(vec![Holder::User, Holder::Station, Holder::Server], 1..=3);
-    let application =
-        (label(), any::<bool>()).prop_map(|(name, several)| Application { name, several });
+    let application = (label(), any::<bool>()).prop_map(|(name, several)| Application { name, several });
     (
         (key_name(), label(), sample::select(kinds.to_vec()), holders),
-        (
-            option::of(sample::select(roles.to_vec())),
-            option::of(label()),
-            any::<bool>(),
-            billing,
-        ),
-        (
-            any::<bool>(),
-            any::<bool>(),
-            option::of(sample::select(levels.to_vec())),
-            option::of(application),
-        ),
+        (option::of(sample::select(roles.to_vec())), option::of(label()), any::<bool>(), billing),
+        (any::<bool>(), any::<bool>(), option::of(sample::select(levels.to_vec())), option::of(application)),
     )
         .prop_map(
             |(
@@ -90,11 +63,7 @@ fn key() -> impl Strategy<Value = KeyDefinition> {
                     holders: holders.into_iter().collect(),
                     role,
                     group,
-                    terms: if timed {
-                        Terms::Timed
-                    } else {
-                        Terms::Permanent
-                    },
+                    terms: if timed { Terms::Timed } else { Terms::Permanent },
                     billing,
                     supervisor,
                     call_port,
@@ -286,9 +255,7 @@ fn read_all(bytes: &[u8]) {
     let _ = leasehold_keys::trust::claimed_root_version(bytes);
     let _ = DeactivationReceipt::verify(
         bytes,
-        &leasehold_keys::installation::InstallationKey::from_seed([1; 32])
-            .unwrap()
-            .public(),
+        &leasehold_keys::installation::InstallationKey::from_seed([1; 32]).unwrap().public(),
     );
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = Root::parse(text);
@@ -322,10 +289,7 @@ fn the_largest_file_is_read_in_bounded_time() {
 fn the_licensor_for_development_issues_what_its_root_accepts() {
     let licensor = DevLicensor::from_seed(&[5; 32]).unwrap();
     let file = licensor.issue(&activation()).unwrap();
-    assert_eq!(
-        *licensor.trust().unwrap().activation(&file, now()).unwrap(),
-        activation()
-    );
+    assert_eq!(*licensor.trust().unwrap().activation(&file, now()).unwrap(), activation());
     assert!(vendor::trust().activation(&file, now()).is_err());
     let mut bad = activation();
     bad.hosts.clear();

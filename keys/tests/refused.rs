@@ -79,23 +79,11 @@ struct Vector {
 }
 
 fn refused(name: &'static str, judged: Judged, reason: Reason, bytes: Vec<u8>) -> Vector {
-    Vector {
-        name,
-        judged,
-        reason: Some(reason),
-        line: None,
-        bytes,
-    }
+    Vector { name, judged, reason: Some(reason), line: None, bytes }
 }
 
 fn accepted(name: &'static str, judged: Judged, bytes: Vec<u8>) -> Vector {
-    Vector {
-        name,
-        judged,
-        reason: None,
-        line: None,
-        bytes,
-    }
+    Vector { name, judged, reason: None, line: None, bytes }
 }
 
 impl Vector {
@@ -105,24 +93,13 @@ impl Vector {
     }
 
     fn file(&self) -> String {
-        let suffix = if matches!(self.judged, Judged::Anchor | Judged::Successor) {
-            "root"
-        } else {
-            "i3lic"
-        };
+        let suffix = if matches!(self.judged, Judged::Anchor | Judged::Successor) { "root" } else { "i3lic" };
         format!("{}.{suffix}", self.name)
     }
 }
 
 fn all() -> Vec<Vector> {
-    [
-        vectors_of::envelope::all(),
-        vectors_of::roots::all(),
-        vectors_of::terms::all(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [vectors_of::envelope::all(), vectors_of::roots::all(), vectors_of::terms::all()].into_iter().flatten().collect()
 }
 
 #[test]
@@ -152,11 +129,7 @@ fn names_are_unique_and_every_reason_has_its_vector() {
     assert_eq!(names.len(), vectors.len());
     let shown: BTreeSet<Reason> = vectors.iter().filter_map(|vector| vector.reason).collect();
     // These concern files in a folder, requests and receipts, which have tests of their own.
-    let elsewhere = [
-        Reason::NotARegularFile,
-        Reason::Unreadable,
-        Reason::NotItsInstallation,
-    ];
+    let elsewhere = [Reason::NotARegularFile, Reason::Unreadable, Reason::NotItsInstallation];
     let missing: Vec<&str> = Reason::ALL
         .iter()
         .filter(|reason| !shown.contains(reason) && !elsewhere.contains(reason))
@@ -172,51 +145,25 @@ fn refusals_are_sentences_for_an_administrator() {
             continue;
         };
         let text = refusal.to_string();
-        assert!(
-            text.ends_with('.') && !refusal.what().ends_with('.'),
-            "{}: {text}",
-            vector.name
-        );
-        assert!(
-            text.len() < 600 && !text.chars().any(char::is_control),
-            "{}: {text}",
-            vector.name
-        );
+        assert!(text.ends_with('.') && !refusal.what().ends_with('.'), "{}: {text}", vector.name);
+        assert!(text.len() < 600 && !text.chars().any(char::is_control), "{}: {text}", vector.name);
     }
 }
 
 #[test]
 fn the_stored_vectors_are_these() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
-    let roots = [
-        Judged::Activation,
-        Judged::HybridActivation,
-        Judged::UnderRevocation,
-        Judged::UnderExpired,
-    ];
-    let mut index = format!(
-        "# Each file is judged at {} as told; no reason: it must be accepted.\n",
-        vendor::NOW
-    );
+    let roots = [Judged::Activation, Judged::HybridActivation, Judged::UnderRevocation, Judged::UnderExpired];
+    let mut index = format!("# Each file is judged at {} as told; no reason: it must be accepted.\n", vendor::NOW);
     let mut files = Vec::new();
     for judged in roots {
         let name = format!("under-{}.root", judged.name());
-        writeln!(
-            index,
-            "\n[[root]]\njudged-as = \"{}\"\nroot = \"{name}\"",
-            judged.name()
-        )
-        .unwrap();
+        writeln!(index, "\n[[root]]\njudged-as = \"{}\"\nroot = \"{name}\"", judged.name()).unwrap();
         files.push((name, judged.root().unwrap()));
     }
     for vector in all() {
-        writeln!(
-            index,
-            "\n[[vector]]\nfile = \"{}\"\njudged-as = \"{}\"",
-            vector.file(),
-            vector.judged.name()
-        )
-        .unwrap();
+        writeln!(index, "\n[[vector]]\nfile = \"{}\"\njudged-as = \"{}\"", vector.file(), vector.judged.name())
+            .unwrap();
         if let Some(reason) = vector.reason {
             writeln!(index, "reason = \"{}\"", reason.code()).unwrap();
         }
@@ -233,26 +180,15 @@ fn the_stored_vectors_are_these() {
         let stored = fs::read(folder.join(name)).unwrap_or_else(|fault| panic!("{name}: {fault}"));
         assert!(stored == *bytes, "{name} differs from what the tests make");
     }
-    let stored: BTreeSet<String> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let stored: BTreeSet<String> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let attributes = ".gitattributes".to_owned();
-    assert_eq!(
-        stored,
-        files
-            .iter()
-            .map(|(name, _)| name.clone())
-            .chain([attributes])
-            .collect()
-    );
+    assert_eq!(stored, files.iter().map(|(name, _)| name.clone()).chain([attributes]).collect());
 }
 
 #[test]
 fn the_good_file_is_good() {
-    let verified = trust()
-        .activation(&vendor::issued(&vendor::activation()), now())
-        .unwrap();
+    let verified = trust().activation(&vendor::issued(&vendor::activation()), now()).unwrap();
     assert_eq!(*verified, vendor::activation());
     assert_eq!(verified.signed_by(), ["acme.example/issuing-2026"]);
     assert_eq!(verified.key_epoch(), 1);

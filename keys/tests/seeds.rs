@@ -14,8 +14,7 @@ use leasehold_keys::{
     root::Root,
 };
 use vendor::{
-    HOST_ID, activation, at, definition, grant, host, hybrid_root, issuing, now, pq, root, sign,
-    signed_root,
+    HOST_ID, activation, at, definition, grant, host, hybrid_root, issuing, now, pq, root, sign, signed_root,
 };
 
 /// A file in which every field occurs.
@@ -30,11 +29,7 @@ fn full() -> Activation {
     file.grace_days = Some(30);
     file.check_in_endpoint = Some("https://licenses.acme.example/check-in".into());
     file.usage_destination = Some("https://licenses.acme.example/usage".into());
-    file.supersedes
-        .insert(leasehold_keys::activation::Superseded {
-            license_id: file.license_id,
-            sequence: 11,
-        });
+    file.supersedes.insert(leasehold_keys::activation::Superseded { license_id: file.license_id, sequence: 11 });
     file.hosts[0].machine_name = label("srv-17");
     file.hosts.push(leasehold_keys::activation::HostLine {
         role: leasehold_keys::activation::HostRole::Switchover,
@@ -46,18 +41,11 @@ fn full() -> Activation {
         assigned: 5,
         pooled: 25,
     });
-    let mut key = definition(
-        "I3_ACCESS_ACD_MEDIA_1",
-        KeyKind::Access,
-        &[Holder::User, Holder::Station],
-    );
+    let mut key = definition("I3_ACCESS_ACD_MEDIA_1", KeyKind::Access, &[Holder::User, Holder::Station]);
     key.title = "ACD media, one type".parse().unwrap();
     let other = || ["I3_ACCESS_CLIENT".parse().unwrap()].into();
     (key.includes, key.requires, key.replaces) = (other(), other(), other());
-    key.application = Some(Application {
-        name: "CIC".parse().unwrap(),
-        several: true,
-    });
+    key.application = Some(Application { name: "CIC".parse().unwrap(), several: true });
     key.role = Some(Role::Client);
     key.group = label("users");
     key.terms = Terms::Timed;
@@ -73,10 +61,7 @@ fn full() -> Activation {
 
 #[test]
 fn the_seeds_of_the_fuzz_targets_are_good_files() {
-    let hybrid = sign(
-        &full().render(),
-        &[&issuing(), &pq("acme.example/issuing-2026")],
-    );
+    let hybrid = sign(&full().render(), &[&issuing(), &pq("acme.example/issuing-2026")]);
     let request = request::make(
         &InstallationKey::from_seed([1; 32]).unwrap(),
         host().id,
@@ -106,9 +91,6 @@ fn the_seeds_of_the_fuzz_targets_are_good_files() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, &bytes).unwrap();
         }
-        assert!(
-            fs::read(&path).unwrap() == bytes,
-            "{name} differs from what the tests make"
-        );
+        assert!(fs::read(&path).unwrap() == bytes, "{name} differs from what the tests make");
     }
 }

@@ -14,9 +14,8 @@ use crate::digest::hex;
 
 /// This application's ID for machine-id(5); `systemd-id128 -a c1f0a3e6b7d84c0f9a52e4d16b3f7788 machine-id` prints the
 /// same hash.
-const APPLICATION_ID: [u8; 16] = [
-    0xc1, 0xf0, 0xa3, 0xe6, 0xb7, 0xd8, 0x4c, 0x0f, 0x9a, 0x52, 0xe4, 0xd1, 0x6b, 0x3f, 0x77, 0x88,
-];
+const APPLICATION_ID: [u8; 16] =
+    [0xc1, 0xf0, 0xa3, 0xe6, 0xb7, 0xd8, 0x4c, 0x0f, 0x9a, 0x52, 0xe4, 0xd1, 0x6b, 0x3f, 0x77, 0x88];
 
 /// No fact is longer than this in the files that hold it.
 const FILE_MAX_BYTES: u64 = 64 * 1_024;
@@ -42,8 +41,7 @@ pub fn collect(root: &Path) -> HostFacts {
 
 /// The machine ID, hashed for this application: the ID itself must not leave the machine.
 fn system(root: &Path) -> Option<String> {
-    let text = line(&root.join("etc/machine-id"))
-        .or_else(|| line(&root.join("var/lib/dbus/machine-id")))?;
+    let text = line(&root.join("etc/machine-id")).or_else(|| line(&root.join("var/lib/dbus/machine-id")))?;
     let id = data_encoding::HEXLOWER_PERMISSIVE
         .decode(text.as_bytes())
         .ok()
@@ -61,20 +59,12 @@ fn system(root: &Path) -> Option<String> {
 fn disk(root: &Path) -> Option<String> {
     let mounts = bounded(&root.join("proc/self/mountinfo"))?;
     // ID, parent, major:minor, root, mount point, options, any number of tags, "-", type, source, super options.
-    let mount = mounts
-        .lines()
-        .rfind(|mount| mount.split(' ').nth(4) == Some("/"))?;
+    let mount = mounts.lines().rfind(|mount| mount.split(' ').nth(4) == Some("/"))?;
     let number = mount.split(' ').nth(2)?;
     let source = mount.split_once(" - ")?.1.split(' ').nth(1)?;
     let by_number = fs::canonicalize(root.join("sys/dev/block").join(number)).ok();
     // File systems with numbers of their own, such as btrfs, name their device as the source.
-    let by_name = || {
-        fs::canonicalize(
-            root.join("sys/class/block")
-                .join(source.strip_prefix("/dev/")?),
-        )
-        .ok()
-    };
+    let by_name = || fs::canonicalize(root.join("sys/class/block").join(source.strip_prefix("/dev/")?)).ok();
     let device = by_number.or_else(by_name)?;
     serial(whole_disk(device.clone())).or_else(|| file_system(root, &device))
 }
@@ -82,10 +72,7 @@ fn disk(root: &Path) -> Option<String> {
 /// The disk under a partition or a mapped device.
 fn whole_disk(mut device: PathBuf) -> PathBuf {
     for _ in 0..LAYERS_MAX {
-        let slave = entries(&device.join("slaves"))
-            .into_iter()
-            .next()
-            .and_then(|slave| fs::canonicalize(slave).ok());
+        let slave = entries(&device.join("slaves")).into_iter().next().and_then(|slave| fs::canonicalize(slave).ok());
         device = match (slave, device.parent()) {
             (Some(slave), _) => slave,
             (None, Some(parent)) if device.join("partition").exists() => parent.to_owned(),
@@ -99,21 +86,15 @@ fn serial(disk: PathBuf) -> Option<String> {
     let places = ["wwid", "device/wwid", "serial", "device/serial"];
     // Emulators give every machine's disk the same serial number.
     let emulated = |value: &String| value.to_ascii_uppercase().contains("QM0000");
-    places
-        .into_iter()
-        .find_map(|place| line(&disk.join(place)).filter(|value| !emulated(value)))
+    places.into_iter().find_map(|place| line(&disk.join(place)).filter(|value| !emulated(value)))
 }
 
 fn file_system(root: &Path, device: &Path) -> Option<String> {
     let name = device.file_name()?;
-    entries(&root.join("dev/disk/by-uuid"))
-        .into_iter()
-        .find_map(|link| {
-            let target = fs::read_link(&link).ok()?;
-            (target.file_name()? == name)
-                .then(|| link.file_name()?.to_str().map(str::to_owned))
-                .flatten()
-        })
+    entries(&root.join("dev/disk/by-uuid")).into_iter().find_map(|link| {
+        let target = fs::read_link(&link).ok()?;
+        (target.file_name()? == name).then(|| link.file_name()?.to_str().map(str::to_owned)).flatten()
+    })
 }
 
 /// The instance ID that a cloud's firmware gives, where it gives one.
@@ -124,9 +105,7 @@ fn instance(dmi: &Path) -> Option<String> {
         "Google" => ("product_serial", "GoogleCloud-"),
         _ => return None,
     };
-    line(&dmi.join(place))
-        .filter(|id| id.starts_with(prefix))
-        .map(|id| format!("instance {id}"))
+    line(&dmi.join(place)).filter(|id| id.starts_with(prefix)).map(|id| format!("instance {id}"))
 }
 
 /// Permanent addresses of the network devices that are hardware: bridges, tunnels and containers' ends have no
@@ -134,16 +113,12 @@ fn instance(dmi: &Path) -> Option<String> {
 fn addresses(root: &Path) -> Vec<String> {
     let mut addresses: Vec<String> = entries(&root.join("sys/class/net"))
         .into_iter()
-        .filter(|device| {
-            device.join("device").exists()
-                && line(&device.join("type")).as_deref() == Some(ETHERNET)
-        })
+        .filter(|device| device.join("device").exists() && line(&device.join("type")).as_deref() == Some(ETHERNET))
         .filter_map(|device| {
             let bonded = line(&device.join("bonding_slave/perm_hwaddr"));
             let own = || {
-                line(&device.join("address")).filter(|_| {
-                    line(&device.join("addr_assign_type")).as_deref() == Some(PERMANENT)
-                })
+                line(&device.join("address"))
+                    .filter(|_| line(&device.join("addr_assign_type")).as_deref() == Some(PERMANENT))
             };
             bonded.or_else(own)
         })
@@ -155,12 +130,8 @@ fn addresses(root: &Path) -> Vec<String> {
 
 /// What a folder holds, in order; nothing where it cannot be read.
 fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut entries: Vec<PathBuf> = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     entries.sort();
     entries
 }
@@ -174,10 +145,6 @@ fn line(path: &Path) -> Option<String> {
 
 fn bounded(path: &Path) -> Option<String> {
     let mut text = String::new();
-    fs::File::open(path)
-        .ok()?
-        .take(FILE_MAX_BYTES)
-        .read_to_string(&mut text)
-        .ok()?;
+    fs::File::open(path).ok()?.take(FILE_MAX_BYTES).read_to_string(&mut text).ok()?;
     Some(text)
 }

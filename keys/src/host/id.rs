@@ -63,27 +63,13 @@ impl HostId {
     /// The ID of a machine with these facts. Takes one Argon2id hash for each fact and network address.
     pub fn new(facts: &HostFacts, salt: [u8; SALT_BYTES]) -> Self {
         let facts = facts.normal();
-        let hashes = |factor: Factor| {
-            facts
-                .values(factor)
-                .iter()
-                .map(move |value| hash(&salt, factor, value))
-        };
-        let single = [
-            Factor::Platform,
-            Factor::System,
-            Factor::Disk,
-            Factor::Installation,
-        ]
-        .map(|factor| hashes(factor).next());
+        let hashes = |factor: Factor| facts.values(factor).iter().map(move |value| hash(&salt, factor, value));
+        let single =
+            [Factor::Platform, Factor::System, Factor::Disk, Factor::Installation].map(|factor| hashes(factor).next());
         let mut network: Vec<Value> = hashes(Factor::Network).collect();
         network.sort();
         network.dedup();
-        Self {
-            salt,
-            single,
-            network,
-        }
+        Self { salt, single, network }
     }
 
     /// What has stayed the same on a machine with these facts. Takes one Argon2id hash for each fact and network
@@ -101,10 +87,7 @@ impl HostId {
             let values = facts.values(factor);
             if recorded.is_empty() || values.is_empty() {
                 FactorState::Missing
-            } else if values
-                .iter()
-                .any(|value| recorded.contains(&hash(&self.salt, factor, value)))
-            {
+            } else if values.iter().any(|value| recorded.contains(&hash(&self.salt, factor, value))) {
                 FactorState::Same
             } else {
                 FactorState::Changed
@@ -155,12 +138,10 @@ fn hash(salt: &[u8; SALT_BYTES], factor: Factor, value: &str) -> Value {
     let mut input = Vec::new();
     prefixed(&mut input, factor.name().as_bytes());
     prefixed(&mut input, value.as_bytes());
-    let params =
-        Params::new(ARGON2_MEMORY_KIB, ARGON2_PASSES, ARGON2_LANES, Some(32)).unwrap_or_default();
+    let params = Params::new(ARGON2_MEMORY_KIB, ARGON2_PASSES, ARGON2_LANES, Some(32)).unwrap_or_default();
     let mut full = [0; 32];
     // Fails for lengths out of range only, and these are constants or come from a bounded file.
-    let hashed = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(&input, salt, &mut full);
+    let hashed = Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(&input, salt, &mut full);
     debug_assert!(hashed.is_ok());
     let mut value = [0; VALUE_BYTES];
     value.copy_from_slice(&full[..VALUE_BYTES]);
@@ -194,23 +175,16 @@ impl FromStr for HostId {
     fn from_str(text: &str) -> Result<Self, BadHostId> {
         let mut characters = text.chars().filter(|c| !c.is_whitespace() && *c != '-');
         let version = [characters.next(), characters.next()];
-        if !matches!(
-            version,
-            [Some('h' | 'H'), Some('1' | 'l' | 'I' | 'i' | 'L')]
-        ) {
+        if !matches!(version, [Some('h' | 'H'), Some('1' | 'l' | 'I' | 'i' | 'L')]) {
             return Err(BadHostId::Version);
         }
         let bytes = decode(characters)?;
-        let (body, check) = bytes
-            .split_last_chunk::<CHECK_BYTES>()
-            .ok_or(BadHostId::Layout)?;
+        let (body, check) = bytes.split_last_chunk::<CHECK_BYTES>().ok_or(BadHostId::Layout)?;
         if checksum(body) != *check {
             return Err(BadHostId::Checksum);
         }
         let (present, rest) = body.split_first().ok_or(BadHostId::Layout)?;
-        let (salt, values) = rest
-            .split_first_chunk::<SALT_BYTES>()
-            .ok_or(BadHostId::Layout)?;
+        let (salt, values) = rest.split_first_chunk::<SALT_BYTES>().ok_or(BadHostId::Layout)?;
         let (values, []) = values.as_chunks::<VALUE_BYTES>() else {
             return Err(BadHostId::Layout);
         };
@@ -226,11 +200,7 @@ impl FromStr for HostId {
         if network.len() != usize::from(present >> 4) || network.len() > NETWORK_MAX || !sorted {
             return Err(BadHostId::Layout);
         }
-        Ok(Self {
-            salt: *salt,
-            single,
-            network,
-        })
+        Ok(Self { salt: *salt, single, network })
     }
 }
 
@@ -243,9 +213,7 @@ fn encode(bytes: &[u8]) -> Vec<char> {
             value << 1 | bit
         })
     };
-    (0..(bytes.len() * 8).div_ceil(5))
-        .map(|index| char::from(ALPHABET[usize::from(bits(index))]))
-        .collect()
+    (0..(bytes.len() * 8).div_ceil(5)).map(|index| char::from(ALPHABET[usize::from(bits(index))])).collect()
 }
 
 fn decode(characters: impl Iterator<Item = char>) -> Result<Vec<u8>, BadHostId> {
@@ -262,10 +230,8 @@ fn decode(characters: impl Iterator<Item = char>) -> Result<Vec<u8>, BadHostId> 
             'I' | 'L' => '1',
             other => other,
         };
-        let digit = ALPHABET
-            .iter()
-            .position(|known| char::from(*known) == read)
-            .ok_or(BadHostId::Character(character))?;
+        let digit =
+            ALPHABET.iter().position(|known| char::from(*known) == read).ok_or(BadHostId::Character(character))?;
         held = held << 5 | u32::try_from(digit).unwrap_or(0);
         held_bits += 5;
         if held_bits >= 8 {
@@ -275,11 +241,7 @@ fn decode(characters: impl Iterator<Item = char>) -> Result<Vec<u8>, BadHostId> 
         }
     }
     // A whole character that carries nothing, or spare bits that are set, would be a second spelling.
-    if held_bits >= 5 || held != 0 {
-        Err(BadHostId::Layout)
-    } else {
-        Ok(bytes)
-    }
+    if held_bits >= 5 || held != 0 { Err(BadHostId::Layout) } else { Ok(bytes) }
 }
 
 impl TryFrom<String> for HostId {
@@ -347,10 +309,7 @@ impl Comparison {
 
     /// How many factors are the same.
     pub fn same(&self) -> u8 {
-        self.states()
-            .iter()
-            .map(|(_, state)| u8::from(*state == FactorState::Same))
-            .sum()
+        self.states().iter().map(|(_, state)| u8::from(*state == FactorState::Same)).sum()
     }
 
     /// True where at least `need` factors are the same, and platform or network is among them: system, disk and
@@ -367,13 +326,9 @@ impl Comparison {
     /// One sentence for an administrator on why the file is not for this host, with what to do.
     pub fn refusal_message(&self, need: u8) -> String {
         let why = if self.same() >= need.max(1) {
-            "neither platform nor network is the same, and all else travels in a copied image"
-                .to_owned()
+            "neither platform nor network is the same, and all else travels in a copied image".to_owned()
         } else {
-            format!(
-                "{} of 5 factors are the same and {need} are needed",
-                self.same()
-            )
+            format!("{} of 5 factors are the same and {need} are needed", self.same())
         };
         format!(
             "The file is not for this host: {why} ({self}). If this is the right server and its hardware was changed, run `leasehold \

@@ -32,13 +32,8 @@ pub enum Factor {
 
 impl Factor {
     /// Every factor, in order.
-    pub const ALL: [Factor; 5] = [
-        Factor::Platform,
-        Factor::System,
-        Factor::Disk,
-        Factor::Installation,
-        Factor::Network,
-    ];
+    pub const ALL: [Factor; 5] =
+        [Factor::Platform, Factor::System, Factor::Disk, Factor::Installation, Factor::Network];
 
     /// The name that is hashed with the value.
     pub const fn name(self) -> &'static str {
@@ -81,11 +76,7 @@ impl HostFacts {
     #[must_use]
     pub fn normal(&self) -> HostFacts {
         let one = |value: &Option<String>| value.as_deref().and_then(normal_value);
-        let mut network: Vec<String> = self
-            .network
-            .iter()
-            .filter_map(|value| normal_address(value))
-            .collect();
+        let mut network: Vec<String> = self.network.iter().filter_map(|value| normal_address(value)).collect();
         network.sort();
         network.dedup();
         network.truncate(NETWORK_MAX);
@@ -100,10 +91,7 @@ impl HostFacts {
 
     /// The same facts with the installation's public key among them.
     #[must_use]
-    pub fn with_installation(
-        mut self,
-        key: &crate::installation::InstallationPublicKey,
-    ) -> HostFacts {
+    pub fn with_installation(mut self, key: &crate::installation::InstallationPublicKey) -> HostFacts {
         self.installation = Some(key.to_string());
         self
     }
@@ -112,16 +100,9 @@ impl HostFacts {
     pub fn digest(&self) -> Sha256 {
         let normal = self.normal();
         let mut bytes = Vec::new();
-        let singles = [
-            &normal.platform,
-            &normal.system,
-            &normal.disk,
-            &normal.installation,
-        ];
-        for value in singles
-            .into_iter()
-            .map(Option::as_deref)
-            .chain(normal.network.iter().map(|value| Some(value.as_str())))
+        let singles = [&normal.platform, &normal.system, &normal.disk, &normal.installation];
+        for value in
+            singles.into_iter().map(Option::as_deref).chain(normal.network.iter().map(|value| Some(value.as_str())))
         {
             match value {
                 Some(value) => prefixed(&mut bytes, value.as_bytes()),

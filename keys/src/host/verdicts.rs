@@ -44,11 +44,7 @@ impl HostVerdicts {
         let comparison = host_id.compare(facts);
         let excess = (self.0.len() + 1).saturating_sub(VERDICTS_MAX);
         self.0.drain(..excess);
-        self.0.push(HostVerdict {
-            host_id: host_id.clone(),
-            facts: facts.digest(),
-            comparison,
-        });
+        self.0.push(HostVerdict { host_id: host_id.clone(), facts: facts.digest(), comparison });
         comparison
     }
 

@@ -2,10 +2,7 @@
 #![expect(dead_code, reason = "each test file uses its own part")]
 
 use leasehold_keys::{
-    activation::{
-        Activation, FileKind, Grant, HostLine, HostRole, Level, LicenseId, Model, Units,
-        VersionRange,
-    },
+    activation::{Activation, FileKind, Grant, HostLine, HostRole, Level, LicenseId, Model, Units, VersionRange},
     definition::{Billing, Holder, KeyDefinition, KeyKind, Terms},
     digest::Sha256,
     host::{HostFacts, HostId},
@@ -51,10 +48,7 @@ pub(crate) fn role(key: &SigningKey, role: KeyRole, epoch: u32) -> RoleKey {
     }
 }
 
-pub(crate) const ONE: Required = Required {
-    ed25519: 1,
-    ml_dsa_65: 0,
-};
+pub(crate) const ONE: Required = Required { ed25519: 1, ml_dsa_65: 0 };
 
 /// Root 1: two of three root keys, one key of each role.
 pub(crate) fn root() -> Root {
@@ -62,18 +56,8 @@ pub(crate) fn root() -> Root {
         version: 1,
         expires: at("2030-01-01T00:00:00Z"),
         usage_key: [9; 32],
-        policy: Policy {
-            root: Required {
-                ed25519: 2,
-                ml_dsa_65: 0,
-            },
-            activation: ONE,
-            check_in: ONE,
-            receipt: ONE,
-        },
-        root_keys: ["a", "b", "c"]
-            .map(|name| ed(&format!("acme.example/root-{name}")).public().clone())
-            .to_vec(),
+        policy: Policy { root: Required { ed25519: 2, ml_dsa_65: 0 }, activation: ONE, check_in: ONE, receipt: ONE },
+        root_keys: ["a", "b", "c"].map(|name| ed(&format!("acme.example/root-{name}")).public().clone()).to_vec(),
         role_keys: vec![
             role(&issuing(), KeyRole::Issuing, 1),
             role(&ed("acme.example/check-in-2026"), KeyRole::CheckIn, 1),
@@ -89,10 +73,7 @@ pub(crate) fn issuing() -> SigningKey {
 
 /// `root` signed by the root keys of these letters.
 pub(crate) fn signed_root(root: &Root, letters: &[&str]) -> Vec<u8> {
-    let keys: Vec<SigningKey> = letters
-        .iter()
-        .map(|name| ed(&format!("acme.example/root-{name}")))
-        .collect();
+    let keys: Vec<SigningKey> = letters.iter().map(|name| ed(&format!("acme.example/root-{name}"))).collect();
     sign(&root.render(), &keys.iter().collect::<Vec<_>>())
 }
 
@@ -109,8 +90,7 @@ pub(crate) fn trust() -> Trust {
 pub(crate) fn hybrid_root() -> Root {
     let mut root = root();
     root.policy.activation.ml_dsa_65 = 1;
-    root.role_keys
-        .push(role(&pq("acme.example/issuing-2026"), KeyRole::Issuing, 1));
+    root.role_keys.push(role(&pq("acme.example/issuing-2026"), KeyRole::Issuing, 1));
     root
 }
 
@@ -128,12 +108,7 @@ pub(crate) fn facts() -> HostFacts {
 pub(crate) const HOST_ID: &str = include_str!("host_id.txt");
 
 pub(crate) fn host() -> HostLine {
-    HostLine {
-        role: HostRole::Primary,
-        id: HOST_ID.trim().parse::<HostId>().unwrap(),
-        need: 3,
-        machine_name: None,
-    }
+    HostLine { role: HostRole::Primary, id: HOST_ID.trim().parse::<HostId>().unwrap(), need: 3, machine_name: None }
 }
 
 pub(crate) fn definition(name: &str, kind: KeyKind, holders: &[Holder]) -> KeyDefinition {
@@ -159,10 +134,7 @@ pub(crate) fn definition(name: &str, kind: KeyKind, holders: &[Holder]) -> KeyDe
 }
 
 pub(crate) fn grant(pool: &str, units: u32) -> Grant {
-    Grant {
-        pool: pool.parse().unwrap(),
-        units: Units::Count(units),
-    }
+    Grant { pool: pool.parse().unwrap(), units: Units::Count(units) }
 }
 
 /// A small file that is good in every way.
@@ -176,10 +148,7 @@ pub(crate) fn activation() -> Activation {
         install_site: "Köln".parse().unwrap(),
         product: "CIC".parse().unwrap(),
         product_line: "PureConnect".parse().unwrap(),
-        versions: VersionRange {
-            from: "4.0".parse().unwrap(),
-            through: "2020.4".parse().unwrap(),
-        },
+        versions: VersionRange { from: "4.0".parse().unwrap(), through: "2020.4".parse().unwrap() },
         model: Model::Subscription,
         level: Level::Production,
         kind: FileKind::Base,
@@ -196,11 +165,7 @@ pub(crate) fn activation() -> Activation {
         hosts: vec![host()],
         parts: Vec::new(),
         grants: vec![grant("I3_ACCESS_CLIENT_CONCURRENT", 50)],
-        definitions: vec![definition(
-            "I3_ACCESS_CLIENT",
-            KeyKind::Access,
-            &[Holder::User],
-        )],
+        definitions: vec![definition("I3_ACCESS_CLIENT", KeyKind::Access, &[Holder::User])],
         catalog_version: 3,
         root_version: 1,
     }
