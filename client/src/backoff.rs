@@ -16,17 +16,12 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new() -> Self {
-        Self {
-            last_ms: SHORTEST_MS,
-        }
+        Self { last_ms: SHORTEST_MS }
     }
 
     /// The next wait: between 50 ms and three times the last one.
     pub(crate) fn next(&mut self) -> Duration {
-        let upper = self
-            .last_ms
-            .saturating_mul(3)
-            .clamp(SHORTEST_MS + 1, LONGEST_MS);
+        let upper = self.last_ms.saturating_mul(3).clamp(SHORTEST_MS + 1, LONGEST_MS);
         self.last_ms = rand::rng().random_range(SHORTEST_MS..=upper);
         Duration::from_millis(self.last_ms)
     }
@@ -44,22 +39,10 @@ mod tests {
     #[test]
     fn waits_stay_within_their_bounds_and_reach_the_upper_half() {
         let mut backoff = Backoff::new();
-        let waits: Vec<u64> = (0..2_000)
-            .map(|_| u64::try_from(backoff.next().as_millis()).expect("small"))
-            .collect();
-        assert!(
-            waits
-                .iter()
-                .all(|wait| (SHORTEST_MS..=LONGEST_MS).contains(wait))
-        );
+        let waits: Vec<u64> = (0..2_000).map(|_| u64::try_from(backoff.next().as_millis()).expect("small")).collect();
+        assert!(waits.iter().all(|wait| (SHORTEST_MS..=LONGEST_MS).contains(wait)));
         assert!(waits[0] <= 3 * SHORTEST_MS, "the first wait is short");
-        assert!(
-            waits.iter().any(|wait| *wait > LONGEST_MS / 2),
-            "waits grow"
-        );
-        assert!(
-            waits.windows(2).any(|pair| pair[0] != pair[1]),
-            "waits differ"
-        );
+        assert!(waits.iter().any(|wait| *wait > LONGEST_MS / 2), "waits grow");
+        assert!(waits.windows(2).any(|pair| pair[0] != pair[1]), "waits differ");
     }
 }

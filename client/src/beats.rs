@@ -23,17 +23,8 @@ pub(crate) struct Beats {
 
 impl Beats {
     pub(crate) fn new(every_ms: u64) -> Self {
-        let every = if every_ms == 0 {
-            DEFAULT_EVERY
-        } else {
-            Duration::from_millis(every_ms)
-        };
-        Self {
-            every: every.max(SHORTEST_EVERY),
-            number: 0,
-            last_at: None,
-            unanswered: None,
-        }
+        let every = if every_ms == 0 { DEFAULT_EVERY } else { Duration::from_millis(every_ms) };
+        Self { every: every.max(SHORTEST_EVERY), number: 0, last_at: None, unanswered: None }
     }
 
     /// As often as the server wants, and twice before the shortest lease would be unconfirmed.
@@ -72,8 +63,7 @@ impl Beats {
     }
 
     pub(crate) fn silent(&self, now: Moment) -> bool {
-        self.unanswered
-            .is_some_and(|(_, sent_at)| now >= sent_at.plus(SILENCE))
+        self.unanswered.is_some_and(|(_, sent_at)| now >= sent_at.plus(SILENCE))
     }
 }
 

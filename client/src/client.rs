@@ -149,15 +149,7 @@ impl ClientBuilder {
             // displace each other.
             self.caller.instance.clone_from(&self.caller.name);
         }
-        let Self {
-            servers,
-            caller,
-            watched_site_keys,
-            patience,
-            in_flight,
-            highest_file,
-            highest_lease_id,
-        } = self;
+        let Self { servers, caller, watched_site_keys, patience, in_flight, highest_file, highest_lease_id } = self;
         let highest = highest_file.map(HighestFile::new);
         let kept = match &highest {
             Some(file) => file.load().map_err(|error| ConnectError::HighestLease {
@@ -167,11 +159,7 @@ impl ClientBuilder {
             None => 0,
         };
         let (commands, inbox) = mpsc::unbounded_channel();
-        let handle = Arc::new(Handle {
-            commands,
-            permits: Arc::new(Semaphore::new(in_flight)),
-            patience,
-        });
+        let handle = Arc::new(Handle { commands, permits: Arc::new(Semaphore::new(in_flight)), patience });
         let events = broadcast::Sender::new(EVENTS_KEPT);
         let (connection_sender, connection) = watch::channel(Connection::Connecting);
         let (channel_sender, channel) = watch::channel(None);
@@ -190,21 +178,8 @@ impl ClientBuilder {
             highest_lease_id: 0,
             watch_site_keys: watched_site_keys,
         };
-        let session = Session::new(
-            Arc::downgrade(&handle),
-            events,
-            site_keys_sender,
-            kept.max(highest_lease_id),
-        );
-        let keeper = Keeper::new(
-            session,
-            inbox,
-            hello,
-            servers,
-            connection_sender,
-            channel_sender,
-            highest,
-        );
+        let session = Session::new(Arc::downgrade(&handle), events, site_keys_sender, kept.max(highest_lease_id));
+        let keeper = Keeper::new(session, inbox, hello, servers, connection_sender, channel_sender, highest);
         tokio::spawn(keeper.run());
         Ok(client)
     }
@@ -224,9 +199,7 @@ impl ClientBuilder {
             loop {
                 match &*connection.borrow_and_update() {
                     Connection::Attached { .. } => return Ok(()),
-                    Connection::Detached {
-                        obstacle: Obstacle::Refused(refusal),
-                    } if !refusal.is_temporary() => {
+                    Connection::Detached { obstacle: Obstacle::Refused(refusal) } if !refusal.is_temporary() => {
                         return Err(ConnectError::Refused(refusal.clone()));
                     }
                     Connection::Detached { obstacle } => last = Some(obstacle.clone()),
@@ -240,10 +213,7 @@ impl ClientBuilder {
         };
         match tokio::time::timeout(patience, attached).await {
             Ok(outcome) => outcome.map(|()| client),
-            Err(_) => Err(ConnectError::NoServer {
-                waited: patience,
-                obstacle: last.unwrap_or(Obstacle::Silence),
-            }),
+            Err(_) => Err(ConnectError::NoServer { waited: patience, obstacle: last.unwrap_or(Obstacle::Silence) }),
         }
     }
 
@@ -262,9 +232,7 @@ impl ClientBuilder {
         check_optional_name("version", &self.caller.version)?;
         check_optional_name("instance", &self.caller.instance)?;
         check_optional_name("host", &self.caller.host)?;
-        self.watched_site_keys
-            .iter()
-            .try_for_each(|key| check_name("watched site key", key))
+        self.watched_site_keys.iter().try_for_each(|key| check_name("watched site key", key))
     }
 }
 
@@ -299,33 +267,16 @@ impl Client {
         let longest = what.longest_wait().saturating_add(self.handle.patience);
         let permits = Arc::clone(&self.handle.permits);
         let Ok(permit) = tokio::time::timeout(longest, permits.acquire_owned()).await else {
-            return Err(AcquireError::NoAnswer {
-                waited: longest,
-                obstacle: Obstacle::Crowded,
-            });
+            return Err(AcquireError::NoAnswer { waited: longest, obstacle: Obstacle::Crowded });
         };
         let permit = permit.map_err(|_| AcquireError::Closed)?;
         let id = Uuid::new_v4();
         let (reply, answer) = oneshot::channel();
         let message = what.into_message(id);
         let deadline = begun.plus(longest);
-        let acquiring = Acquiring {
-            id,
-            message,
-            begun,
-            deadline,
-            reply,
-            permit,
-        };
-        self.handle
-            .commands
-            .send(Command::Acquire(Box::new(acquiring)))
-            .map_err(|_| AcquireError::Closed)?;
-        let mut abandon = AbandonOnDrop {
-            id,
-            handle: &self.handle,
-            is_waiting: true,
-        };
+        let acquiring = Acquiring { id, message, begun, deadline, reply, permit };
+        self.handle.commands.send(Command::Acquire(Box::new(acquiring))).map_err(|_| AcquireError::Closed)?;
+        let mut abandon = AbandonOnDrop { id, handle: &self.handle, is_waiting: true };
         let outcome = answer.await.unwrap_or(Err(AcquireError::Closed));
         abandon.is_waiting = false;
         outcome
@@ -386,9 +337,7 @@ impl Client {
         what.check()?;
         let mut acquire = what.into_message(Uuid::new_v4());
         acquire.caller = Some(self.caller.clone());
-        let question = v1::ExplainRequest {
-            acquire: Some(acquire),
-        };
+        let question = v1::ExplainRequest { acquire: Some(acquire) };
         let answer = self
             .ask(|mut leasing| {
                 let question = question.clone();
@@ -446,14 +395,9 @@ impl Client {
             Err(_) => {
                 let obstacle = last.or_else(|| match &*self.connection.borrow() {
                     Connection::Detached { obstacle } => Some(obstacle.clone()),
-                    Connection::Connecting | Connection::Attached { .. } | Connection::Closed => {
-                        None
-                    }
+                    Connection::Connecting | Connection::Attached { .. } | Connection::Closed => None,
                 });
-                Err(RequestError::NoAnswer {
-                    waited: patience,
-                    obstacle: obstacle.unwrap_or(Obstacle::Silence),
-                })
+                Err(RequestError::NoAnswer { waited: patience, obstacle: obstacle.unwrap_or(Obstacle::Silence) })
             }
         }
     }

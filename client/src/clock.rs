@@ -27,22 +27,18 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 
 /// The time since the machine started, suspend included.
 #[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "the client's time is read here and nowhere else")]
 pub(crate) fn now() -> Moment {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
-    Moment(
-        seconds
-            .saturating_mul(1_000)
-            .saturating_add(nanos / 1_000_000),
-    )
+    Moment(seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000))
 }
 
 /// The time since this was first asked. Whether it counts suspend is the system's affair.
 #[cfg(not(target_os = "linux"))]
+#[expect(clippy::disallowed_methods, reason = "the client's time is read here and nowhere else")]
 pub(crate) fn now() -> Moment {
     static ORIGIN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    Moment(millis(
-        ORIGIN.get_or_init(std::time::Instant::now).elapsed(),
-    ))
+    Moment(millis(ORIGIN.get_or_init(std::time::Instant::now).elapsed()))
 }

@@ -37,9 +37,7 @@ impl From<v1::Lease> for Lease {
             ttl: Duration::from_millis(lease.ttl_ms),
             ends_in: duration_unless_zero(lease.ends_in_ms),
             end_reason: lease.end_reason,
-            granted_at: lease
-                .granted_at
-                .and_then(|at| SystemTime::try_from(at).ok()),
+            granted_at: lease.granted_at.and_then(|at| SystemTime::try_from(at).ok()),
             idle: lease.idle,
         }
     }
@@ -55,45 +53,25 @@ impl From<v1::HeldKey> for HeldKey {
             v1::KeySource::Units => KeySource::Units,
             v1::KeySource::Unspecified => KeySource::Other,
         };
-        Self {
-            key: held.key,
-            source,
-            pool: held.pool,
-            units: held.units,
-            via: held.via,
-        }
+        Self { key: held.key, source, pool: held.pool, units: held.units, via: held.via }
     }
 }
 
 impl From<v1::MissingKey> for MissingKey {
     fn from(missing: v1::MissingKey) -> Self {
-        Self {
-            key: missing.key,
-            refusal: missing.refusal.unwrap_or_default().into(),
-        }
+        Self { key: missing.key, refusal: missing.refusal.unwrap_or_default().into() }
     }
 }
 
 impl From<v1::Warning> for Warning {
     fn from(warning: v1::Warning) -> Self {
-        Self {
-            reason: warning.reason,
-            message: warning.message,
-            facts: warning.facts.into_iter().collect(),
-        }
+        Self { reason: warning.reason, message: warning.message, facts: warning.facts.into_iter().collect() }
     }
 }
 
 /// The wire's key with its name, which is its place in the map.
 pub(crate) fn site_key(key: v1::SiteKey) -> (String, SiteKey) {
-    (
-        key.key,
-        SiteKey {
-            licensed: key.licensed,
-            units: key.units,
-            reason: key.reason,
-        },
-    )
+    (key.key, SiteKey { licensed: key.licensed, units: key.units, reason: key.reason })
 }
 
 pub(crate) fn duration_unless_zero(ms: u64) -> Option<Duration> {

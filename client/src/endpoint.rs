@@ -49,22 +49,15 @@ impl Endpoint {
     /// [`EndpointError::SocketPath`] where it is not.
     pub fn unix(path: impl Into<PathBuf>) -> Result<Self, EndpointError> {
         let path = path.into();
-        let refused = |why| EndpointError::SocketPath {
-            path: path.display().to_string(),
-            why,
-        };
+        let refused = |why| EndpointError::SocketPath { path: path.display().to_string(), why };
         let Some(text) = path.to_str() else {
             return Err(refused("it is not valid UTF-8"));
         };
         if !path.is_absolute() {
-            return Err(refused(
-                "it is not absolute: write unix:// and then the whole path from /",
-            ));
+            return Err(refused("it is not absolute: write unix:// and then the whole path from /"));
         }
         if text.len() > SOCKET_PATH_LIMIT_BYTES {
-            return Err(refused(
-                "it is longer than the 107 bytes that the system allows for a socket",
-            ));
+            return Err(refused("it is longer than the 107 bytes that the system allows for a socket"));
         }
         if text.contains('\0') {
             return Err(refused("it contains a zero byte"));
@@ -79,14 +72,10 @@ impl Endpoint {
     /// [`EndpointError::NotLoopback`] where the address is another, [`EndpointError::Port`] where the port is 0.
     pub fn loopback(address: SocketAddr) -> Result<Self, EndpointError> {
         if !address.ip().is_loopback() {
-            return Err(EndpointError::NotLoopback {
-                host: address.ip().to_string(),
-            });
+            return Err(EndpointError::NotLoopback { host: address.ip().to_string() });
         }
         if address.port() == 0 {
-            return Err(EndpointError::Port {
-                endpoint: format!("http://{address}"),
-            });
+            return Err(EndpointError::Port { endpoint: format!("http://{address}") });
         }
         Ok(Self(Place::Loopback(address)))
     }
@@ -97,10 +86,7 @@ impl Endpoint {
     pub fn defaults() -> Vec<Self> {
         vec![
             Self(Place::Unix(PathBuf::from(DEFAULT_SOCKET))),
-            Self(Place::Loopback(SocketAddr::from((
-                Ipv4Addr::LOCALHOST,
-                DEFAULT_PORT,
-            )))),
+            Self(Place::Loopback(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)))),
         ]
     }
 
@@ -132,33 +118,22 @@ impl FromStr for Endpoint {
         }
         let Some(rest) = text.strip_prefix("http://") else {
             return Err(match text.strip_prefix("https://") {
-                Some(_) => EndpointError::Encrypted {
-                    endpoint: text.to_owned(),
-                },
-                None => EndpointError::Scheme {
-                    endpoint: text.to_owned(),
-                },
+                Some(_) => EndpointError::Encrypted { endpoint: text.to_owned() },
+                None => EndpointError::Scheme { endpoint: text.to_owned() },
             });
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         if let Ok(address) = authority.parse::<SocketAddr>() {
             return Self::loopback(address);
         }
-        let no_port = || EndpointError::Port {
-            endpoint: text.to_owned(),
-        };
+        let no_port = || EndpointError::Port { endpoint: text.to_owned() };
         // An address without a port, before "host:port": the colons of IPv6 are not a port's.
-        let bare = authority
-            .strip_prefix('[')
-            .and_then(|inner| inner.strip_suffix(']'))
-            .unwrap_or(authority);
+        let bare = authority.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(authority);
         if let Ok(address) = bare.parse::<IpAddr>() {
             return Err(if address.is_loopback() {
                 no_port()
             } else {
-                EndpointError::NotLoopback {
-                    host: bare.to_owned(),
-                }
+                EndpointError::NotLoopback { host: bare.to_owned() }
             });
         }
         let (host, port) = match authority.rsplit_once(':') {
@@ -167,13 +142,9 @@ impl FromStr for Endpoint {
         };
         // A name could resolve to anything; this one is loopback by definition (RFC 6761), and is not looked up.
         if host != "localhost" {
-            return Err(EndpointError::NotLoopback {
-                host: host.to_owned(),
-            });
+            return Err(EndpointError::NotLoopback { host: host.to_owned() });
         }
-        let port = port
-            .and_then(|port| port.parse::<u16>().ok())
-            .ok_or_else(no_port)?;
+        let port = port.and_then(|port| port.parse::<u16>().ok()).ok_or_else(no_port)?;
         Self::loopback(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 }
@@ -245,10 +216,7 @@ pub struct Unreachable {
 ///
 /// [`Unreachable`] where nothing listens there, access is denied, or it took too long.
 pub async fn connect(endpoint: &Endpoint) -> Result<Channel, Unreachable> {
-    let unreachable = |cause: String| Unreachable {
-        endpoint: endpoint.clone(),
-        cause,
-    };
+    let unreachable = |cause: String| Unreachable { endpoint: endpoint.clone(), cause };
     let dial = tonic::transport::Endpoint::from_shared(endpoint.to_string())
         .map_err(|error| unreachable(innermost(&error)))?
         .connect_timeout(CONNECT_TIMEOUT)
@@ -260,10 +228,7 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Channel, Unreachable> {
     match tokio::time::timeout(CONNECT_TIMEOUT, dial.connect()).await {
         Ok(Ok(channel)) => Ok(channel),
         Ok(Err(error)) => Err(unreachable(innermost(&error))),
-        Err(_) => Err(unreachable(format!(
-            "no connection within {} s",
-            CONNECT_TIMEOUT.as_secs()
-        ))),
+        Err(_) => Err(unreachable(format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()))),
     }
 }
 
@@ -283,22 +248,14 @@ mod tests {
     #[test]
     fn accepts_sockets_and_loopback_only() {
         for (text, shown) in [
-            (
-                "unix:///run/leasehold/leasehold.sock",
-                "unix:///run/leasehold/leasehold.sock",
-            ),
+            ("unix:///run/leasehold/leasehold.sock", "unix:///run/leasehold/leasehold.sock"),
             ("http://127.0.0.1:7127", "http://127.0.0.1:7127"),
             ("http://127.0.0.1:7127/", "http://127.0.0.1:7127"),
             ("http://127.8.0.1:1", "http://127.8.0.1:1"),
             ("http://[::1]:7127", "http://[::1]:7127"),
             ("http://localhost:7127", "http://127.0.0.1:7127"),
         ] {
-            assert_eq!(
-                text.parse::<Endpoint>()
-                    .map(|endpoint| endpoint.to_string()),
-                Ok(shown.to_owned()),
-                "{text}"
-            );
+            assert_eq!(text.parse::<Endpoint>().map(|endpoint| endpoint.to_string()), Ok(shown.to_owned()), "{text}");
         }
     }
 
@@ -307,17 +264,11 @@ mod tests {
         for (text, said) in [
             ("", "must be unix:"),
             ("127.0.0.1:7127", "must be unix:"),
-            (
-                "https://127.0.0.1:7127",
-                "encrypted connections are not supported yet",
-            ),
+            ("https://127.0.0.1:7127", "encrypted connections are not supported yet"),
             ("http://10.1.2.3:7127", "\"10.1.2.3\" is refused"),
             ("http://0.0.0.0:7127", "\"0.0.0.0\" is refused"),
             ("http://10.1.2.3", "\"10.1.2.3\" is refused"),
-            (
-                "http://license-server:7127",
-                "\"license-server\" is refused",
-            ),
+            ("http://license-server:7127", "\"license-server\" is refused"),
             ("http://localhost.example.com:7127", "is refused"),
             ("http://[2001:db8::1]:7127", "\"2001:db8::1\" is refused"),
             ("http://127.0.0.1", "needs a port"),
@@ -333,12 +284,7 @@ mod tests {
             assert!(refusal.contains(said), "{text}: {refusal}");
         }
         let long = format!("unix:///{}", "a".repeat(107));
-        assert!(
-            long.parse::<Endpoint>()
-                .expect_err("too long")
-                .to_string()
-                .contains("107 bytes")
-        );
+        assert!(long.parse::<Endpoint>().expect_err("too long").to_string().contains("107 bytes"));
     }
 
     #[tokio::test]
@@ -346,9 +292,6 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let endpoint = Endpoint::unix(folder.path().join("none.sock")).expect("an endpoint");
         let refused = connect(&endpoint).await.expect_err("nothing listens there");
-        assert!(
-            refused.to_string().contains("No such file or directory"),
-            "{refused}"
-        );
+        assert!(refused.to_string().contains("No such file or directory"), "{refused}");
     }
 }

@@ -100,24 +100,15 @@ impl Record {
         if self.doubted.load(Ordering::Acquire) {
             return Moment::default();
         }
-        let renewed = self
-            .asked_at
-            .max(self.heart.renewed_at())
-            .plus(self.ttl * 4 / 5);
-        lock(&self.details)
-            .ends_at
-            .map_or(renewed, |ends_at| renewed.min(ends_at))
+        let renewed = self.asked_at.max(self.heart.renewed_at()).plus(self.ttl * 4 / 5);
+        lock(&self.details).ends_at.map_or(renewed, |ends_at| renewed.min(ends_at))
     }
 
     pub(crate) fn judge(&self, now: Moment) -> LeaseState {
         if let LeaseState::Ended(ended) = &*self.state.borrow() {
             return LeaseState::Ended(ended.clone());
         }
-        if now < self.confirmed_until() {
-            LeaseState::Confirmed
-        } else {
-            LeaseState::Unconfirmed
-        }
+        if now < self.confirmed_until() { LeaseState::Confirmed } else { LeaseState::Unconfirmed }
     }
 
     /// Tells watchers what is true now; returns it.
@@ -182,21 +173,14 @@ impl Record {
             let _ = sender.send(LeaseEvent::Ended(ended.clone()));
             return Events::new(receiver);
         }
-        Events::new(
-            events
-                .get_or_insert_with(|| broadcast::Sender::new(EVENTS_KEPT))
-                .subscribe(),
-        )
+        Events::new(events.get_or_insert_with(|| broadcast::Sender::new(EVENTS_KEPT)).subscribe())
     }
 }
 
 impl Details {
     fn new(lease: Lease, now: Moment) -> Self {
         let ends_at = lease.ends_in.map(|ends_in| now.plus(ends_in));
-        Self {
-            lease: Arc::new(lease),
-            ends_at,
-        }
+        Self { lease: Arc::new(lease), ends_at }
     }
 }
 
@@ -218,11 +202,7 @@ pub struct LeaseGuard {
 
 impl LeaseGuard {
     pub(crate) fn new(record: Arc<Record>, handle: Arc<Handle>) -> Self {
-        Self {
-            record,
-            handle,
-            given_back: false,
-        }
+        Self { record, handle, given_back: false }
     }
 
     /// The grant's number, which is the fencing number to give to whatever the lease protects (LEASE-4).
@@ -278,13 +258,8 @@ impl LeaseGuard {
     pub async fn set_idle(&self, idle: bool) -> Result<(), RequestError> {
         let begun = clock::now();
         let patience = self.handle.patience;
-        let Ok(permit) =
-            tokio::time::timeout(patience, Arc::clone(&self.handle.permits).acquire_owned()).await
-        else {
-            return Err(RequestError::NoAnswer {
-                waited: patience,
-                obstacle: Obstacle::Crowded,
-            });
+        let Ok(permit) = tokio::time::timeout(patience, Arc::clone(&self.handle.permits).acquire_owned()).await else {
+            return Err(RequestError::NoAnswer { waited: patience, obstacle: Obstacle::Crowded });
         };
         let permit = permit.map_err(|_| RequestError::Closed)?;
         let (reply, answer) = oneshot::channel();
@@ -292,14 +267,7 @@ impl LeaseGuard {
         let lease = self.record.id;
         self.handle
             .commands
-            .send(Command::SetIdle {
-                id: Uuid::new_v4(),
-                lease,
-                idle,
-                deadline,
-                reply,
-                permit,
-            })
+            .send(Command::SetIdle { id: Uuid::new_v4(), lease, idle, deadline, reply, permit })
             .map_err(|_| RequestError::Closed)?;
         answer.await.unwrap_or(Err(RequestError::Closed))
     }
@@ -317,12 +285,7 @@ impl LeaseGuard {
         let lease = self.record.id;
         self.handle
             .commands
-            .send(Command::Release {
-                id: Uuid::new_v4(),
-                lease,
-                deadline,
-                reply,
-            })
+            .send(Command::Release { id: Uuid::new_v4(), lease, deadline, reply })
             .map_err(|_| RequestError::Closed)?;
         answer.await.unwrap_or(Err(RequestError::Closed))
     }
@@ -339,10 +302,7 @@ impl Drop for LeaseGuard {
 
 impl fmt::Debug for LeaseGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LeaseGuard")
-            .field("id", &self.record.id)
-            .field("state", &self.state())
-            .finish()
+        f.debug_struct("LeaseGuard").field("id", &self.record.id).field("state", &self.state()).finish()
     }
 }
 
@@ -351,22 +311,10 @@ mod tests {
     use super::*;
 
     fn record(ttl_ms: u64, ends_in_ms: u64, asked_at: u64) -> (Record, Arc<Heart>) {
-        let lease = leasehold_proto::v1::Lease {
-            lease_id: 7,
-            ttl_ms,
-            ends_in_ms,
-            ..leasehold_proto::v1::Lease::default()
-        };
+        let lease =
+            leasehold_proto::v1::Lease { lease_id: 7, ttl_ms, ends_in_ms, ..leasehold_proto::v1::Lease::default() };
         let heart = Arc::new(Heart::default());
-        (
-            Record::new(
-                lease.into(),
-                Moment(asked_at),
-                Moment(asked_at),
-                Arc::clone(&heart),
-            ),
-            heart,
-        )
+        (Record::new(lease.into(), Moment(asked_at), Moment(asked_at), Arc::clone(&heart)), heart)
     }
 
     #[test]

@@ -25,12 +25,10 @@ impl HighestFile {
     /// The number kept; 0 where there is no file yet.
     pub(crate) fn load(&self) -> io::Result<u64> {
         match fs::read_to_string(&self.path) {
-            Ok(text) => text.trim().parse().map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "it does not hold one decimal number",
-                )
-            }),
+            Ok(text) => text
+                .trim()
+                .parse()
+                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it does not hold one decimal number")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
         }
@@ -58,11 +56,6 @@ mod tests {
         file.store(41).expect("stored again");
         assert_eq!(file.load().expect("loaded"), 41);
         fs::write(file.path(), "forty-one").expect("written");
-        assert!(
-            file.load()
-                .expect_err("no number")
-                .to_string()
-                .contains("decimal number")
-        );
+        assert!(file.load().expect_err("no number").to_string().contains("decimal number"));
     }
 }

@@ -50,13 +50,7 @@ impl Holdings {
     pub(crate) fn add(&mut self, record: Arc<Record>, now: Moment) {
         let lease = record.id().get();
         *self.ttls.entry(record.ttl()).or_default() += 1;
-        self.held.insert(
-            lease,
-            Held {
-                record,
-                check_at: None,
-            },
-        );
+        self.held.insert(lease, Held { record, check_at: None });
         self.look(lease, now);
     }
 
@@ -133,26 +127,14 @@ mod tests {
     use super::*;
 
     fn record(holdings: &Holdings, lease_id: u64, ttl_ms: u64, at: u64) -> Arc<Record> {
-        let lease = leasehold_proto::v1::Lease {
-            lease_id,
-            ttl_ms,
-            ..leasehold_proto::v1::Lease::default()
-        };
-        Arc::new(Record::new(
-            lease.into(),
-            Moment(at),
-            Moment(at),
-            holdings.heart(),
-        ))
+        let lease = leasehold_proto::v1::Lease { lease_id, ttl_ms, ..leasehold_proto::v1::Lease::default() };
+        Arc::new(Record::new(lease.into(), Moment(at), Moment(at), holdings.heart()))
     }
 
     #[test]
     fn silence_makes_leases_unconfirmed_one_after_the_other_and_a_beat_restores_them_all() {
         let mut holdings = Holdings::default();
-        let (short, long) = (
-            record(&holdings, 1, 10_000, 0),
-            record(&holdings, 2, 60_000, 0),
-        );
+        let (short, long) = (record(&holdings, 1, 10_000, 0), record(&holdings, 2, 60_000, 0));
         holdings.add(Arc::clone(&short), Moment(0));
         holdings.add(Arc::clone(&long), Moment(0));
         assert_eq!(holdings.shortest_ttl(), Some(Duration::from_secs(10)));
@@ -165,26 +147,13 @@ mod tests {
         assert_eq!(holdings.next_check(), Some(Moment(12_000)));
 
         holdings.tick(Moment(12_000));
-        assert_eq!(
-            (short.shown(), long.shown()),
-            (LeaseState::Unconfirmed, LeaseState::Confirmed)
-        );
+        assert_eq!((short.shown(), long.shown()), (LeaseState::Unconfirmed, LeaseState::Confirmed));
         holdings.tick(Moment(52_000));
-        assert_eq!(
-            (short.shown(), long.shown()),
-            (LeaseState::Unconfirmed, LeaseState::Unconfirmed)
-        );
-        assert_eq!(
-            holdings.next_check(),
-            None,
-            "there is nothing left to look at"
-        );
+        assert_eq!((short.shown(), long.shown()), (LeaseState::Unconfirmed, LeaseState::Unconfirmed));
+        assert_eq!(holdings.next_check(), None, "there is nothing left to look at");
 
         holdings.renewed(Moment(53_000), Moment(53_050));
-        assert_eq!(
-            (short.shown(), long.shown()),
-            (LeaseState::Confirmed, LeaseState::Confirmed)
-        );
+        assert_eq!((short.shown(), long.shown()), (LeaseState::Confirmed, LeaseState::Confirmed));
         assert_eq!(holdings.next_check(), Some(Moment(61_000)));
     }
 
@@ -195,14 +164,8 @@ mod tests {
         holdings.add(Arc::clone(&only), Moment(0));
         assert!(holdings.end(1, &Ended::new("REVOKED", "")));
         assert!(!holdings.end(1, &Ended::new("EXPIRED", "")));
-        assert_eq!(
-            only.judge(Moment(1)),
-            LeaseState::Ended(Ended::new("REVOKED", ""))
-        );
-        assert_eq!(
-            (holdings.next_check(), holdings.shortest_ttl()),
-            (None, None)
-        );
+        assert_eq!(only.judge(Moment(1)), LeaseState::Ended(Ended::new("REVOKED", "")));
+        assert_eq!((holdings.next_check(), holdings.shortest_ttl()), (None, None));
         assert_eq!(holdings.ids().count(), 0);
     }
 
@@ -214,11 +177,7 @@ mod tests {
         holdings.doubt(1, true, Moment(100));
         assert_eq!(only.judge(Moment(100)), LeaseState::Unconfirmed);
         holdings.renewed(Moment(200), Moment(210));
-        assert_eq!(
-            only.judge(Moment(210)),
-            LeaseState::Unconfirmed,
-            "the beat did not speak for it"
-        );
+        assert_eq!(only.judge(Moment(210)), LeaseState::Unconfirmed, "the beat did not speak for it");
         holdings.doubt(1, false, Moment(300));
         assert_eq!(only.judge(Moment(300)), LeaseState::Confirmed);
     }

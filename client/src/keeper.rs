@@ -127,9 +127,7 @@ impl Keeper {
             if self.next_wake().is_some_and(|at| at <= now) {
                 self.on_time(now);
             }
-            let sleep = self
-                .next_wake()
-                .map_or(LONGEST_SLEEP, |at| at.since(now).min(LONGEST_SLEEP));
+            let sleep = self.next_wake().map_or(LONGEST_SLEEP, |at| at.since(now).min(LONGEST_SLEEP));
             tokio::select! {
                 count = self.commands.recv_many(&mut batch, BATCH), if self.is_wanted => {
                     self.on_commands(count, &mut batch, clock::now());
@@ -147,20 +145,13 @@ impl Keeper {
     }
 
     fn next_wake(&self) -> Option<Moment> {
-        let store_at = (self.highest.is_some()
-            && self.session.highest_lease_id > self.highest_stored)
+        let store_at = (self.highest.is_some() && self.session.highest_lease_id > self.highest_stored)
             .then(|| self.stored_at.plus(STORE_EVERY));
-        [self.session.next_wake(), self.link.wake_at(), store_at]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.session.next_wake(), self.link.wake_at(), store_at].into_iter().flatten().min()
     }
 
     fn is_done(&self, now: Moment) -> bool {
-        self.session
-            .closing
-            .as_ref()
-            .is_some_and(|closing| now >= closing.deadline || self.session.unreleased() == 0)
+        self.session.closing.as_ref().is_some_and(|closing| now >= closing.deadline || self.session.unreleased() == 0)
     }
 
     async fn finish(mut self) {
@@ -173,18 +164,8 @@ impl Keeper {
             }
         }
         let unreleased = self.session.unreleased();
-        let outcome = if unreleased == 0 {
-            Ok(())
-        } else {
-            Err(Unreleased { leases: unreleased })
-        };
-        for reply in self
-            .session
-            .closing
-            .take()
-            .map(|closing| closing.replies)
-            .unwrap_or_default()
-        {
+        let outcome = if unreleased == 0 { Ok(()) } else { Err(Unreleased { leases: unreleased }) };
+        for reply in self.session.closing.take().map(|closing| closing.replies).unwrap_or_default() {
             let _ = reply.send(outcome.clone());
         }
         self.connection.send_replace(Connection::Closed);
@@ -219,13 +200,7 @@ impl Keeper {
             Some(closing) => closing.replies.extend(reply),
             None => {
                 let deadline = now.plus(SHUTDOWN_BOUND);
-                self.session.close(
-                    Closing {
-                        deadline,
-                        replies: reply.into_iter().collect(),
-                    },
-                    now,
-                );
+                self.session.close(Closing { deadline, replies: reply.into_iter().collect() }, now);
             }
         }
     }
@@ -304,12 +279,7 @@ impl Keeper {
     }
 
     fn attached(&mut self, welcomed: Welcomed, now: Moment) {
-        let Welcomed {
-            server,
-            channel,
-            wire,
-            welcome,
-        } = welcomed;
+        let Welcomed { server, channel, wire, welcome } = welcomed;
         tracing::info!(%server, installation = %welcome.installation_id, "attached to license server");
         let doubted = self.session.attached(&welcome, now);
         self.attached_at = now;
@@ -318,23 +288,15 @@ impl Keeper {
         self.ask(&channel, doubted);
         self.channel.send_replace(Some(channel));
         let installation_id = welcome.installation_id;
-        let attached = ClientEvent::Attached {
-            server: server.clone(),
-            installation_id: installation_id.as_str().into(),
-        };
+        let attached =
+            ClientEvent::Attached { server: server.clone(), installation_id: installation_id.as_str().into() };
         // Nobody listening is no failure, here and below.
         let _ = self.session.events.send(attached);
         for message in welcome.notices {
-            let notice = ClientEvent::Notice {
-                reason: "".into(),
-                message: message.into(),
-            };
+            let notice = ClientEvent::Notice { reason: "".into(), message: message.into() };
             let _ = self.session.events.send(notice);
         }
-        self.connection.send_replace(Connection::Attached {
-            server,
-            installation_id,
-        });
+        self.connection.send_replace(Connection::Attached { server, installation_id });
     }
 
     fn dial_failed(&mut self, obstacle: Obstacle, now: Moment) {
@@ -344,8 +306,7 @@ impl Keeper {
             _ => Duration::ZERO,
         };
         self.session.detached(obstacle.clone());
-        self.connection
-            .send_replace(Connection::Detached { obstacle });
+        self.connection.send_replace(Connection::Detached { obstacle });
         self.turn_to_next();
         self.tried += 1;
         if self.tried < self.servers.len() {
@@ -369,12 +330,8 @@ impl Keeper {
                 );
                 DISPLACED_REST
             }
-            (_, Link::Attached(_)) if now.since(self.attached_at) < GOOD_CONNECTION => {
-                self.backoff.next()
-            }
-            (_, Link::Attached(_) | Link::Draining(..) | Link::Resting(_) | Link::Dialing(_)) => {
-                Backoff::spread()
-            }
+            (_, Link::Attached(_)) if now.since(self.attached_at) < GOOD_CONNECTION => self.backoff.next(),
+            (_, Link::Attached(_) | Link::Draining(..) | Link::Resting(_) | Link::Dialing(_)) => Backoff::spread(),
         };
         self.detached(obstacle);
         self.rest(now.plus(wait));
@@ -391,12 +348,8 @@ impl Keeper {
     fn say_detached(&mut self, obstacle: &Obstacle) {
         self.questions = JoinSet::new();
         self.channel.send_replace(None);
-        let _ = self.session.events.send(ClientEvent::Detached {
-            obstacle: obstacle.clone(),
-        });
-        self.connection.send_replace(Connection::Detached {
-            obstacle: obstacle.clone(),
-        });
+        let _ = self.session.events.send(ClientEvent::Detached { obstacle: obstacle.clone() });
+        self.connection.send_replace(Connection::Detached { obstacle: obstacle.clone() });
     }
 
     /// The server is stopping: what was asked may still be answered, everything else goes elsewhere.
@@ -414,14 +367,11 @@ impl Keeper {
 
     fn ask(&mut self, channel: &Channel, doubted: Vec<u64>) {
         self.session.site_keys_heard = false;
-        let asking =
-            LeasingClient::new(channel.clone()).max_decoding_message_size(LARGEST_LIST_BYTES);
+        let asking = LeasingClient::new(channel.clone()).max_decoding_message_size(LARGEST_LIST_BYTES);
         let caller = self.hello.caller.clone();
-        self.questions
-            .spawn(site_keys(asking.clone(), caller.clone()));
+        self.questions.spawn(site_keys(asking.clone(), caller.clone()));
         for leases in doubted.chunks(MOST_LEASES_A_MESSAGE) {
-            self.questions
-                .spawn(doubts(asking.clone(), caller.clone(), leases.to_vec()));
+            self.questions.spawn(doubts(asking.clone(), caller.clone(), leases.to_vec()));
         }
     }
 
@@ -436,9 +386,7 @@ impl Keeper {
             }
             Answer::SiteKeys(keys) => {
                 let keys = keys.into_iter().map(site_key).collect();
-                self.session
-                    .site_keys
-                    .send_replace(SiteKeys { known: true, keys });
+                self.session.site_keys.send_replace(SiteKeys { known: true, keys });
             }
             Answer::Doubts(leases, outcomes) => self.session.doubts(&leases, outcomes, now),
         }
@@ -455,10 +403,7 @@ enum Answer {
 async fn site_keys(mut asking: LeasingClient<Channel>, caller: Option<v1::Caller>) -> Answer {
     let mut backoff = Backoff::new();
     loop {
-        let question = v1::SiteKeysRequest {
-            caller: caller.clone(),
-            ..v1::SiteKeysRequest::default()
-        };
+        let question = v1::SiteKeysRequest { caller: caller.clone(), ..v1::SiteKeysRequest::default() };
         match asking.site_keys(question).await {
             Ok(response) => return Answer::SiteKeys(response.into_inner().keys),
             Err(status) => tracing::debug!(%status, "site keys not known yet"),
@@ -468,15 +413,8 @@ async fn site_keys(mut asking: LeasingClient<Channel>, caller: Option<v1::Caller
 }
 
 /// A renewal is the question that says of each lease whether it lives and, if not, why.
-async fn doubts(
-    mut asking: LeasingClient<Channel>,
-    caller: Option<v1::Caller>,
-    leases: Vec<u64>,
-) -> Answer {
-    let question = v1::RenewRequest {
-        caller,
-        lease_ids: leases.clone(),
-    };
+async fn doubts(mut asking: LeasingClient<Channel>, caller: Option<v1::Caller>, leases: Vec<u64>) -> Answer {
+    let question = v1::RenewRequest { caller, lease_ids: leases.clone() };
     match asking.renew(question).await {
         Ok(response) => Answer::Doubts(leases, response.into_inner().outcomes),
         Err(status) => {

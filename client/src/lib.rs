@@ -93,14 +93,9 @@ pub use endpoint::{DEFAULT_PORT, DEFAULT_SOCKET, Endpoint, EndpointError, Unreac
 pub use event::{ClientEvent, Events};
 pub use guard::LeaseGuard;
 pub use keeper::Connection;
-pub use lease::{
-    HeldKey, KeySource, Lease, LeaseEvent, LeaseId, LeaseState, MissingKey, SiteKey, SiteKeys,
-    Warning,
-};
+pub use lease::{HeldKey, KeySource, Lease, LeaseEvent, LeaseId, LeaseState, MissingKey, SiteKey, SiteKeys, Warning};
 pub use question::{Entitlement, ExplainStep, Explanation, KeyEntitlement, Subject};
-pub use refusal::{
-    AcquireError, ConnectError, Ended, Invalid, Obstacle, Refusal, RequestError, Unreleased, reason,
-};
+pub use refusal::{AcquireError, ConnectError, Ended, Invalid, Obstacle, Refusal, RequestError, Unreleased, reason};
 pub use request::{Acquire, Logon, StationUse, Units};
 /// The status codes of [`Refusal::code`].
 pub use tonic::Code;

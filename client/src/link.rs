@@ -2,9 +2,7 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use leasehold_proto::v1::{
-    self, attach_request::Message, attach_response, leasing_client::LeasingClient,
-};
+use leasehold_proto::v1::{self, attach_request::Message, attach_response, leasing_client::LeasingClient};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming, transport::Channel};
@@ -69,10 +67,7 @@ pub(crate) async fn attach(server: Endpoint, hello: v1::Hello) -> Result<Welcome
 async fn introduce(server: Endpoint, hello: v1::Hello) -> Result<Welcomed, Obstacle> {
     let channel = connect(&server).await.map_err(Obstacle::Unreachable)?;
     let (sender, requests) = mpsc::channel(IN_TRANSIT);
-    let hello = v1::AttachRequest {
-        message: Some(Message::Hello(hello)),
-        answers_received: 0,
-    };
+    let hello = v1::AttachRequest { message: Some(Message::Hello(hello)), answers_received: 0 };
     // There is room, and the receiver is in the next line.
     let _ = sender.try_send(hello);
     let mut answers = LeasingClient::new(channel.clone())
@@ -82,18 +77,10 @@ async fn introduce(server: Endpoint, hello: v1::Hello) -> Result<Welcomed, Obsta
         .map_err(|status| obstacle(&status))?
         .into_inner();
     match answers.message().await {
-        Ok(Some(v1::AttachResponse {
-            message: Some(attach_response::Message::Welcome(welcome)),
-            ..
-        })) => Ok(Welcomed {
-            server,
-            channel,
-            wire: Wire { sender, answers },
-            welcome,
-        }),
-        Ok(_) => Err(Obstacle::Broken(
-            "the server's first word was not a welcome".to_owned(),
-        )),
+        Ok(Some(v1::AttachResponse { message: Some(attach_response::Message::Welcome(welcome)), .. })) => {
+            Ok(Welcomed { server, channel, wire: Wire { sender, answers }, welcome })
+        }
+        Ok(_) => Err(Obstacle::Broken("the server's first word was not a welcome".to_owned())),
         Err(status) => Err(obstacle(&status)),
     }
 }
@@ -104,11 +91,9 @@ pub(crate) fn obstacle(status: &Status) -> Obstacle {
         Some(refusal) => Obstacle::Refused(refusal),
         None => match status.code() {
             // These come of connections; the others are somebody's answer.
-            Code::Unavailable
-            | Code::Unknown
-            | Code::Internal
-            | Code::Cancelled
-            | Code::DeadlineExceeded => Obstacle::Broken(words(status)),
+            Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled | Code::DeadlineExceeded => {
+                Obstacle::Broken(words(status))
+            }
             code => Obstacle::Refused(Refusal {
                 code,
                 reason: format!("{code:?}").to_uppercase(),

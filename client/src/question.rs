@@ -39,10 +39,7 @@ impl Subject {
 
     fn name(&self) -> &str {
         match self {
-            Self::User(name)
-            | Self::Station(name)
-            | Self::Workgroup(name)
-            | Self::Organization(name) => name,
+            Self::User(name) | Self::Station(name) | Self::Workgroup(name) | Self::Organization(name) => name,
         }
     }
 }
@@ -113,9 +110,7 @@ pub(crate) fn entitlements(
     if !(1..=MOST_KEYS).contains(&keys.len()) {
         return Err(Invalid::new("keys", "must be 1 to 100"));
     }
-    subjects
-        .iter()
-        .try_for_each(|subject| check_name("subject", subject.name()))?;
+    subjects.iter().try_for_each(|subject| check_name("subject", subject.name()))?;
     keys.iter().try_for_each(|key| check_name("key", key))?;
     let subjects = subjects
         .into_iter()
@@ -128,11 +123,7 @@ pub(crate) fn entitlements(
             }),
         })
         .collect();
-    Ok(v1::EntitlementsRequest {
-        caller: Some(caller),
-        subjects,
-        keys,
-    })
+    Ok(v1::EntitlementsRequest { caller: Some(caller), subjects, keys })
 }
 
 impl From<v1::SubjectEntitlement> for Entitlement {
@@ -164,11 +155,7 @@ impl From<v1::ExplainResponse> for Explanation {
         let steps = answer
             .steps
             .into_iter()
-            .map(|step| ExplainStep {
-                rule: step.rule,
-                passed: step.passed,
-                message: step.message,
-            })
+            .map(|step| ExplainStep { rule: step.rule, passed: step.passed, message: step.message })
             .collect();
         let decision = match answer.decision {
             Some(v1::explain_response::Decision::WouldGrant(lease)) => Ok(lease.into()),

@@ -74,11 +74,7 @@ impl Refusal {
     pub fn is_temporary(&self) -> bool {
         matches!(
             self.reason.as_str(),
-            reason::STARTING
-                | reason::DRAINING
-                | reason::NOT_ACTIVE
-                | reason::STORAGE_UNAVAILABLE
-                | reason::OVERLOADED
+            reason::STARTING | reason::DRAINING | reason::NOT_ACTIVE | reason::STORAGE_UNAVAILABLE | reason::OVERLOADED
         )
     }
 
@@ -93,9 +89,7 @@ impl Refusal {
             reason: info.reason,
             message: status.message().to_owned(),
             facts: info.metadata.into_iter().collect(),
-            retry_after: status
-                .get_details_retry_info()
-                .and_then(|retry| retry.retry_delay),
+            retry_after: status.get_details_retry_info().and_then(|retry| retry.retry_delay),
         })
     }
 }
@@ -124,10 +118,7 @@ pub struct Ended {
 
 impl Ended {
     pub(crate) fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            message: message.into(),
-        }
+        Self { reason: reason.into(), message: message.into() }
     }
 
     /// What a refusal to renew says of the lease.
@@ -172,9 +163,9 @@ impl fmt::Display for Obstacle {
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Broken(cause) => write!(f, "the connection to the license server broke: {cause}"),
             Self::Silence => f.write_str("the license server did not answer"),
-            Self::Crowded => f.write_str(
-                "too many requests are in flight at once; allow more, or ask for less at a time",
-            ),
+            Self::Crowded => {
+                f.write_str("too many requests are in flight at once; allow more, or ask for less at a time")
+            }
         }
     }
 }
@@ -270,9 +261,7 @@ pub enum ConnectError {
 
 /// Leases could not be given back before the bound of [`Client::shutdown`](crate::Client::shutdown); they end by their TTL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{leases} lease(s) could not be released before the client shut down; they end by their TTL"
-)]
+#[error("{leases} lease(s) could not be released before the client shut down; they end by their TTL")]
 pub struct Unreleased {
     /// How many.
     pub leases: usize,

@@ -9,8 +9,7 @@ use uuid::Uuid;
 
 use crate::{clock::millis, refusal::Invalid};
 
-const TTL_RANGE: std::ops::RangeInclusive<Duration> =
-    Duration::from_secs(10)..=Duration::from_secs(86_400);
+const TTL_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(86_400);
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 const MOST_UNITS: u32 = 1_000_000;
 const LAST_PRIORITY: u32 = 9;
@@ -128,11 +127,7 @@ impl StationUse {
     /// Use of this station.
     #[must_use]
     pub fn of(station: impl Into<String>) -> Self {
-        Self {
-            station: station.into(),
-            needed_keys: Vec::new(),
-            terms: Terms::default(),
-        }
+        Self { station: station.into(), needed_keys: Vec::new(), terms: Terms::default() }
     }
 
     /// Without these keys the use makes no sense.
@@ -157,11 +152,7 @@ impl Units {
     /// So many units of this key; 1 to 1,000,000.
     #[must_use]
     pub fn of(key: impl Into<String>, units: u32) -> Self {
-        Self {
-            key: key.into(),
-            units,
-            terms: Terms::default(),
-        }
+        Self { key: key.into(), units, terms: Terms::default() }
     }
 
     terms!();
@@ -176,43 +167,17 @@ pub struct Acquire {
 
 impl From<Logon> for Acquire {
     fn from(logon: Logon) -> Self {
-        let Logon {
-            user,
-            at,
-            computer,
-            needed_keys,
-            application,
-            terms,
-        } = logon;
-        let subject = v1::UserLogon {
-            user,
-            at,
-            computer,
-            needed_keys,
-            application,
-        };
-        Self {
-            subject: v1::acquire_request::Subject::Logon(subject),
-            terms,
-        }
+        let Logon { user, at, computer, needed_keys, application, terms } = logon;
+        let subject = v1::UserLogon { user, at, computer, needed_keys, application };
+        Self { subject: v1::acquire_request::Subject::Logon(subject), terms }
     }
 }
 
 impl From<StationUse> for Acquire {
     fn from(station_use: StationUse) -> Self {
-        let StationUse {
-            station,
-            needed_keys,
-            terms,
-        } = station_use;
-        let subject = v1::StationUse {
-            station,
-            needed_keys,
-        };
-        Self {
-            subject: v1::acquire_request::Subject::Station(subject),
-            terms,
-        }
+        let StationUse { station, needed_keys, terms } = station_use;
+        let subject = v1::StationUse { station, needed_keys };
+        Self { subject: v1::acquire_request::Subject::Station(subject), terms }
     }
 }
 
@@ -220,10 +185,7 @@ impl From<Units> for Acquire {
     fn from(units: Units) -> Self {
         let Units { key, units, terms } = units;
         let subject = v1::ServerUnits { key, units };
-        Self {
-            subject: v1::acquire_request::Subject::Units(subject),
-            terms,
-        }
+        Self { subject: v1::acquire_request::Subject::Units(subject), terms }
     }
 }
 
@@ -234,11 +196,7 @@ impl Acquire {
     }
 
     pub(crate) fn check(&self) -> Result<(), Invalid> {
-        let Terms {
-            ttl,
-            wait,
-            priority,
-        } = self.terms;
+        let Terms { ttl, wait, priority } = self.terms;
         if ttl.is_some_and(|ttl| !TTL_RANGE.contains(&ttl)) {
             return Err(Invalid::new("ttl", "must be 10 s to 24 h"));
         }
@@ -260,17 +218,11 @@ impl Acquire {
                 }
                 check_optional_name("computer", &logon.computer)?;
                 check_optional_name("application", &logon.application)?;
-                logon
-                    .needed_keys
-                    .iter()
-                    .try_for_each(|key| check_name("needed key", key))
+                logon.needed_keys.iter().try_for_each(|key| check_name("needed key", key))
             }
             v1::acquire_request::Subject::Station(station) => {
                 check_name("station", &station.station)?;
-                station
-                    .needed_keys
-                    .iter()
-                    .try_for_each(|key| check_name("needed key", key))
+                station.needed_keys.iter().try_for_each(|key| check_name("needed key", key))
             }
             v1::acquire_request::Subject::Units(units) => {
                 check_name("key", &units.key)?;
@@ -324,34 +276,13 @@ mod tests {
         let cases: Vec<(Acquire, &str)> = vec![
             (Logon::user("").into(), "user must not be empty"),
             (Logon::user("a\nb").into(), "user must not contain control"),
-            (
-                Logon::user("u".repeat(257)).into(),
-                "user must be at most 256 bytes",
-            ),
-            (
-                Logon::user("u").station("").into(),
-                "station must not be empty",
-            ),
-            (
-                Logon::user("u").needing([""]).into(),
-                "needed key must not be empty",
-            ),
-            (
-                Logon::user("u").ttl(second * 9).into(),
-                "ttl must be 10 s to 24 h",
-            ),
-            (
-                Logon::user("u").ttl(second * 86_401).into(),
-                "ttl must be 10 s to 24 h",
-            ),
-            (
-                Logon::user("u").wait(second * 3_601).into(),
-                "wait must be at most an hour",
-            ),
-            (
-                Logon::user("u").priority(10).into(),
-                "priority must be 0 to 9",
-            ),
+            (Logon::user("u".repeat(257)).into(), "user must be at most 256 bytes"),
+            (Logon::user("u").station("").into(), "station must not be empty"),
+            (Logon::user("u").needing([""]).into(), "needed key must not be empty"),
+            (Logon::user("u").ttl(second * 9).into(), "ttl must be 10 s to 24 h"),
+            (Logon::user("u").ttl(second * 86_401).into(), "ttl must be 10 s to 24 h"),
+            (Logon::user("u").wait(second * 3_601).into(), "wait must be at most an hour"),
+            (Logon::user("u").priority(10).into(), "priority must be 0 to 9"),
             (StationUse::of("").into(), "station must not be empty"),
             (Units::of("K", 0).into(), "units must be 1 to"),
             (Units::of("K", 1_000_001).into(), "units must be 1 to"),
@@ -361,17 +292,8 @@ mod tests {
             assert!(invalid.starts_with(said), "{invalid}");
         }
         let fine: Vec<Acquire> = vec![
-            Logon::user("u")
-                .station("s")
-                .computer("c")
-                .needing(["K"])
-                .ttl(second * 10)
-                .into(),
-            Logon::user("u")
-                .dynamic_remote("+13175550100")
-                .wait(second * 3_600)
-                .priority(9)
-                .into(),
+            Logon::user("u").station("s").computer("c").needing(["K"]).ttl(second * 10).into(),
+            Logon::user("u").dynamic_remote("+13175550100").wait(second * 3_600).priority(9).into(),
             StationUse::of("s").needing(["K"]).into(),
             Units::of("K", 1_000_000).into(),
         ];

@@ -31,7 +31,9 @@ pub(crate) enum Asked {
     },
     /// A lease that nobody waits for any more: out of the queue, and back if it was granted. It goes on to count as
     /// in flight.
-    Withdrawal { acquire: Uuid },
+    Withdrawal {
+        acquire: Uuid,
+    },
     Idle {
         lease: u64,
         idle: bool,
@@ -119,10 +121,7 @@ impl Requests {
         if let Some(retry_at) = pending.retry_at.take() {
             self.timers.remove(&(retry_at, Due::Retry, id));
         }
-        let wait = pending
-            .backoff
-            .next()
-            .max(refusal.retry_after.unwrap_or_default());
+        let wait = pending.backoff.next().max(refusal.retry_after.unwrap_or_default());
         let retry_at = now.plus(wait);
         pending.retry_at = Some(retry_at);
         pending.obstacle = Some(Obstacle::Refused(refusal));
@@ -168,9 +167,7 @@ impl Requests {
             Asked::Withdrawal { acquire, .. } => {
                 let acquire = acquire.as_bytes().to_vec();
                 vec![
-                    Message::CancelWait(v1::CancelWait {
-                        request_id: acquire.clone(),
-                    }),
+                    Message::CancelWait(v1::CancelWait { request_id: acquire.clone() }),
                     Message::Release(v1::ReleaseRequest {
                         request_id,
                         acquire_request_ids: vec![acquire],

@@ -37,6 +37,12 @@ pub(crate) struct Row {
     pub(crate) waiting: u64,
 }
 
+/// How long things take is shown to people, and decides nothing.
+#[expect(clippy::disallowed_methods, reason = "a program for show, with no lease time of its own")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
 impl Board {
     pub(crate) async fn new(admin: Option<&leasehold_client::Endpoint>) -> anyhow::Result<Self> {
         let admin = match admin {
@@ -81,8 +87,7 @@ impl Board {
     /// A refusal tells more than that.
     pub(crate) fn learn(&mut self, error: &AcquireError) {
         if let AcquireError::Refused(refusal) = error
-            && let (Some(pool), Some(capacity)) =
-                (refusal.facts.get("pool"), refusal.facts.get("capacity"))
+            && let (Some(pool), Some(capacity)) = (refusal.facts.get("pool"), refusal.facts.get("capacity"))
         {
             self.touched.insert(pool.clone());
             self.capacities.insert(pool.clone(), capacity.clone());
@@ -98,28 +103,16 @@ impl Board {
     /// Every pool's count, to compare the end with the beginning.
     pub(crate) async fn counts(&mut self) -> anyhow::Result<BTreeMap<String, u64>> {
         self.look().await?;
-        Ok(self
-            .rows
-            .iter()
-            .map(|(pool, row)| (pool.clone(), row.in_use))
-            .collect())
+        Ok(self.rows.iter().map(|(pool, row)| (pool.clone(), row.in_use)).collect())
     }
 
     async fn look(&mut self) -> anyhow::Result<()> {
         if let Some(admin) = &mut self.admin {
-            let pools = admin
-                .list_pools(v1::ListPoolsRequest::default())
-                .await?
-                .into_inner()
-                .pools;
+            let pools = admin.list_pools(v1::ListPoolsRequest::default()).await?.into_inner().pools;
             self.rows = pools
                 .into_iter()
                 .map(|pool| {
-                    let row = Row {
-                        capacity: pool.capacity,
-                        in_use: pool.in_use,
-                        waiting: pool.waiting,
-                    };
+                    let row = Row { capacity: pool.capacity, in_use: pool.in_use, waiting: pool.waiting };
                     (pool.name, row)
                 })
                 .collect();
@@ -128,19 +121,9 @@ impl Board {
                 .touched
                 .iter()
                 .map(|pool| {
-                    let in_use = self
-                        .seated
-                        .get(pool)
-                        .map_or(0, |holders| holders.values().sum());
+                    let in_use = self.seated.get(pool).map_or(0, |holders| holders.values().sum());
                     let capacity = self.capacities.get(pool).cloned().unwrap_or_default();
-                    (
-                        pool.clone(),
-                        Row {
-                            capacity,
-                            in_use,
-                            waiting: 0,
-                        },
-                    )
+                    (pool.clone(), Row { capacity, in_use, waiting: 0 })
                 })
                 .collect();
         }
@@ -198,22 +181,14 @@ impl Board {
                 writeln!(out, "  {line}")?;
             }
             self.lines_drawn = lines.len() + 1;
-            self.drawn_at = Some(Instant::now());
+            self.drawn_at = Some(now());
         }
         out.flush()
     }
 
     fn lines(&self) -> Vec<String> {
-        let shown: Vec<_> = self
-            .rows
-            .iter()
-            .filter(|(pool, _)| self.touched.contains(*pool))
-            .collect();
-        let width = shown
-            .iter()
-            .map(|(pool, _)| pool.chars().count())
-            .max()
-            .unwrap_or_default();
+        let shown: Vec<_> = self.rows.iter().filter(|(pool, _)| self.touched.contains(*pool)).collect();
+        let width = shown.iter().map(|(pool, _)| pool.chars().count()).max().unwrap_or_default();
         shown
             .into_iter()
             .map(|(pool, row)| {
@@ -221,16 +196,8 @@ impl Board {
                     "" => String::new(),
                     capacity => format!(" of {capacity}"),
                 };
-                let waiting = if row.waiting > 0 {
-                    format!(", {} waiting", row.waiting)
-                } else {
-                    String::new()
-                };
-                format!(
-                    "{pool:width$}  {}  {:>4}{of}{waiting}",
-                    bar(row),
-                    row.in_use
-                )
+                let waiting = if row.waiting > 0 { format!(", {} waiting", row.waiting) } else { String::new() };
+                format!("{pool:width$}  {}  {:>4}{of}{waiting}", bar(row), row.in_use)
             })
             .collect()
     }
@@ -242,25 +209,19 @@ fn bar(row: &Row) -> String {
         // Unlimited or not known: a seat is a mark.
         _ => row.in_use.min(BAR_WIDTH),
     };
-    (0..BAR_WIDTH)
-        .map(|at| if at < full { '#' } else { '.' })
-        .collect()
+    (0..BAR_WIDTH).map(|at| if at < full { '#' } else { '.' }).collect()
 }
 
 /// The pool, the holder and the units of each seat of a lease.
 fn seats(lease: &Lease) -> impl Iterator<Item = (String, String, u64)> + '_ {
-    lease
-        .keys
-        .iter()
-        .filter(|held| !held.pool.is_empty())
-        .map(|held| {
-            let holder = if held.units > 0 {
-                format!("lease {}", lease.id)
-            } else if lease.user.is_empty() {
-                format!("station {}", lease.station)
-            } else {
-                format!("user {}", lease.user)
-            };
-            (held.pool.clone(), holder, u64::from(held.units.max(1)))
-        })
+    lease.keys.iter().filter(|held| !held.pool.is_empty()).map(|held| {
+        let holder = if held.units > 0 {
+            format!("lease {}", lease.id)
+        } else if lease.user.is_empty() {
+            format!("station {}", lease.station)
+        } else {
+            format!("user {}", lease.user)
+        };
+        (held.pool.clone(), holder, u64::from(held.units.max(1)))
+    })
 }

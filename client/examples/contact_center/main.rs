@@ -16,15 +16,14 @@ mod board;
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail, ensure};
-use board::Board;
+use board::{Board, now};
 use clap::Parser;
 use leasehold_client::{
-    AcquireError, Client, ClientEvent, Connection, Endpoint, LeaseGuard, LeaseState, Logon,
-    StationUse, Units, reason,
+    AcquireError, Client, ClientEvent, Connection, Endpoint, LeaseGuard, LeaseState, Logon, StationUse, Units, reason,
 };
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
 const CLIENT_KEY: &str = "I3_ACCESS_CLIENT";
@@ -71,19 +70,15 @@ async fn main() -> ExitCode {
 }
 
 async fn play(arguments: Arguments) -> anyhow::Result<()> {
-    let begun = Instant::now();
+    let begun = now();
     let client = Client::builder()
         .servers(arguments.server)
         .name("contact-center-play")
         .application("Contact Center Play")
         .connect()
         .await
-        .context(
-            "is the server running? Start it with `cargo run --release --bin leaseholdd -- dev`",
-        )?;
-    let board = Board::new(arguments.admin.as_ref())
-        .await
-        .context("the board cannot be shown")?;
+        .context("is the server running? Start it with `cargo run --release --bin leaseholdd -- dev`")?;
+    let board = Board::new(arguments.admin.as_ref()).await.context("the board cannot be shown")?;
     let mut day = Day {
         client: client.clone(),
         board,
@@ -138,11 +133,7 @@ impl Day {
 
     async fn introduce(&mut self) -> anyhow::Result<()> {
         let connection = self.client.connection().borrow().clone();
-        let Connection::Attached {
-            server,
-            installation_id,
-        } = connection
-        else {
+        let Connection::Attached { server, installation_id } = connection else {
             bail!("the server went away: {connection:?}");
         };
         let mut site_keys = self.client.site_keys();
@@ -153,11 +144,7 @@ impl Day {
             .values()
             .filter(|key| key.licensed)
             .count();
-        let seen = if self.board.is_official() {
-            "the server's counts"
-        } else {
-            "what this play holds"
-        };
+        let seen = if self.board.is_official() { "the server's counts" } else { "what this play holds" };
         self.board
             .say(&format!(
                 "Attached to {server} (installation {installation_id}); the site has {licensed} site-wide keys. The \
@@ -187,25 +174,19 @@ impl Day {
     async fn managers_log_on(&mut self) -> anyhow::Result<()> {
         for number in 1..=MANAGERS {
             let user = format!("manager-{number:02}");
-            let logon = Logon::user(&user)
-                .computer(format!("PC-M{number}"))
-                .needing([CLIENT_KEY]);
-            let guard = self.client.acquire(logon).await.with_context(|| {
-                format!("{user} has a seat of their own and must always be able to log on")
-            })?;
-            ensure!(
-                guard.lease().holds(CLIENT_KEY),
-                "{user} logged on without {CLIENT_KEY}"
-            );
+            let logon = Logon::user(&user).computer(format!("PC-M{number}")).needing([CLIENT_KEY]);
+            let guard = self
+                .client
+                .acquire(logon)
+                .await
+                .with_context(|| format!("{user} has a seat of their own and must always be able to log on"))?;
+            ensure!(guard.lease().holds(CLIENT_KEY), "{user} logged on without {CLIENT_KEY}");
             self.keep(&guard);
             self.managers.push(guard);
             self.board.refresh().await?;
             self.pause(150).await;
         }
-        self.scene(&format!(
-            "{MANAGERS} managers are logged on: assignable seats of their own."
-        ))
-        .await
+        self.scene(&format!("{MANAGERS} managers are logged on: assignable seats of their own.")).await
     }
 
     async fn early_agents_log_on(&mut self) -> anyhow::Result<()> {
@@ -214,9 +195,7 @@ impl Day {
                 .client
                 .acquire(agent_logon(number))
                 .await
-                .with_context(|| {
-                    format!("{} finds no seat though {SEATS} were free", agent(number))
-                })?;
+                .with_context(|| format!("{} finds no seat though {SEATS} were free", agent(number)))?;
             self.keep(&guard);
             self.agents.insert(agent(number), guard);
             self.board.refresh().await?;
@@ -236,25 +215,14 @@ impl Day {
                 .find(|(name, key)| name.starts_with(SESSION_KEYS) && key.licensed)
                 .map(|(name, key)| (name.clone(), key.units.clone()))
         };
-        let Some((key, bought)) = key else {
-            bail!("the site has no session key, such as {SESSION_KEYS}…")
-        };
+        let Some((key, bought)) = key else { bail!("the site has no session key, such as {SESSION_KEYS}…") };
         let guard = self
             .client
             .acquire(Units::of(&key, SESSION_UNITS))
             .await
             .with_context(|| format!("{SESSION_UNITS} units of {key} must be free, of {bought}"))?;
-        let taken: u32 = guard
-            .lease()
-            .keys
-            .iter()
-            .filter(|held| held.key == key)
-            .map(|held| held.units)
-            .sum();
-        ensure!(
-            taken == SESSION_UNITS,
-            "{taken} units of {key} were taken, not {SESSION_UNITS}"
-        );
+        let taken: u32 = guard.lease().keys.iter().filter(|held| held.key == key).map(|held| held.units).sum();
+        ensure!(taken == SESSION_UNITS, "{taken} units of {key} were taken, not {SESSION_UNITS}");
         self.keep(&guard);
         self.units.push(guard);
         // All or nothing: with some taken, all of them are one too many.
@@ -262,15 +230,12 @@ impl Day {
             let outcome = self.client.acquire(Units::of(&key, all)).await;
             self.expect_exhausted(outcome, &format!("all {all} units of {key}"))?;
         }
-        self.scene(&format!(
-            "The play itself took {SESSION_UNITS} units of {key}, of {bought}: all or nothing."
-        ))
-        .await
+        self.scene(&format!("The play itself took {SESSION_UNITS} units of {key}, of {bought}: all or nothing.")).await
     }
 
     /// Everybody else at once. Returns the agents that found no seat.
     async fn logon_storm(&mut self) -> anyhow::Result<Vec<u32>> {
-        let begun = Instant::now();
+        let begun = now();
         let mut storm = JoinSet::new();
         for number in EARLY_AGENTS + 1..=AGENTS {
             let client = self.client.clone();
@@ -298,10 +263,7 @@ impl Day {
             self.agents.len()
         );
         let in_use = self.board.in_use(CLIENT_POOL).await?;
-        ensure!(
-            in_use == SEATS as u64,
-            "{in_use} seats of {CLIENT_POOL} are in use, not {SEATS}"
-        );
+        ensure!(in_use == SEATS as u64, "{in_use} seats of {CLIENT_POOL} are in use, not {SEATS}");
         turned_away.sort_unstable();
         self.scene(&format!(
             "A storm of {} logons in {:.0} ms: {SEATS} agents sit, {} were turned away, each being told:\n    {words}",
@@ -316,13 +278,8 @@ impl Day {
     /// The pool is full, and still an agent may move: the seat passes on (ALLOC-8).
     async fn second_computer(&mut self) -> anyhow::Result<()> {
         let user = agent(1);
-        let first = self
-            .agents
-            .remove(&user)
-            .context("the first agent is logged on")?;
-        let moving = Logon::user(&user)
-            .computer("PC-SECOND")
-            .needing([CLIENT_KEY]);
+        let first = self.agents.remove(&user).context("the first agent is logged on")?;
+        let moving = Logon::user(&user).computer("PC-SECOND").needing([CLIENT_KEY]);
         let second = self
             .client
             .acquire(moving)
@@ -335,25 +292,17 @@ impl Day {
             ended.reason == reason::LOGGED_ON_ELSEWHERE,
             "{user}'s lease at the first computer ended for another reason: {ended}"
         );
-        ensure!(
-            second.id() > first.id(),
-            "the later grant {} has the lower number",
-            second.id()
-        );
-        ensure!(
-            second.state() == LeaseState::Confirmed,
-            "{user}'s new lease is not confirmed"
-        );
+        ensure!(second.id() > first.id(), "the later grant {} has the lower number", second.id());
+        ensure!(second.state() == LeaseState::Confirmed, "{user}'s new lease is not confirmed");
         self.board.free(&first.lease());
         self.keep(&second);
         self.agents.insert(user.clone(), second);
         let in_use = self.board.in_use(CLIENT_POOL).await?;
-        ensure!(
-            in_use == SEATS as u64,
-            "{in_use} seats of {CLIENT_POOL} are in use after the move, not {SEATS}"
-        );
-        self.scene(&format!("{user} moved to a second computer though the pool is full. The first was told:\n    {ended}"))
-            .await
+        ensure!(in_use == SEATS as u64, "{in_use} seats of {CLIENT_POOL} are in use after the move, not {SEATS}");
+        self.scene(&format!(
+            "{user} moved to a second computer though the pool is full. The first was told:\n    {ended}"
+        ))
+        .await
     }
 
     /// One waits; another logs off; the seat goes to the one who waits.
@@ -363,18 +312,12 @@ impl Day {
         let mut events = self.client.events();
         let waiting = tokio::spawn({
             let client = self.client.clone();
-            async move {
-                client
-                    .acquire(agent_logon(number).wait(Duration::from_secs(60)))
-                    .await
-            }
+            async move { client.acquire(agent_logon(number).wait(Duration::from_secs(60))).await }
         });
         let position = timeout(AT_ONCE, async {
             loop {
                 match events.next().await {
-                    Some(ClientEvent::Waiting {
-                        subject, position, ..
-                    }) if *subject == *user => break Some(position),
+                    Some(ClientEvent::Waiting { subject, position, .. }) if *subject == *user => break Some(position),
                     Some(_) => {}
                     None => break None,
                 }
@@ -383,29 +326,15 @@ impl Day {
         .await
         .with_context(|| format!("{user} was not told of a place in the queue"))?
         .context("the client has ended")?;
-        ensure!(
-            position == 1,
-            "{user} is at place {position} of an empty queue"
-        );
-        self.board
-            .say(&format!("{user} waits for a seat, at place {position}."))
-            .await?;
+        ensure!(position == 1, "{user} is at place {position} of an empty queue");
+        self.board.say(&format!("{user} waits for a seat, at place {position}.")).await?;
         self.pause(2_000).await;
-        ensure!(
-            !waiting.is_finished(),
-            "{user} got a seat though none was free"
-        );
+        ensure!(!waiting.is_finished(), "{user} got a seat though none was free");
 
         let leaver = agent(2);
-        let guard = self
-            .agents
-            .remove(&leaver)
-            .context("the second agent is logged on")?;
+        let guard = self.agents.remove(&leaver).context("the second agent is logged on")?;
         let lease = guard.lease();
-        guard
-            .release()
-            .await
-            .with_context(|| format!("{leaver} cannot log off"))?;
+        guard.release().await.with_context(|| format!("{leaver} cannot log off"))?;
         self.board.free(&lease);
         let seated = timeout(AT_ONCE, waiting)
             .await
@@ -414,50 +343,31 @@ impl Day {
         self.keep(&seated);
         self.agents.insert(user.clone(), seated);
         let in_use = self.board.in_use(CLIENT_POOL).await?;
-        ensure!(
-            in_use == SEATS as u64,
-            "{in_use} seats of {CLIENT_POOL} are in use after the exchange, not {SEATS}"
-        );
-        self.scene(&format!(
-            "{leaver} logged off, and {user} has the seat at once."
-        ))
-        .await
+        ensure!(in_use == SEATS as u64, "{in_use} seats of {CLIENT_POOL} are in use after the exchange, not {SEATS}");
+        self.scene(&format!("{leaver} logged off, and {user} has the seat at once.")).await
     }
 
     async fn everybody_goes_home(&mut self, before: &BTreeMap<String, u64>) -> anyhow::Result<()> {
         self.board.say("Everybody goes home.").await?;
         while let Some((user, guard)) = self.agents.pop_first() {
             let lease = guard.lease();
-            guard
-                .release()
-                .await
-                .with_context(|| format!("{user} cannot log off"))?;
+            guard.release().await.with_context(|| format!("{user} cannot log off"))?;
             self.board.free(&lease);
             self.board.refresh().await?;
             self.pause(80).await;
         }
         // The rest just goes: dropped guards give their leases back too, and the shutdown waits for it.
-        let rest: Vec<LeaseGuard> = self
-            .managers
-            .drain(..)
-            .chain(self.stations.drain(..))
-            .chain(self.units.drain(..))
-            .collect();
+        let rest: Vec<LeaseGuard> =
+            self.managers.drain(..).chain(self.stations.drain(..)).chain(self.units.drain(..)).collect();
         for guard in rest {
             self.board.free(&guard.lease());
         }
         self.client.shutdown().await?;
         let after = self.board.counts().await?;
         if self.board.is_official() {
-            ensure!(
-                after == *before,
-                "the server's counts have not gone back: {before:?} before, {after:?} now"
-            );
+            ensure!(after == *before, "the server's counts have not gone back: {before:?} before, {after:?} now");
         } else {
-            ensure!(
-                after.values().all(|in_use| *in_use == 0),
-                "seats are left: {after:?}"
-            );
+            ensure!(after.values().all(|in_use| *in_use == 0), "seats are left: {after:?}");
         }
         self.scene("All seats are free again.").await
     }
@@ -470,24 +380,15 @@ impl Day {
     }
 
     /// What was asked for must have been refused for want of seats; returns the server's words.
-    fn expect_exhausted(
-        &mut self,
-        outcome: Result<LeaseGuard, AcquireError>,
-        what: &str,
-    ) -> anyhow::Result<String> {
+    fn expect_exhausted(&mut self, outcome: Result<LeaseGuard, AcquireError>, what: &str) -> anyhow::Result<String> {
         match outcome {
             Err(AcquireError::Refused(refusal)) if refusal.reason == reason::POOL_EXHAUSTED => {
-                ensure!(
-                    !refusal.message.is_empty(),
-                    "{what} was refused without a word"
-                );
+                ensure!(!refusal.message.is_empty(), "{what} was refused without a word");
                 self.refused += 1;
                 self.board.learn(&AcquireError::Refused(refusal.clone()));
                 Ok(refusal.message)
             }
-            Err(error) => {
-                Err(error).with_context(|| format!("{what} must be refused as POOL_EXHAUSTED"))
-            }
+            Err(error) => Err(error).with_context(|| format!("{what} must be refused as POOL_EXHAUSTED")),
             Ok(guard) => bail!("{what} must be refused, and got lease {}", guard.id()),
         }
     }
@@ -516,12 +417,6 @@ fn station(number: u32) -> String {
 
 /// An agent at a computer of their own, and at a station while there are stations.
 fn agent_logon(number: u32) -> Logon {
-    let logon = Logon::user(agent(number))
-        .computer(format!("PC-{number:03}"))
-        .needing([CLIENT_KEY]);
-    if number <= STATIONS {
-        logon.station(station(number))
-    } else {
-        logon
-    }
+    let logon = Logon::user(agent(number)).computer(format!("PC-{number:03}")).needing([CLIENT_KEY]);
+    if number <= STATIONS { logon.station(station(number)) } else { logon }
 }

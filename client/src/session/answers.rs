@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use leasehold_proto::v1::{
-    self, acquire_answer::Outcome, acquire_request::Subject, attach_response, event::Event,
-};
+use leasehold_proto::v1::{self, acquire_answer::Outcome, acquire_request::Subject, attach_response, event::Event};
 use uuid::Uuid;
 
 use super::{EARLY_ENDS_KEPT, Session, Turn};
@@ -27,10 +25,7 @@ impl Session {
             Some(attach_response::Message::Acquired(answer)) => self.acquired(answer, now),
             Some(attach_response::Message::Released(answer)) => self.released(answer, now),
             Some(attach_response::Message::Beat(answer)) => {
-                let sent_at = self
-                    .beats
-                    .as_mut()
-                    .and_then(|beats| beats.answered(answer.number));
+                let sent_at = self.beats.as_mut().and_then(|beats| beats.answered(answer.number));
                 if let Some(sent_at) = sent_at {
                     self.holdings.renewed(sent_at, now);
                 }
@@ -42,8 +37,7 @@ impl Session {
             }
             Some(attach_response::Message::Event(event)) => self.event(event, now),
             // A second welcome, an answer to what was never asked, or something newer than this library.
-            Some(attach_response::Message::Welcome(_) | attach_response::Message::TakenOver(_))
-            | None => Turn::Stay,
+            Some(attach_response::Message::Welcome(_) | attach_response::Message::TakenOver(_)) | None => Turn::Stay,
         }
     }
 
@@ -51,13 +45,7 @@ impl Session {
         let Ok(id) = Uuid::from_slice(&answer.request_id) else {
             return Turn::Stay;
         };
-        let is_open = matches!(
-            self.requests.get(id),
-            Some(Pending {
-                asked: Asked::Lease { .. },
-                ..
-            })
-        );
+        let is_open = matches!(self.requests.get(id), Some(Pending { asked: Asked::Lease { .. }, .. }));
         if is_open {
             self.strangers.unanswered.remove(&id);
         }
@@ -83,19 +71,10 @@ impl Session {
         self.strangers.leases.remove(&number);
         let live = lease.state() != v1::LeaseState::Ended;
         let pending = match self.requests.get(id) {
-            Some(Pending {
-                asked: Asked::Lease { .. },
-                ..
-            }) => self.requests.remove(id),
+            Some(Pending { asked: Asked::Lease { .. }, .. }) => self.requests.remove(id),
             _ => None,
         };
-        let Some(Pending {
-            asked: Asked::Lease { reply, .. },
-            begun,
-            sent_at,
-            ..
-        }) = pending
-        else {
+        let Some(Pending { asked: Asked::Lease { reply, .. }, begun, sent_at, .. }) = pending else {
             // Its caller gave up. (Named twice, it is one that is held.)
             if live && self.holdings.get(number).is_none() {
                 self.give_back(&[number], now);
@@ -104,10 +83,7 @@ impl Session {
         };
         if !live {
             let message = format!("Lease {number} ended before its answer arrived.");
-            let _ = reply.send(Err(AcquireError::Ended(Ended::new(
-                lease.end_reason,
-                message,
-            ))));
+            let _ = reply.send(Err(AcquireError::Ended(Ended::new(lease.end_reason, message))));
             return;
         }
         if let Some(ended) = self.early_ends.remove(&number) {
@@ -118,12 +94,7 @@ impl Session {
             self.give_back(&[number], now);
             return;
         };
-        let record = Record::new(
-            Lease::from(lease),
-            sent_at.unwrap_or(begun),
-            now,
-            self.holdings.heart(),
-        );
+        let record = Record::new(Lease::from(lease), sent_at.unwrap_or(begun), now, self.holdings.heart());
         let record = Arc::new(record);
         self.holdings.add(Arc::clone(&record), now);
         // Where the caller has gone, the guard drops, which releases the lease.
@@ -135,32 +106,20 @@ impl Session {
         if refusal.is_temporary() {
             return self.put_off(id, refusal, now);
         }
-        if let Some(Pending {
-            asked: Asked::Lease { reply, .. },
-            ..
-        }) = self.requests.remove(id)
-        {
+        if let Some(Pending { asked: Asked::Lease { reply, .. }, .. }) = self.requests.remove(id) {
             let _ = reply.send(Err(AcquireError::Refused(refusal)));
         }
         Turn::Stay
     }
 
     fn put_off(&mut self, id: Uuid, refusal: Refusal, now: Moment) -> Turn {
-        let turn = if refusal.reason == reason::NOT_ACTIVE {
-            Turn::Elsewhere
-        } else {
-            Turn::Stay
-        };
+        let turn = if refusal.reason == reason::NOT_ACTIVE { Turn::Elsewhere } else { Turn::Stay };
         self.requests.put_off(id, now, refusal);
         turn
     }
 
     fn waiting(&mut self, id: Uuid, waiting: v1::Waiting) {
-        let Some(Pending {
-            asked: Asked::Lease { message, .. },
-            ..
-        }) = self.requests.get(id)
-        else {
+        let Some(Pending { asked: Asked::Lease { message, .. }, .. }) = self.requests.get(id) else {
             return;
         };
         let subject = match &message.subject {
@@ -193,28 +152,14 @@ impl Session {
             self.strangers.leases.remove(&outcome.lease_id);
         }
         self.strangers.unanswered.remove(&id);
-        if let Some(Pending {
-            asked: Asked::Release {
-                reply: Some(reply), ..
-            },
-            ..
-        }) = self.requests.remove(id)
-        {
+        if let Some(Pending { asked: Asked::Release { reply: Some(reply), .. }, .. }) = self.requests.remove(id) {
             // What has ended or is unknown is as good as released (LEASE-10).
             let refusal = answer
                 .refusal
-                .or_else(|| {
-                    answer
-                        .outcomes
-                        .into_iter()
-                        .find_map(|outcome| outcome.refusal)
-                })
+                .or_else(|| answer.outcomes.into_iter().find_map(|outcome| outcome.refusal))
                 .map(Refusal::from)
-                .filter(|refusal| {
-                    refusal.reason != reason::LEASE_ENDED && refusal.reason != reason::LEASE_UNKNOWN
-                });
-            let _ =
-                reply.send(refusal.map_or(Ok(()), |refusal| Err(RequestError::Refused(refusal))));
+                .filter(|refusal| refusal.reason != reason::LEASE_ENDED && refusal.reason != reason::LEASE_UNKNOWN);
+            let _ = reply.send(refusal.map_or(Ok(()), |refusal| Err(RequestError::Refused(refusal))));
         }
         self.settle_strangers(now);
         Turn::Stay
@@ -224,40 +169,23 @@ impl Session {
         let Ok(id) = Uuid::from_slice(&answer.request_id) else {
             return;
         };
-        if !matches!(
-            self.requests.get(id),
-            Some(Pending {
-                asked: Asked::Idle { .. },
-                ..
-            })
-        ) {
+        if !matches!(self.requests.get(id), Some(Pending { asked: Asked::Idle { .. }, .. })) {
             return;
         }
-        let refusal = answer
-            .outcomes
-            .iter()
-            .find_map(|outcome| outcome.refusal.clone())
-            .map(Refusal::from);
+        let refusal = answer.outcomes.iter().find_map(|outcome| outcome.refusal.clone()).map(Refusal::from);
         if let Some(refusal) = &refusal
             && refusal.is_temporary()
         {
             self.requests.put_off(id, now, refusal.clone());
             return;
         }
-        if let Some(Pending {
-            asked: Asked::Idle {
-                lease, idle, reply, ..
-            },
-            ..
-        }) = self.requests.remove(id)
-        {
+        if let Some(Pending { asked: Asked::Idle { lease, idle, reply, .. }, .. }) = self.requests.remove(id) {
             if refusal.is_none()
                 && let Some(record) = self.holdings.get(lease)
             {
                 record.mark_idle(idle);
             }
-            let _ =
-                reply.send(refusal.map_or(Ok(()), |refusal| Err(RequestError::Refused(refusal))));
+            let _ = reply.send(refusal.map_or(Ok(()), |refusal| Err(RequestError::Refused(refusal))));
         }
     }
 
@@ -296,21 +224,15 @@ impl Session {
             Some(Event::SiteKeysChanged(changed)) => {
                 let keys: Arc<[String]> = changed.keys.iter().map(|key| key.key.clone()).collect();
                 self.site_keys_heard = true;
-                self.site_keys
-                    .send_modify(|known| known.keys.extend(changed.keys.into_iter().map(site_key)));
+                self.site_keys.send_modify(|known| known.keys.extend(changed.keys.into_iter().map(site_key)));
                 self.tell(ClientEvent::SiteKeysChanged { keys });
             }
             Some(Event::Drain(drain)) => {
-                self.tell(ClientEvent::Drain {
-                    message: drain.message.into(),
-                });
+                self.tell(ClientEvent::Drain { message: drain.message.into() });
                 return Turn::Drain;
             }
             Some(Event::Notice(notice)) => {
-                self.tell(ClientEvent::Notice {
-                    reason: notice.reason.into(),
-                    message: notice.message.into(),
-                });
+                self.tell(ClientEvent::Notice { reason: notice.reason.into(), message: notice.message.into() });
             }
             // Newer than this library.
             None => {}
@@ -325,10 +247,7 @@ impl Session {
             return;
         };
         record.change(lease.into(), now);
-        record.tell(LeaseEvent::Changed {
-            added: changed.added.clone(),
-            removed: changed.removed.clone(),
-        });
+        record.tell(LeaseEvent::Changed { added: changed.added.clone(), removed: changed.removed.clone() });
         self.holdings.look(number, now);
         self.tell(ClientEvent::LeaseChanged {
             lease: LeaseId::new(number),
@@ -355,12 +274,7 @@ impl Session {
                 self.holdings.doubt(*lease, false, now);
                 continue;
             }
-            let gone = || {
-                Ended::new(
-                    reason::GONE,
-                    format!("The license server holds lease {lease} no longer."),
-                )
-            };
+            let gone = || Ended::new(reason::GONE, format!("The license server holds lease {lease} no longer."));
             let ended = said.remove(lease).unwrap_or_else(gone);
             self.end(*lease, &ended);
         }

@@ -63,6 +63,7 @@ async fn a_server_that_drains_is_left_with_its_last_answers() {
     }
     numbers.sort_unstable();
     assert_eq!(numbers, [1, 2]);
+    assert!(!server_a.has_been_asked(), "not where it was told to leave");
     assert!(matches!(soon("attached", events.next()).await, Some(ClientEvent::Attached { .. })));
     assert!(
         matches!(soon("drain", events.next()).await, Some(ClientEvent::Drain { message }) if &*message == "stopping")

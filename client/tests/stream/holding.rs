@@ -32,10 +32,34 @@ async fn a_dropped_guard_gives_its_lease_back_even_over_a_lost_connection() {
     let mut stream = server.welcome(&[1]).await;
     let again = stream.next_release().await;
     assert_eq!(again, release, "the same request");
+    assert_eq!(stream.acknowledged, 0, "answers are counted anew on each stream");
     stream.released(&again);
     // Answered, it is not sent once more.
     let other = logon(&client, &mut stream, "v", 2).await;
     assert_eq!(other.id().get(), 2);
+}
+
+#[tokio::test]
+async fn a_seat_goes_back_before_the_next_request_is_made() {
+    let folder = folder();
+    let place = endpoint(&folder, "a");
+    let mut server = Server::start(&place);
+    let client = client([place]).build().expect("a client");
+    let mut stream = server.welcome(&[]).await;
+    let guard = logon(&client, &mut stream, "u", 1).await;
+    // Both reach the keeper at once.
+    let (next, ()) = tokio::join!(
+        async {
+            drop(guard);
+            client.acquire(Logon::user("v")).await
+        },
+        async {
+            assert_eq!(stream.next_release().await.lease_ids, [1]);
+            let asked = stream.next_acquire().await;
+            stream.grant(&asked, 2);
+        }
+    );
+    assert_eq!(next.expect("granted").id().get(), 2);
 }
 
 #[tokio::test]
