@@ -6,51 +6,20 @@ use std::{
 };
 
 use leasehold_keys::{
-    activation::{Activation, FileKind, Grant, HostRole, Level, LicenseId, Model, Superseded, Units},
-    definition::{Holder, KeyKind, Role},
-    name::Method,
+    activation::{FileKind, Grant, HostRole, Level, LicenseId, Model, Superseded, Units},
     refusal::Reason,
     time::WallTime,
     trust::Trust,
 };
 use licensor::{
-    catalog::{Catalog, DevelopmentSize, PartUnits},
-    order::{DevelopmentTerms, HostOrder, IssueOrder, OrderLevel, TermsFault},
+    catalog::Catalog,
+    order::{HostOrder, IssueOrder, TermsFault},
     vault::{Passphrase, Protection, VaultFault},
     workshop::{CreateOptions, Workshop, WorkshopFault},
 };
 
+use crate::orders::{faults, grant, granted, order_without_request, part, with_grants};
 use crate::support::{Machine, label, noon, order, time, workshop};
-
-fn part(number: &str, assigned: u32, pooled: u32) -> PartUnits {
-    PartUnits { number: label(number), assigned, pooled }
-}
-
-fn grant(pool: &str, units: u32) -> Grant {
-    Grant { pool: pool.parse().unwrap(), units: Units::Count(units) }
-}
-
-fn granted(file: &Activation) -> BTreeMap<String, Units> {
-    file.grants.iter().map(|grant| (grant.pool.to_string(), grant.units)).collect()
-}
-
-fn with_grants() -> IssueOrder {
-    IssueOrder { grants: vec![grant("I3_SESSION_CALL", 10)], ..order() }
-}
-
-/// The faults of an order that must be refused.
-#[track_caller]
-fn faults(order: &IssueOrder) -> Vec<TermsFault> {
-    let (_dir, mut workshop) = workshop();
-    match workshop.issue(&Catalog::pureconnect(), order, noon()) {
-        Err(WorkshopFault::Terms(faults)) => {
-            // Nothing that was refused leaves a trace.
-            assert!(workshop.ledger().issued().unwrap().is_empty());
-            faults
-        }
-        other => panic!("{other:?}"),
-    }
-}
 
 #[test]
 fn an_order_of_parts_becomes_a_file_that_a_daemon_accepts() {
@@ -131,136 +100,6 @@ fn a_re_issue_takes_the_next_sequence_from_the_records() {
     let faulty = IssueOrder { license_id: Some(id), grants: vec![grant("I3_NONE", 1)], ..order };
     assert!(workshop.issue(&catalog, &faulty, noon()).is_err());
     assert_eq!(workshop.last_sequence(id).unwrap(), 3);
-}
-
-fn order_without_request() -> IssueOrder {
-    IssueOrder { hosts: vec![HostOrder::typed(HostRole::Primary, Machine::new("m", 7).host_id())], ..order() }
-}
-
-#[test]
-fn small_and_large_development_licenses_hold_what_the_source_says() {
-    let catalog = Catalog::pureconnect();
-    for (size, units) in [(DevelopmentSize::Small, 8), (DevelopmentSize::Large, 30)] {
-        let (_dir, mut workshop) = workshop();
-        let order = IssueOrder { level: OrderLevel::Development { size, terms: DevelopmentTerms::Ordered }, ..order() };
-        let file = workshop.issue(&catalog, &order, noon()).unwrap().activation;
-        let grants = granted(&file);
-        for key in catalog.keys() {
-            let assignable = grants.get(key.name.as_str()).copied();
-            let concurrent = grants.get(&format!("{}_CONCURRENT", key.name)).copied();
-            let payment = matches!(key.role, Some(Role::UsageUpload | Role::UsageLocal | Role::VirtualCloud));
-            match key.kind {
-                KeyKind::Access => {
-                    assert_eq!(assignable, Some(Units::Count(units)), "{}", key.name);
-                    let users = key.holders.contains(&Holder::User).then_some(Units::Count(units));
-                    assert_eq!(concurrent, users, "{}", key.name);
-                }
-                KeyKind::Session => {
-                    assert_eq!(assignable, Some(Units::Count(units)), "{}", key.name)
-                }
-                KeyKind::Feature => assert_eq!(assignable.is_some(), !payment, "{}", key.name),
-                KeyKind::Engine | KeyKind::Hardware => assert_eq!(assignable, None, "{}", key.name),
-                KeyKind::Server => {}
-            }
-        }
-        let server = if size == DevelopmentSize::Small {
-            "I3_LICENSE_CIC_SERVER_BASIC"
-        } else {
-            "I3_LICENSE_CIC_SERVER_ADVANCED"
-        };
-        let servers: Vec<_> = grants.keys().filter(|pool| pool.starts_with("I3_LICENSE_CIC_S")).collect();
-        assert_eq!(servers, [server]);
-        assert_eq!(grants["I3_FEATURE_SIP"], Units::Count(1));
-        assert_eq!(file.level, Level::Development);
-        assert_eq!(file.not_after, time("2027-11-22T12:34:56Z"));
-    }
-}
-
-#[test]
-fn development_licenses_last_as_they_came_about() {
-    let small =
-        |terms| IssueOrder { level: OrderLevel::Development { size: DevelopmentSize::Small, terms }, ..order() };
-    let (_dir, mut workshop) = workshop();
-    let catalog = Catalog::pureconnect();
-    let rows = [
-        (DevelopmentTerms::Ordered, "2027-11-22T12:34:56Z"),
-        (DevelopmentTerms::Partner, "2026-12-22T12:34:56Z"),
-        (DevelopmentTerms::WithServer(label("intermediate")), "2100-01-01T00:00:00Z"),
-    ];
-    for (terms, end) in rows {
-        assert_eq!(workshop.issue(&catalog, &small(terms), noon()).unwrap().activation.not_after, time(end));
-    }
-    let mismatch = faults(&small(DevelopmentTerms::WithServer(label("advanced"))));
-    assert_eq!(mismatch.len(), 1);
-    assert_eq!(
-        mismatch[0].to_string(),
-        "server item `advanced` comes with a large one, not with a small development license"
-    );
-    // The bundle is what it is; engines and hardware may be added.
-    let more = IssueOrder {
-        grants: vec![grant("I3_ACCESS_CLIENT", 1), grant("I3_ENGINE_ANALYZER", 2)],
-        parts: vec![part("SW-001-4.0-AL01", 1, 0)],
-        not_after: Some(time("2028-01-01T00:00:00Z")),
-        ..small(DevelopmentTerms::Ordered)
-    };
-    let told: Vec<_> = faults(&more).iter().map(ToString::to_string).collect();
-    assert_eq!(told.len(), 3, "{told:?}");
-    let engine = IssueOrder { grants: vec![grant("I3_ENGINE_ANALYZER", 2)], ..small(DevelopmentTerms::Ordered) };
-    assert_eq!(
-        granted(&workshop.issue(&catalog, &engine, noon()).unwrap().activation)["I3_ENGINE_ANALYZER"],
-        Units::Count(2)
-    );
-}
-
-#[test]
-fn a_trial_ends_after_sixty_days_and_takes_add_ons() {
-    let (_dir, mut workshop) = workshop();
-    let catalog = Catalog::pureconnect();
-    let trial = IssueOrder { level: OrderLevel::Trial, kind: FileKind::AddOn, ..with_grants() };
-    assert_eq!(workshop.issue(&catalog, &trial, noon()).unwrap().activation.not_after, time("2027-01-21T12:34:56Z"));
-    let earlier = IssueOrder { not_after: Some(time("2027-01-01T00:00:00Z")), ..trial.clone() };
-    assert_eq!(workshop.issue(&catalog, &earlier, noon()).unwrap().activation.not_after, time("2027-01-01T00:00:00Z"));
-    let later = IssueOrder { not_after: Some(time("2027-01-22T00:00:00Z")), ..trial };
-    assert!(matches!(faults(&later)[..], [TermsFault::EndTooLate { .. }]));
-}
-
-#[test]
-fn an_evaluation_is_fixed() {
-    let (_dir, mut workshop) = workshop();
-    let evaluation = IssueOrder { level: OrderLevel::Evaluation { configuration: None }, ..order() };
-    let file = workshop.issue(&Catalog::pureconnect(), &evaluation, noon()).unwrap().activation;
-    assert_eq!((file.level, granted(&file)["I3_ACCESS_CLIENT"]), (Level::Evaluation, Units::Count(5)));
-    assert_eq!(file.not_after, time("2027-02-20T12:34:56Z"));
-    let more = IssueOrder {
-        kind: FileKind::AddOn,
-        server: Some(label("basic")),
-        parts: vec![part("SW-001-4.0-AL01", 1, 0)],
-        grants: vec![grant("I3_SESSION_CALL", 1)],
-        ..evaluation
-    };
-    assert_eq!(
-        faults(&more),
-        [
-            TermsFault::EvaluationIsFixed("server items"),
-            TermsFault::EvaluationIsFixed("parts"),
-            TermsFault::EvaluationIsFixed("grants"),
-            TermsFault::EvaluationAddOn,
-        ]
-    );
-    let other = IssueOrder { level: OrderLevel::Evaluation { configuration: Some(label("huge")) }, ..order() };
-    assert_eq!(faults(&other), [TermsFault::WhichEvaluation { choices: "small".to_owned() }]);
-}
-
-#[test]
-fn a_catalog_says_which_levels_there_are() {
-    let media = Catalog::all_shipped().remove(0);
-    let (_dir, mut workshop) = workshop();
-    let order = IssueOrder { level: OrderLevel::Evaluation { configuration: None }, ..order_without_request() };
-    let fault = workshop.issue(&media, &order, noon()).unwrap_err().to_string();
-    assert!(fault.contains("its catalog allows production, development, trial"), "{fault}");
-    let order = IssueOrder { server: Some(label("media")), ..order_without_request() };
-    let file = workshop.issue(&media, &order, noon()).unwrap().activation;
-    assert_eq!(file.companion_of, Some(label("CIC")));
 }
 
 #[test]
@@ -501,18 +340,4 @@ fn no_sequence_serves_two_files_however_many_issue_at_once() {
     });
     assert_eq!(sequences, (2..=21).collect());
     assert_eq!(fs::read_dir(dir.path().join("acme/issued")).unwrap().count(), 21);
-}
-
-#[test]
-fn concurrent_pools_are_of_users_keys_only() {
-    let catalog = Catalog::pureconnect();
-    let (_dir, mut workshop) = workshop();
-    let order = IssueOrder {
-        level: OrderLevel::Development { size: DevelopmentSize::Large, terms: DevelopmentTerms::Partner },
-        ..order()
-    };
-    let file = workshop.issue(&catalog, &order, noon()).unwrap().activation;
-    for grant in file.grants.iter().filter(|grant| grant.pool.method == Method::Concurrent) {
-        assert!(catalog.key(&grant.pool.key).unwrap().holders.contains(&Holder::User), "{}", grant.pool);
-    }
 }
