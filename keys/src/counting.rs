@@ -30,7 +30,8 @@ pub(crate) fn counted<'k>(
     let known: Vec<(&PublicKey, Standing)> = known.collect();
     let mut good: BTreeMap<Sha256, (u32, &PublicKey)> = BTreeMap::new();
     let mut names = Vec::new();
-    let mut idle: Option<(Reason, String, u32)> = None;
+    // What would have counted under other circumstances, for the most helpful refusal.
+    let mut idle: BTreeMap<Algorithm, (Reason, String, u32)> = BTreeMap::new();
     let mut seen = false;
     for signature in &note.signatures {
         let Some((key, standing)) =
@@ -65,7 +66,8 @@ pub(crate) fn counted<'k>(
                 }
             }
             Standing::Not(reason, why) => {
-                idle.get_or_insert_with(|| (*reason, format!("The key {} {why}", key.name()), signature.line));
+                idle.entry(algorithm)
+                    .or_insert_with(|| (*reason, format!("The key {} {why}", key.name()), signature.line));
             }
         }
     }
@@ -75,7 +77,7 @@ pub(crate) fn counted<'k>(
         if there >= usize::try_from(needed).unwrap_or(usize::MAX) {
             continue;
         }
-        if let Some((reason, what, line)) = idle {
+        if let Some((reason, what, line)) = idle.remove(&algorithm) {
             return Err(Refusal::at(reason, line, what));
         }
         if !seen {

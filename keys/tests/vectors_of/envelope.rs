@@ -279,6 +279,12 @@ fn signers() -> Vec<Vector> {
         accepted("hybrid-where-ed25519-is-enough", Activation, hybrid),
         refused("ml-dsa-stripped", HybridActivation, Reason::MlDsaRequired, issued(&activation())),
         refused(
+            "ml-dsa-stripped-beside-a-check-in-key",
+            HybridActivation,
+            Reason::MlDsaRequired,
+            sign(&text, &[&issuing(), &check_in]),
+        ),
+        refused(
             "ml-dsa-alone",
             HybridActivation,
             Reason::BelowThreshold,
