@@ -59,6 +59,21 @@ pub struct Issued {
     pub path: PathBuf,
 }
 
+impl Issued {
+    /// Writes the file to another place too.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkshopFault::NotWritten`], which says how to write it later.
+    pub fn write_to(&self, path: &Path) -> Result<(), WorkshopFault> {
+        write_whole(path, self.note.as_bytes()).map_err(|fault| WorkshopFault::NotWritten {
+            license_id: self.activation.license_id,
+            sequence: self.activation.sequence,
+            fault: Box::new(fault),
+        })
+    }
+}
+
 /// A receipt as it was taken.
 #[derive(Clone, Debug)]
 pub struct TakenReceipt {
@@ -170,18 +185,20 @@ impl Workshop {
             Some(license_id) => self.re_issuable(catalog, license_id)?.license_id,
             None => LicenseId(Uuid::new_v4()),
         };
+        let root_version = self.trust.root().version;
+        let issued = whole_second(now);
+        let issued = self.sign_and_keep(license_id, &order.issued_by, now, |sequence| {
+            let frame = Frame { license_id, sequence, issued, root_version };
+            order::terms(catalog, order, &frame).map_err(WorkshopFault::Terms)
+        })?;
+        // Their receipts can be verified from now on.
         for host in &order.hosts {
             if let Some(key) = &host.installation {
                 let name = host.machine_name.as_ref().map_or("", Label::as_str);
                 self.ledger.add_installation(key, name, now)?;
             }
         }
-        let root_version = self.trust.root().version;
-        let issued = whole_second(now);
-        self.sign_and_keep(license_id, &order.issued_by, now, |sequence| {
-            let frame = Frame { license_id, sequence, issued, root_version };
-            order::terms(catalog, order, &frame).map_err(WorkshopFault::Terms)
-        })
+        Ok(issued)
     }
 
     /// The order that the newest file of a license came from, so that a re-issue says only what changes. Its issuer is
@@ -280,8 +297,9 @@ impl Workshop {
             Ok::<_, WorkshopFault>((file, (note, read_back)))
         })?;
         let path = self.dir.join(ISSUED).join(file_name(license_id, activation.sequence));
-        write_whole(&path, note.as_bytes())?;
-        Ok(Issued { note, activation, path })
+        let issued = Issued { note, activation, path };
+        issued.write_to(&issued.path)?;
+        Ok(issued)
     }
 
     /// The issuing keys that may sign now, one of each algorithm, those of the highest epoch.

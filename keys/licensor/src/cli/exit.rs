@@ -60,7 +60,10 @@ impl From<WorkshopFault> for Fault {
                 Exit::NotFound
             }
             WorkshopFault::Options(_) | WorkshopFault::TermsAnew { .. } => Exit::Usage,
-            WorkshopFault::NotEmpty(_) | WorkshopFault::Io { .. } | WorkshopFault::Ledger(_) => Exit::Failed,
+            WorkshopFault::NotEmpty(_)
+            | WorkshopFault::NotWritten { .. }
+            | WorkshopFault::Io { .. }
+            | WorkshopFault::Ledger(_) => Exit::Failed,
             WorkshopFault::WrongMode { .. } | WorkshopFault::NoIssuingKey { .. } => Exit::Locked,
             WorkshopFault::Vault(VaultFault::Io { .. } | VaultFault::Primitive(_)) => Exit::Failed,
             WorkshopFault::Vault(_) => Exit::Locked,

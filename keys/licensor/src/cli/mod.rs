@@ -13,7 +13,7 @@ use std::{fs, path::Path};
 use leasehold_keys::{activation::LicenseId, name::Label, time::WallTime};
 use licensor::{
     ledger::IssuedFile,
-    workshop::{CreateOptions, Issued, Workshop, write_whole},
+    workshop::{CreateOptions, Issued, Workshop},
 };
 use serde_json::json;
 
@@ -148,7 +148,7 @@ fn tell_founded(workshop: &Workshop, options: &CreateOptions, json: bool) {
 
 fn tell_issued(workshop: &Workshop, issued: &Issued, out: Option<&Path>, json: bool) -> Result<(), Fault> {
     if let Some(out) = out {
-        write_whole(out, issued.note.as_bytes())?;
+        issued.write_to(out)?;
     }
     let path = out.unwrap_or(&issued.path);
     if json {

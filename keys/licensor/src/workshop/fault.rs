@@ -27,6 +27,19 @@ pub enum WorkshopFault {
         #[source]
         fault: io::Error,
     },
+    /// Issued and recorded, and then the disk would not take the file.
+    #[error(
+        "file {sequence} of license {license_id} is issued and in the records, but it could not be written ({fault}); do not issue it again, write it with `licensor export {license_id} --sequence {sequence} --out FILE`"
+    )]
+    NotWritten {
+        /// The license.
+        license_id: LicenseId,
+        /// The file's sequence.
+        sequence: u32,
+        /// What went wrong.
+        #[source]
+        fault: Box<WorkshopFault>,
+    },
     /// The folder may be read by others.
     #[error("{} can be entered by others (mode {mode:04o}); run: chmod 700 {}", path.display(), path.display())]
     WrongMode {

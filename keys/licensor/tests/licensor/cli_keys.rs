@@ -64,3 +64,14 @@ fn a_licensor_can_be_made_in_the_folder_one_stands_in() {
     assert_eq!(made.code, 0, "{made:?}");
     assert_eq!(desk.run(&["--dir", ".", "root", "show", "--json"]).json()["version"], 1);
 }
+
+#[test]
+fn a_file_that_cannot_be_written_is_issued_all_the_same_and_says_so() {
+    let desk = Desk::furnished();
+    let issued = desk.issue(&["--grant", "I3_SESSION_CALL=2", "--out", "no/such/folder/a.i3lic"]);
+    issued.refuses(1, &["is issued and in the records", "do not issue it again", "licensor export"]);
+    let rows = desk.run(&["list", "--json"]).json();
+    let id = rows[0]["license-id"].as_str().unwrap();
+    assert_eq!(desk.run(&["export", id, "--out", "a.i3lic"]).code, 0);
+    assert_eq!(desk.run(&["verify", "a.i3lic"]).code, 0);
+}
