@@ -29,7 +29,8 @@ use tokio::{
 const CLIENT_KEY: &str = "I3_ACCESS_CLIENT";
 const CLIENT_POOL: &str = "I3_ACCESS_CLIENT_CONCURRENT";
 const SESSION_KEYS: &str = "I3_SESSION_";
-const STATIONS: u32 = 40;
+const STATIONS: u32 = 39;
+const REMOTE_STATION: &str = "remote-01";
 const MANAGERS: u32 = 5;
 const EARLY_AGENTS: u32 = 10;
 const AGENTS: u32 = 60;
@@ -174,7 +175,11 @@ impl Day {
     async fn managers_log_on(&mut self) -> anyhow::Result<()> {
         for number in 1..=MANAGERS {
             let user = format!("manager-{number:02}");
-            let logon = Logon::user(&user).computer(format!("PC-M{number}")).needing([CLIENT_KEY]);
+            let mut logon = Logon::user(&user).computer(format!("PC-M{number}")).needing([CLIENT_KEY]);
+            if number == MANAGERS {
+                // From home, with all calls to one fixed number (STATION-3).
+                logon = logon.station(REMOTE_STATION);
+            }
             let guard = self
                 .client
                 .acquire(logon)
@@ -186,7 +191,10 @@ impl Day {
             self.board.refresh().await?;
             self.pause(150).await;
         }
-        self.scene(&format!("{MANAGERS} managers are logged on: assignable seats of their own.")).await
+        self.scene(&format!(
+            "{MANAGERS} managers are logged on, one from home at {REMOTE_STATION}: assignable seats of their own."
+        ))
+        .await
     }
 
     async fn early_agents_log_on(&mut self) -> anyhow::Result<()> {
