@@ -58,6 +58,15 @@ impl Remembered {
         self.by_time.remove(&(at, identity, request))
     }
 
+    /// How many are remembered, by identity.
+    pub(crate) fn counts(&self) -> BTreeMap<u32, u64> {
+        let mut counts = BTreeMap::new();
+        for (identity, _) in self.answers.keys() {
+            *counts.entry(*identity).or_default() += 1;
+        }
+        counts
+    }
+
     /// Forgets what is older than 24 h; returns whose answers went.
     pub(crate) fn forget_old(&mut self, now: LeaseTime, most: usize) -> Vec<u32> {
         let old: Vec<_> = self

@@ -24,6 +24,7 @@ mod holder;
 mod lease;
 mod plan;
 mod pool;
+mod proof;
 mod query;
 mod queue;
 mod rights;
