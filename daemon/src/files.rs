@@ -66,10 +66,7 @@ pub(crate) enum ReadFault {
 
 impl From<io::Error> for ReadFault {
     fn from(fault: io::Error) -> Self {
-        match fault
-            .raw_os_error()
-            .map(rustix::io::Errno::from_raw_os_error)
-        {
+        match fault.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
             Some(rustix::io::Errno::NOENT) => ReadFault::Missing,
             Some(rustix::io::Errno::LOOP) => ReadFault::NotRegular("link"),
             Some(rustix::io::Errno::NXIO) => ReadFault::NotRegular("socket or device"),
@@ -124,43 +121,27 @@ impl Room {
     pub(crate) fn read(&self, name: &OsStr, most: u64) -> Result<(Vec<u8>, Stamp), ReadFault> {
         let (file, stamp) = self.open_regular(name)?;
         if stamp.size > most {
-            return Err(ReadFault::TooLarge {
-                bytes: stamp.size,
-                most,
-                stamp,
-            });
+            return Err(ReadFault::TooLarge { bytes: stamp.size, most, stamp });
         }
         let mut bytes = Vec::with_capacity(usize::try_from(stamp.size).unwrap_or(0));
         (&file).take(most + 1).read_to_end(&mut bytes)?;
         // A file that grew under our eyes has another stamp at the next look; the bytes are judged by their own number.
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if length > most {
-            return Err(ReadFault::TooLarge {
-                bytes: length,
-                most,
-                stamp,
-            });
+            return Err(ReadFault::TooLarge { bytes: length, most, stamp });
         }
         let after = Stamp::of(&file)?;
         Ok((bytes, after))
     }
 
     /// As [`Self::read`], with the owner and mode of the very file that was read.
-    pub(crate) fn read_with_facts(
-        &self,
-        name: &OsStr,
-        most: u64,
-    ) -> Result<(Vec<u8>, std::fs::Metadata), ReadFault> {
+    pub(crate) fn read_with_facts(&self, name: &OsStr, most: u64) -> Result<(Vec<u8>, std::fs::Metadata), ReadFault> {
         let (file, stamp) = self.open_regular(name)?;
         let mut bytes = Vec::new();
         (&file).take(most + 1).read_to_end(&mut bytes)?;
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if length > most {
-            return Err(ReadFault::TooLarge {
-                bytes: length,
-                most,
-                stamp,
-            });
+            return Err(ReadFault::TooLarge { bytes: length, most, stamp });
         }
         Ok((bytes, file.metadata()?))
     }
@@ -185,8 +166,7 @@ impl Room {
         // Looked at before it is opened, since opening a device can do things; and again when it is open, since what
         // stands there may have been exchanged in between.
         self.stamp(name)?;
-        let flags =
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = openat(&self.0, name, flags, Mode::empty())?;
         if let Some(other) = not_regular(FileType::from_raw_mode(fstat(&file)?.st_mode)) {
             return Err(ReadFault::NotRegular(other));
@@ -200,13 +180,11 @@ impl Room {
     /// is replaced, not followed; what stood there before stays whole if anything fails.
     pub(crate) fn replace(&self, name: &OsStr, bytes: &[u8], mode: u32) -> io::Result<()> {
         let temporary = format!("{TEMPORARY_PREFIX}{}.tmp", uuid::Uuid::new_v4().simple());
-        let written = self
-            .write_new(OsStr::new(&temporary), bytes, mode)
-            .and_then(|()| {
-                renameat(&self.0, temporary.as_str(), &self.0, name)?;
-                // Without this the rename may be lost with the power.
-                Ok(rustix::fs::fsync(&self.0)?)
-            });
+        let written = self.write_new(OsStr::new(&temporary), bytes, mode).and_then(|()| {
+            renameat(&self.0, temporary.as_str(), &self.0, name)?;
+            // Without this the rename may be lost with the power.
+            Ok(rustix::fs::fsync(&self.0)?)
+        });
         if written.is_err() {
             // It may never have been made, or have been renamed already; there is nothing else to undo.
             let _ = unlinkat(&self.0, temporary.as_str(), AtFlags::empty());
@@ -215,8 +193,7 @@ impl Room {
     }
 
     fn write_new(&self, name: &OsStr, bytes: &[u8], mode: u32) -> io::Result<()> {
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(openat(&self.0, name, flags, Mode::from_raw_mode(mode))?);
         file.write_all(bytes)?;
         file.sync_all()
@@ -233,17 +210,8 @@ impl Room {
     /// Gives a file of this room to the room's owner.
     pub(crate) fn give_to_owner(&self, name: &OsStr) -> io::Result<()> {
         let facts = fstat(&self.0)?;
-        let (uid, gid) = (
-            rustix::fs::Uid::from_raw(facts.st_uid),
-            rustix::fs::Gid::from_raw(facts.st_gid),
-        );
-        Ok(rustix::fs::chownat(
-            &self.0,
-            name,
-            Some(uid),
-            Some(gid),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )?)
+        let (uid, gid) = (rustix::fs::Uid::from_raw(facts.st_uid), rustix::fs::Gid::from_raw(facts.st_gid));
+        Ok(rustix::fs::chownat(&self.0, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 }
 
@@ -267,23 +235,15 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 
 /// The folder of a path, opened, and the name in it.
 pub(crate) fn room_of(path: &Path) -> io::Result<(Room, &OsStr)> {
-    let name = path
-        .file_name()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok((Room::open(folder)?, name))
 }
 
 /// Makes a folder of mode 0700 where none is.
 pub(crate) fn make_private_folder(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// What people call a thing that is no regular file; `None` for one that is.

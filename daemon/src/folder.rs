@@ -79,9 +79,7 @@ pub struct Checked {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadFault {
     /// A file of this name cannot be loaded.
-    #[error(
-        "the file cannot be loaded under the name `{name}`: {fault}. Give it a name such as acme.i3lic"
-    )]
+    #[error("the file cannot be loaded under the name `{name}`: {fault}. Give it a name such as acme.i3lic")]
     Name {
         /// The name.
         name: String,
@@ -113,9 +111,7 @@ pub enum LoadFault {
     #[error(transparent)]
     Core(#[from] Refused),
     /// It was placed, and its verdict takes longer than anyone should wait.
-    #[error(
-        "the file is placed, but not judged yet; `leasehold status` will show what became of it"
-    )]
+    #[error("the file is placed, but not judged yet; `leasehold status` will show what became of it")]
     NotYetJudged,
 }
 
@@ -136,23 +132,8 @@ impl Folder {
         let (view, view_seen) = channel::channel(Arc::default());
         let (trusted, trust_seen) = channel::channel(Arc::new(trust.clone()));
         let inspector = Inspector::new(path.clone(), state_directory, trust, identity.clone());
-        let task = tokio::spawn(watch::run(
-            inspector,
-            core.clone(),
-            clock.clone(),
-            asked,
-            view,
-            trusted,
-        ));
-        let folder = Self {
-            path: path.into(),
-            core,
-            clock,
-            identity,
-            view: view_seen,
-            trust: trust_seen,
-            asks,
-        };
+        let task = tokio::spawn(watch::run(inspector, core.clone(), clock.clone(), asked, view, trusted));
+        let folder = Self { path: path.into(), core, clock, identity, view: view_seen, trust: trust_seen, asks };
         (folder, task)
     }
 
@@ -181,10 +162,11 @@ impl Folder {
         &self.identity
     }
 
-    /// Waits until the folder was judged as a whole at least once.
+    /// Waits until the folder was looked at once, and either judged as a whole or not to be decided on now, since
+    /// nothing can be stored: a start must not wait for that (LEASE-11).
     pub async fn judged(&self) {
         // An error means that the task has ended, and nothing more will be judged.
-        let _ = self.view.clone().wait_for(|view| view.judged > 0).await;
+        let _ = self.view.clone().wait_for(|view| view.judged > 0 || view.undecided.is_some()).await;
     }
 
     /// Judges the whole folder anew, and waits until that is done: after an administrator has unloaded a license, or
@@ -210,16 +192,12 @@ impl Folder {
     /// A name that cannot be loaded, or a core that does not answer. A bad file is no error: see [`Checked::entry`].
     pub async fn check(&self, name: &str, bytes: Vec<u8>) -> Result<Checked, LoadFault> {
         if let Some(fault) = name::fault_of_placed(name) {
-            return Err(LoadFault::Name {
-                name: name::shown(name.as_ref()),
-                fault,
-            });
+            return Err(LoadFault::Name { name: name::shown(name.as_ref()), fault });
         }
         let accepted = accepted(&self.core).await?;
         let (trust, identity, wall) = (self.trust(), self.identity.clone(), self.clock.wall());
         let name = name.to_owned();
-        let checked =
-            spawn_blocking(move || check(&name, &bytes, &trust, &identity, wall, &accepted)).await;
+        let checked = spawn_blocking(move || check(&name, &bytes, &trust, &identity, wall, &accepted)).await;
         checked.map_err(|_| LoadFault::Core(Refused::Draining))
     }
 
@@ -235,10 +213,7 @@ impl Folder {
         }
         self.place(name, bytes.clone()).await?;
         let (done, heard) = oneshot::channel();
-        self.asks
-            .send(Ask::Placed(Sha256::of(&bytes), done))
-            .await
-            .map_err(|_| Refused::Draining)?;
+        self.asks.send(Ask::Placed(Sha256::of(&bytes), done)).await.map_err(|_| Refused::Draining)?;
         match tokio::time::timeout(PLACED_MAX, heard).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => return Err(LoadFault::NotYetJudged),
@@ -257,46 +232,26 @@ impl Folder {
     /// See [`LoadFault`].
     pub async fn place(&self, name: &str, bytes: Vec<u8>) -> Result<(), LoadFault> {
         if let Some(fault) = name::fault_of_placed(name) {
-            return Err(LoadFault::Name {
-                name: name::shown(name.as_ref()),
-                fault,
-            });
+            return Err(LoadFault::Name { name: name::shown(name.as_ref()), fault });
         }
         let accepted = accepted(&self.core).await?;
-        let terms = self
-            .trust()
-            .trust()
-            .activation(&bytes, self.clock.wall())
-            .ok();
+        let terms = self.trust().trust().activation(&bytes, self.clock.wall()).ok();
         let displaced = accepted.0.iter().find(|file| file.name == name);
-        if let Some(other) = displaced.filter(|other| {
-            terms
-                .as_ref()
-                .is_some_and(|terms| terms.license_id != other.license)
-        }) {
-            return Err(LoadFault::NameTaken {
-                name: name.to_owned(),
-                license: other.license.to_string(),
-            });
+        if let Some(other) =
+            displaced.filter(|other| terms.as_ref().is_some_and(|terms| terms.license_id != other.license))
+        {
+            return Err(LoadFault::NameTaken { name: name.to_owned(), license: other.license.to_string() });
         }
         let (folder, name) = (self.path.clone(), name.to_owned());
-        let placed =
-            spawn_blocking(move || Room::open(&folder)?.replace(name.as_ref(), &bytes, 0o644))
-                .await;
-        let fault = |fault: String| LoadFault::Place {
-            folder: self.path.to_path_buf(),
-            fault,
-        };
-        placed
-            .map_err(|error| fault(error.to_string()))?
-            .map_err(|error| fault(error.to_string()))
+        let placed = spawn_blocking(move || Room::open(&folder)?.replace(name.as_ref(), &bytes, 0o644)).await;
+        let fault = |fault: String| LoadFault::Place { folder: self.path.to_path_buf(), fault };
+        placed.map_err(|error| fault(error.to_string()))?.map_err(|error| fault(error.to_string()))
     }
 }
 
 /// The files that the engine has accepted.
 async fn accepted(core: &Core) -> Result<Accepted, Refused> {
-    core.read(|engine, now| Accepted(engine.licenses(now).iter().map(Into::into).collect()))
-        .await
+    core.read(|engine, now| Accepted(engine.licenses(now).iter().map(Into::into).collect())).await
 }
 
 /// What would become of a file.
@@ -308,20 +263,13 @@ fn check(
     wall: leasehold_keys::time::WallTime,
     accepted: &Accepted,
 ) -> Checked {
-    let only = |entry| Checked {
-        entry,
-        terms: None,
-        host: None,
-    };
-    let refused =
-        |refusal: Refusal| FolderEntry::refused(name, refusal.reason(), refusal.to_string());
+    let only = |entry| Checked { entry, terms: None, host: None };
+    let refused = |refusal: Refusal| FolderEntry::refused(name, refusal.reason(), refusal.to_string());
     if name::sort_of(name.as_ref()) == Some(name::Sort::Root) {
         return only(match store.trust().succeed(bytes) {
-            Ok(next) => FolderEntry::new(
-                name,
-                EntryState::Accepted,
-                format!("Root {} would be in force.", next.root().version),
-            ),
+            Ok(next) => {
+                FolderEntry::new(name, EntryState::Accepted, format!("Root {} would be in force.", next.root().version))
+            }
             Err(refusal) => refused(refusal),
         });
     }
@@ -331,36 +279,22 @@ fn check(
     };
     let host = identity.find(&terms.hosts);
     let rank = (terms.key_epoch(), terms.sequence);
-    let before = accepted
-        .0
-        .iter()
-        .find(|file| file.license == terms.license_id);
-    let by_engine =
-        |refusal: FileRefusal| FolderEntry::refused(name, refusal.reason(), refusal.message());
+    let before = accepted.0.iter().find(|file| file.license == terms.license_id);
+    let by_engine = |refusal: FileRefusal| FolderEntry::refused(name, refusal.reason(), refusal.message());
     let entry = match (before, &host) {
         (Some(file), _) if file.sha256 == terms.sha256() => FolderEntry::new(
             name,
             EntryState::Accepted,
-            format!(
-                "It is accepted already. {}",
-                judge::described(&terms, &host)
-            ),
+            format!("It is accepted already. {}", judge::described(&terms, &host)),
         ),
-        (Some(file), _) if file.rank > rank => by_engine(FileRefusal::RolledBack {
-            offered: terms.sequence,
-            accepted: file.rank.1,
-        }),
-        (Some(file), _) if file.rank == rank => by_engine(FileRefusal::SameSequenceOtherBytes {
-            sequence: terms.sequence,
-        }),
-        (_, HostFinding::Other(comparison)) => by_engine(FileRefusal::OtherHost {
-            comparison: comparison.clone(),
-        }),
+        (Some(file), _) if file.rank > rank => {
+            by_engine(FileRefusal::RolledBack { offered: terms.sequence, accepted: file.rank.1 })
+        }
+        (Some(file), _) if file.rank == rank => {
+            by_engine(FileRefusal::SameSequenceOtherBytes { sequence: terms.sequence })
+        }
+        (_, HostFinding::Other(comparison)) => by_engine(FileRefusal::OtherHost { comparison: comparison.clone() }),
         _ => FolderEntry::new(name, EntryState::Accepted, judge::described(&terms, &host)),
     };
-    Checked {
-        entry,
-        terms: Some(terms),
-        host: Some(host),
-    }
+    Checked { entry, terms: Some(terms), host: Some(host) }
 }

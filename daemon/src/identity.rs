@@ -110,19 +110,12 @@ impl Identity {
     ///
     /// # Errors
     /// See [`IdentityFault`].
-    pub fn with_facts(
-        state_directory: &Path,
-        facts: HostFacts,
-        machine_name: Label,
-    ) -> Result<Self, IdentityFault> {
+    pub fn with_facts(state_directory: &Path, facts: HostFacts, machine_name: Label) -> Result<Self, IdentityFault> {
         let key = installation_key(&state_directory.join(KEY_FILE))?;
         let facts = facts.with_installation(&key.public()).normal();
         let host_id = host_id(&state_directory.join(HOST_ID_FILE), &facts)?;
         // A cache that cannot be read is made anew.
-        let verdicts = read_json(&state_directory.join(VERDICTS_FILE))
-            .ok()
-            .flatten()
-            .unwrap_or_default();
+        let verdicts = read_json(&state_directory.join(VERDICTS_FILE)).ok().flatten().unwrap_or_default();
         Ok(Self {
             key,
             facts,
@@ -164,11 +157,7 @@ impl Identity {
             .into_iter()
             .map(|factor| {
                 let present = self.host_id.records(factor);
-                FactorView {
-                    factor,
-                    present,
-                    message: factor_message(factor, present),
-                }
+                FactorView { factor, present, message: factor_message(factor, present) }
             })
             .collect()
     }
@@ -194,13 +183,8 @@ impl Identity {
             return HostFinding::Unbound;
         }
         let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = hosts
-            .iter()
-            .any(|line| verdicts.known(&line.id, &self.facts).is_none());
-        let compared: Vec<_> = hosts
-            .iter()
-            .map(|line| (line, verdicts.compare(&line.id, &self.facts)))
-            .collect();
+        let news = hosts.iter().any(|line| verdicts.known(&line.id, &self.facts).is_none());
+        let compared: Vec<_> = hosts.iter().map(|line| (line, verdicts.compare(&line.id, &self.facts))).collect();
         if news {
             let path = self.state_directory.join(VERDICTS_FILE);
             if let Err(fault) = write_json(&path, &*verdicts) {
@@ -208,11 +192,7 @@ impl Identity {
                 tracing::warn!(path = %path.display(), "Host comparisons cannot be kept: {fault}");
             }
         }
-        let role = |wanted| {
-            compared
-                .iter()
-                .any(|(line, found)| line.role == wanted && found.matches(line.need))
-        };
+        let role = |wanted| compared.iter().any(|(line, found)| line.role == wanted && found.matches(line.need));
         if role(HostRole::Primary) {
             return HostFinding::Primary;
         }
@@ -241,11 +221,9 @@ impl Identity {
     /// True where all but one or two facts of a bound host match: time to ask for a file with a new baseline.
     pub fn offers_rebaseline(&self, hosts: &[HostLine]) -> bool {
         let verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.iter().any(|line| {
-            verdicts
-                .known(&line.id, &self.facts)
-                .is_some_and(|found| found.offers_rebaseline(line.need))
-        })
+        hosts
+            .iter()
+            .any(|line| verdicts.known(&line.id, &self.facts).is_some_and(|found| found.offers_rebaseline(line.need)))
     }
 }
 
@@ -258,9 +236,7 @@ fn factor_message(factor: Factor, present: bool) -> &'static str {
         (Factor::System, true) => "the machine ID, hashed for this application",
         (Factor::System, false) => "there is no machine ID in /etc/machine-id",
         (Factor::Disk, true) => "the system disk's serial number or WWN, or its file system's UUID",
-        (Factor::Disk, false) => {
-            "the system disk names neither a serial number nor a file system's UUID"
-        }
+        (Factor::Disk, false) => "the system disk names neither a serial number nor a file system's UUID",
         (Factor::Installation, true) => "this installation's key, made at its first start",
         (Factor::Installation, false) => "this installation has no key",
         (Factor::Network, true) => "permanent network addresses, or the cloud's instance ID",
@@ -282,10 +258,7 @@ fn installation_key(path: &Path) -> Result<InstallationKey, IdentityFault> {
 
 /// The host ID that is kept, or one made of these facts with the salt that is kept, or a new one.
 fn host_id(path: &Path, facts: &HostFacts) -> Result<HostId, IdentityFault> {
-    let fault = |fault: String| IdentityFault::File {
-        path: path.to_owned(),
-        fault,
-    };
+    let fault = |fault: String| IdentityFault::File { path: path.to_owned(), fault };
     let kept: Option<KeptHostId> = read_json(path).map_err(fault)?;
     let digest = facts.digest();
     let salt = match kept {
@@ -294,42 +267,27 @@ fn host_id(path: &Path, facts: &HostFacts) -> Result<HostId, IdentityFault> {
         None => new_salt()?,
     };
     let host_id = HostId::new(facts, salt);
-    write_json(
-        path,
-        &KeptHostId {
-            host_id: host_id.clone(),
-            facts: digest,
-        },
-    )
-    .map_err(|error| fault(error.to_string()))?;
+    write_json(path, &KeptHostId { host_id: host_id.clone(), facts: digest })
+        .map_err(|error| fault(error.to_string()))?;
     Ok(host_id)
 }
 
 fn new_salt() -> Result<[u8; 16], IdentityFault> {
     use ring::rand::SecureRandom as _;
     let mut salt = [0; 16];
-    ring::rand::SystemRandom::new()
-        .fill(&mut salt)
-        .map_err(|_| IdentityFault::Random)?;
+    ring::rand::SystemRandom::new().fill(&mut salt).map_err(|_| IdentityFault::Random)?;
     Ok(salt)
 }
 
 /// The host's name, as far as it can stand in a note.
 fn machine_name() -> Label {
-    let name = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
-    name.parse()
-        .or_else(|_| "unnamed".parse())
-        .expect("a plain word is a label")
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.parse().or_else(|_| "unnamed".parse()).expect("a plain word is a label")
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
     match files::read(path, FILE_MAX_BYTES) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|fault| fault.to_string()),
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|fault| fault.to_string()),
         Err(ReadFault::Missing) => Ok(None),
         Err(fault) => Err(fault.to_string()),
     }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use leasehold_keys::{
-    activation::Activation, installation::InstallationKey, receipt::DeactivationReceipt,
-    refusal::Refusal, time::WallTime, trust::Verified,
+    activation::Activation, installation::InstallationKey, receipt::DeactivationReceipt, refusal::Refusal,
+    time::WallTime, trust::Verified,
 };
 
 use crate::files::{self, ReadFault, Room};
@@ -43,9 +43,7 @@ pub struct Receipts {
 impl Receipts {
     /// The receipts of a state directory.
     pub fn of(state_directory: &Path) -> Self {
-        Self {
-            folder: state_directory.join(FOLDER),
-        }
+        Self { folder: state_directory.join(FOLDER) }
     }
 
     /// The folder in which they lie.
@@ -66,10 +64,7 @@ impl Receipts {
     ) -> Result<Option<PathBuf>, ReceiptFault> {
         let name = format!("{}-{}.i3receipt", closing.license_id, closing.sequence);
         let path = self.folder.join(&name);
-        let fault = |fault: io::Error| ReceiptFault::Write {
-            path: path.clone(),
-            fault,
-        };
+        let fault = |fault: io::Error| ReceiptFault::Write { path: path.clone(), fault };
         files::make_private_folder(&self.folder).map_err(fault)?;
         let room = Room::open(&self.folder).map_err(fault)?;
         match room.stamp(name.as_ref()) {
@@ -84,8 +79,7 @@ impl Receipts {
             closed: now,
         };
         let note = receipt.sign(key)?;
-        room.replace(name.as_ref(), note.as_bytes(), 0o600)
-            .map_err(fault)?;
+        room.replace(name.as_ref(), note.as_bytes(), 0o600).map_err(fault)?;
         Ok(Some(path))
     }
 }

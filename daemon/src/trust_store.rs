@@ -22,6 +22,11 @@ use crate::files::{self, ReadFault, Room};
 /// The root that was named by `LEASEHOLD_ROOT` when this daemon was built; empty where none was.
 const BUILT_IN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/built-in.i3root"));
 
+/// True where a licensor built its root into this daemon: no other anchor counts then.
+pub fn is_built_in() -> bool {
+    !BUILT_IN.is_empty()
+}
+
 /// The folder of roots in the state directory.
 const FOLDER: &str = "roots";
 
@@ -49,9 +54,7 @@ pub enum TrustFault {
     )]
     NoRoot,
     /// The configured root cannot be read.
-    #[error(
-        "the root {path} cannot be read: {fault}. Check the setting `root`, and that the daemon may read the file"
-    )]
+    #[error("the root {path} cannot be read: {fault}. Check the setting `root`, and that the daemon may read the file")]
     Unreadable {
         /// The configured path.
         path: PathBuf,
@@ -81,9 +84,7 @@ pub enum TrustFault {
         refusal: Refusal,
     },
     /// The folder of roots cannot be used.
-    #[error(
-        "the folder of roots {path} cannot be used: {fault}. Check its owner and mode, and that its disk has room"
-    )]
+    #[error("the folder of roots {path} cannot be used: {fault}. Check its owner and mode, and that its disk has room")]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -129,11 +130,7 @@ impl TrustStore {
     /// # Errors
     /// See [`TrustFault`]; each says what to do.
     pub fn open(state_directory: &Path, configured: Option<&Path>) -> Result<Self, TrustFault> {
-        Self::with_built_in(
-            state_directory,
-            configured,
-            Some(BUILT_IN).filter(|root| !root.is_empty()),
-        )
+        Self::with_built_in(state_directory, configured, Some(BUILT_IN).filter(|root| !root.is_empty()))
     }
 
     /// As [`Self::open`], with this root built in.
@@ -143,10 +140,7 @@ impl TrustStore {
         built_in: Option<&[u8]>,
     ) -> Result<Self, TrustFault> {
         let folder = state_directory.join(FOLDER);
-        let folder_fault = |fault: io::Error| TrustFault::Folder {
-            path: folder.clone(),
-            fault: fault.to_string(),
-        };
+        let folder_fault = |fault: io::Error| TrustFault::Folder { path: folder.clone(), fault: fault.to_string() };
         files::make_private_folder(&folder).map_err(folder_fault)?;
         let kept = kept_roots(&folder)?;
         let (anchor, bytes, place) = match (built_in, configured) {
@@ -156,24 +150,14 @@ impl TrustStore {
                 Ok(root) => (Anchor::Configured, root, path.display().to_string()),
                 // An unmounted share must not close a site, and the copy is as good as the path was.
                 Err(fault) => match first_of_last_chain(&kept) {
-                    Some(first) => (
-                        Anchor::Kept,
-                        first.bytes.clone(),
-                        folder.join(&first.name).display().to_string(),
-                    ),
+                    Some(first) => (Anchor::Kept, first.bytes.clone(), folder.join(&first.name).display().to_string()),
                     None => {
-                        return Err(TrustFault::Unreadable {
-                            path: path.to_owned(),
-                            fault: fault.to_string(),
-                        });
+                        return Err(TrustFault::Unreadable { path: path.to_owned(), fault: fault.to_string() });
                     }
                 },
             },
         };
-        let bad_anchor = |refusal| TrustFault::BadAnchor {
-            place: place.clone(),
-            refusal,
-        };
+        let bad_anchor = |refusal| TrustFault::BadAnchor { place: place.clone(), refusal };
         let mut trust = Trust::anchored(&bytes).map_err(bad_anchor)?;
         let first = trust.root().version;
         if anchor != Anchor::BuiltIn
@@ -184,26 +168,16 @@ impl TrustStore {
             trust = whole;
         }
         for root in kept.iter().filter(|root| root.version >= first) {
-            trust = trust
-                .succeed(&root.bytes)
-                .map_err(|refusal| TrustFault::BadChain {
-                    path: folder.join(&root.name),
-                    anchor: if anchor == Anchor::BuiltIn {
-                        "built in"
-                    } else {
-                        "configured"
-                    },
-                    refusal,
-                })?;
+            trust = trust.succeed(&root.bytes).map_err(|refusal| TrustFault::BadChain {
+                path: folder.join(&root.name),
+                anchor: if anchor == Anchor::BuiltIn { "built in" } else { "configured" },
+                refusal,
+            })?;
         }
         if !kept.iter().any(|root| root.version >= first) && anchor == Anchor::Configured {
             keep(&folder, first, &bytes).map_err(folder_fault)?;
         }
-        Ok(Self {
-            trust,
-            anchor,
-            folder,
-        })
+        Ok(Self { trust, anchor, folder })
     }
 
     /// Whose signatures count.
@@ -234,21 +208,11 @@ impl TrustStore {
         let next = self.trust.succeed(root).map_err(OfferFault::Refused)?;
         let (before, after) = (self.trust.root().version, next.root().version);
         if after == before {
-            let held = self
-                .trust
-                .chain()
-                .find(|held| held.bytes() == root)
-                .map_or(before, |held| held.version);
-            return Ok(if held == before {
-                Offered::InForce(held)
-            } else {
-                Offered::Older(held)
-            });
+            let held = self.trust.chain().find(|held| held.bytes() == root).map_or(before, |held| held.version);
+            return Ok(if held == before { Offered::InForce(held) } else { Offered::Older(held) });
         }
         if after > before && self.trust.chain().count() >= ROOTS_MAX {
-            return Err(OfferFault::NotKept(io::Error::other(format!(
-                "{ROOTS_MAX} roots are kept already"
-            ))));
+            return Err(OfferFault::NotKept(io::Error::other(format!("{ROOTS_MAX} roots are kept already"))));
         }
         keep(&self.folder, after, root).map_err(OfferFault::NotKept)?;
         self.trust = next;
@@ -264,9 +228,7 @@ impl fmt::Display for TrustStore {
         let anchor = match self.anchor {
             Anchor::BuiltIn => "built in",
             Anchor::Configured => "configured, not built in",
-            Anchor::Kept => {
-                "configured, not built in; the configured file cannot be read and its kept copy is used"
-            }
+            Anchor::Kept => "configured, not built in; the configured file cannot be read and its kept copy is used",
         };
         write!(f, "{signer}, version {}, {anchor}", root.version)
     }
@@ -286,29 +248,18 @@ struct Kept {
 
 /// The roots that are kept, by version. Other files in the folder are left alone.
 fn kept_roots(folder: &Path) -> Result<Vec<Kept>, TrustFault> {
-    let fault = |fault: String| TrustFault::Folder {
-        path: folder.to_owned(),
-        fault,
-    };
+    let fault = |fault: String| TrustFault::Folder { path: folder.to_owned(), fault };
     let room = Room::open(folder).map_err(|error| fault(error.to_string()))?;
-    let (names, _) = room
-        .names(ROOTS_MAX * 2)
-        .map_err(|error| fault(error.to_string()))?;
+    let (names, _) = room.names(ROOTS_MAX * 2).map_err(|error| fault(error.to_string()))?;
     let mut kept = Vec::new();
     for name in names {
-        let Some(version) = name
-            .to_str()
-            .and_then(|name| name.strip_suffix(".root"))
-            .and_then(|version| version.parse().ok())
+        let Some(version) =
+            name.to_str().and_then(|name| name.strip_suffix(".root")).and_then(|version| version.parse().ok())
         else {
             continue;
         };
         match room.read(&name, NOTE_MAX_BYTES as u64) {
-            Ok((bytes, _)) => kept.push(Kept {
-                name,
-                version,
-                bytes,
-            }),
+            Ok((bytes, _)) => kept.push(Kept { name, version, bytes }),
             Err(ReadFault::Missing) => {}
             // A root that cannot be read may hold a revocation: going on without it would be a roll-back.
             Err(other) => return Err(fault(format!("{}: {other}", name.to_string_lossy()))),
@@ -321,20 +272,14 @@ fn kept_roots(folder: &Path) -> Result<Vec<Kept>, TrustFault> {
 /// The oldest root from which all later ones follow.
 fn first_of_last_chain(kept: &[Kept]) -> Option<&Kept> {
     let roots: Vec<&[u8]> = kept.iter().map(|root| root.bytes.as_slice()).collect();
-    (0..kept.len())
-        .find(|first| Trust::from_chain(&roots[*first..]).is_ok())
-        .and_then(|first| kept.get(first))
+    (0..kept.len()).find(|first| Trust::from_chain(&roots[*first..]).is_ok()).and_then(|first| kept.get(first))
 }
 
 /// The chain of all kept roots, where it holds together and the anchor is one of them or follows the last.
 fn chain_through(kept: &[Kept], anchor: &[u8]) -> Option<Trust> {
     let roots: Vec<&[u8]> = kept.iter().map(|root| root.bytes.as_slice()).collect();
     let trust = Trust::from_chain(&roots).ok()?;
-    if trust.chain().any(|root| root.bytes() == anchor) {
-        Some(trust)
-    } else {
-        trust.succeed(anchor).ok()
-    }
+    if trust.chain().any(|root| root.bytes() == anchor) { Some(trust) } else { trust.succeed(anchor).ok() }
 }
 
 fn keep(folder: &Path, version: u32, root: &[u8]) -> io::Result<()> {

@@ -41,28 +41,12 @@ pub struct FolderEntry {
 }
 
 impl FolderEntry {
-    pub(super) fn new(
-        name: impl Into<String>,
-        state: EntryState,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            name: name.into(),
-            state,
-            reason: Cow::Borrowed(""),
-            message: message.into(),
-        }
+    pub(super) fn new(name: impl Into<String>, state: EntryState, message: impl Into<String>) -> Self {
+        Self { name: name.into(), state, reason: Cow::Borrowed(""), message: message.into() }
     }
 
-    pub(super) fn refused(
-        name: impl Into<String>,
-        reason: &'static str,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            reason: Cow::Borrowed(reason),
-            ..Self::new(name, EntryState::Refused, message)
-        }
+    pub(super) fn refused(name: impl Into<String>, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason: Cow::Borrowed(reason), ..Self::new(name, EntryState::Refused, message) }
     }
 }
 
@@ -75,4 +59,6 @@ pub struct FolderView {
     pub fault: Option<String>,
     /// How often the folder was judged as a whole; 0: not yet.
     pub judged: u64,
+    /// Why the last look could not be decided, so that all this is older than it; for people. `None` where it was.
+    pub undecided: Option<String>,
 }

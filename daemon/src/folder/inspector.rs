@@ -9,7 +9,7 @@ use std::{
 };
 
 use leasehold_engine::{
-    command::{FolderFile, HostFinding},
+    command::FolderFile,
     decision::{FileVerdict, Taken},
 };
 use leasehold_keys::{activation::Activation, digest::Sha256, time::WallTime, trust::Verified};
@@ -107,9 +107,7 @@ impl Inspector {
         let mut known = accepted.known();
         known.digests.extend(self.placed.iter().copied());
         let look = self.scanner.look(now_ms, &known);
-        let due = self
-            .judged_at_ms
-            .is_none_or(|at| now_ms.saturating_sub(at) >= JUDGE_AGAIN_MS);
+        let due = self.judged_at_ms.is_none_or(|at| now_ms.saturating_sub(at) >= JUDGE_AGAIN_MS);
         if !look.changed && !due {
             return Err(look.again_ms);
         }
@@ -144,19 +142,13 @@ impl Inspector {
             let name = shown(&found.name);
             match &found.content {
                 Content::Refused(reason, message) => {
-                    fates.push(Fate::Known(
-                        found.name.clone(),
-                        FolderEntry::refused(name, reason, message),
-                    ));
+                    fates.push(Fate::Known(found.name.clone(), FolderEntry::refused(name, reason, message)));
                 }
                 Content::Waiting => {
                     // While it is being replaced, what it was goes on; the engine is asked with the whole set.
                     if let Some(file) = self.given.get(&found.name) {
                         given.insert(found.name.clone(), file.clone());
-                        if !files
-                            .iter()
-                            .any(|other| other.terms.sha256() == file.terms.sha256())
-                        {
+                        if !files.iter().any(|other| other.terms.sha256() == file.terms.sha256()) {
                             files.push(file.clone());
                         }
                     }
@@ -170,25 +162,16 @@ impl Inspector {
                 Content::Bytes(bytes) if found.sort == Sort::Activation => {
                     match judge::verify(self.trust.trust(), bytes, wall, accepted) {
                         Err(refusal) => {
-                            let entry =
-                                FolderEntry::refused(name, refusal.reason(), refusal.to_string());
+                            let entry = FolderEntry::refused(name, refusal.reason(), refusal.to_string());
                             fates.push(Fate::Known(found.name.clone(), entry));
                         }
                         Ok(terms) => {
-                            let twin = files
-                                .iter()
-                                .position(|other| other.terms.sha256() == terms.sha256());
+                            let twin = files.iter().position(|other| other.terms.sha256() == terms.sha256());
                             let index = twin.unwrap_or(files.len());
-                            let same_as = twin
-                                .and_then(|twin| files.get(twin))
-                                .map(|other| other.name.clone());
+                            let same_as = twin.and_then(|twin| files.get(twin)).map(|other| other.name.clone());
                             let file = match twin.and_then(|twin| files.get(twin)) {
                                 Some(other) => other.clone(),
-                                None => FolderFile {
-                                    name,
-                                    host: self.identity.find(&terms.hosts),
-                                    terms,
-                                },
+                                None => FolderFile { name, host: self.identity.find(&terms.hosts), terms },
                             };
                             if twin.is_none() {
                                 files.push(file.clone());
@@ -208,12 +191,7 @@ impl Inspector {
 
     /// Tells what became of each file, now that the engine has given its verdicts in the order of
     /// [`Inspection::files`]. Writes notes and receipts. Gives the time after which to look again, if that is needed.
-    pub(super) fn conclude(
-        &mut self,
-        inspection: Inspection,
-        verdicts: &[FileVerdict],
-        wall: WallTime,
-    ) -> Option<u64> {
+    pub(super) fn conclude(&mut self, inspection: Inspection, verdicts: &[FileVerdict], wall: WallTime) -> Option<u64> {
         let Inspection { files, fates, look } = inspection;
         self.placed.clear();
         let mut entries: BTreeMap<OsString, FolderEntry> = BTreeMap::new();
@@ -234,10 +212,7 @@ impl Inspector {
             entries.insert(name, entry);
         }
         for (file, verdict) in files.iter().zip(verdicts) {
-            if verdict.verdict.is_ok()
-                && file.terms.is_deactivation()
-                && verdict.verdict != Ok(Taken::Superseded)
-            {
+            if verdict.verdict.is_ok() && file.terms.is_deactivation() && verdict.verdict != Ok(Taken::Superseded) {
                 self.write_receipt(&file.terms, wall);
             }
         }
@@ -249,21 +224,14 @@ impl Inspector {
         self.notes.put(&refused, &look.notes);
         let entries: Vec<FolderEntry> = entries.into_values().collect();
         log_changes(&self.view, &entries, look.fault.as_deref());
-        self.view = Arc::new(FolderView {
-            entries,
-            fault: look.fault,
-            judged: self.view.judged + 1,
-        });
+        self.view = Arc::new(FolderView { entries, fault: look.fault, judged: self.view.judged + 1, undecided: None });
         look.again_ms
     }
 
     /// A deactivation closes its license once, and a crash may fall between that and its receipt: so the receipt is
     /// seen to whenever the file is seen.
     fn write_receipt(&self, closing: &Verified<Activation>, wall: WallTime) {
-        match self
-            .receipts
-            .write(closing, self.identity.installation(), wall)
-        {
+        match self.receipts.write(closing, self.identity.installation(), wall) {
             Ok(Some(path)) => {
                 tracing::info!(license = %closing.license_id, receipt = %path.display(), "The license is closed; send this receipt to the licensor");
             }
@@ -278,47 +246,24 @@ fn entry_of(name: &std::ffi::OsStr, file: &FolderFile, verdict: &FileVerdict) ->
     let name = shown(name);
     let closing = file.terms.is_deactivation();
     match &verdict.verdict {
-        Ok(Taken::Superseded) => FolderEntry::new(
-            name,
-            EntryState::Superseded,
-            "A newer file counts in its place. This one may be removed.",
-        ),
+        Ok(Taken::Superseded) => {
+            FolderEntry::new(name, EntryState::Superseded, "A newer file counts in its place. This one may be removed.")
+        }
         Ok(Taken::Accepted | Taken::Known | Taken::Deactivated) if closing => FolderEntry::new(
             name,
             EntryState::Accepted,
-            format!(
-                "It closes license {}. Send the licensor the deactivation receipt.",
-                file.terms.license_id
-            ),
+            format!("It closes license {}. Send the licensor the deactivation receipt.", file.terms.license_id),
         ),
-        Ok(Taken::Accepted | Taken::Known | Taken::Deactivated) => FolderEntry::new(
-            name,
-            EntryState::Accepted,
-            judge::described(&file.terms, &file.host),
-        ),
+        Ok(Taken::Accepted | Taken::Known | Taken::Deactivated) => {
+            FolderEntry::new(name, EntryState::Accepted, judge::described(&file.terms, &file.host))
+        }
         Err(refusal) => FolderEntry::refused(name, refusal.reason(), refusal.message()),
     }
 }
 
-/// Whether this server may be the file's host at all, in the words of a check.
-pub(super) fn host_refusal(host: &HostFinding) -> Option<&str> {
-    match host {
-        HostFinding::Other(comparison) => Some(comparison),
-        HostFinding::Unbound | HostFinding::Primary | HostFinding::Switchover => None,
-    }
-}
-
 fn log_changes(before: &FolderView, entries: &[FolderEntry], fault: Option<&str>) {
-    for entry in entries
-        .iter()
-        .filter(|entry| !before.entries.contains(entry))
-    {
-        let FolderEntry {
-            name,
-            state,
-            reason,
-            message,
-        } = entry;
+    for entry in entries.iter().filter(|entry| !before.entries.contains(entry)) {
+        let FolderEntry { name, state, reason, message } = entry;
         match state {
             EntryState::Refused => tracing::warn!(file = name, %reason, "Refused: {message}"),
             EntryState::Accepted => tracing::info!(file = name, "Accepted: {message}"),
@@ -326,11 +271,7 @@ fn log_changes(before: &FolderView, entries: &[FolderEntry], fault: Option<&str>
             EntryState::Waiting => tracing::debug!(file = name, "Waiting: {message}"),
         }
     }
-    for gone in before
-        .entries
-        .iter()
-        .filter(|old| !entries.iter().any(|entry| entry.name == old.name))
-    {
+    for gone in before.entries.iter().filter(|old| !entries.iter().any(|entry| entry.name == old.name)) {
         tracing::info!(file = gone.name, "Gone from the watched folder");
     }
     if let Some(fault) = fault.filter(|fault| before.fault.as_deref() != Some(fault)) {

@@ -74,14 +74,9 @@ pub(super) fn verify(
     let digest = Sha256::of(bytes);
     let again = |known: bool| -> Result<Arc<Verified<Activation>>, Refusal> {
         let file = trust.accepted_before(bytes, now)?;
-        let older = |other: &AcceptedFile| {
-            other.license == file.license_id && other.rank > (file.key_epoch(), file.sequence)
-        };
-        if known || accepted.0.iter().any(older) {
-            Ok(Arc::new(file))
-        } else {
-            Err(refusal.clone())
-        }
+        let older =
+            |other: &AcceptedFile| other.license == file.license_id && other.rank > (file.key_epoch(), file.sequence);
+        if known || accepted.0.iter().any(older) { Ok(Arc::new(file)) } else { Err(refusal.clone()) }
     };
     if accepted.0.iter().any(|file| file.sha256 == digest) {
         again(true)
@@ -91,52 +86,32 @@ pub(super) fn verify(
 }
 
 /// Offers the roots of the folder to the trust store, the oldest first, and tells what became of each.
-pub(super) fn roots(
-    store: &mut TrustStore,
-    roots: &[(&OsStr, &[u8])],
-) -> Vec<(OsString, FolderEntry)> {
-    let mut in_order: Vec<_> = roots
-        .iter()
-        .map(|(name, bytes)| (claimed_root_version(bytes), *name, *bytes))
-        .collect();
+pub(super) fn roots(store: &mut TrustStore, roots: &[(&OsStr, &[u8])]) -> Vec<(OsString, FolderEntry)> {
+    let mut in_order: Vec<_> = roots.iter().map(|(name, bytes)| (claimed_root_version(bytes), *name, *bytes)).collect();
     // What has no version is refused whenever its turn comes.
     in_order.sort();
-    let offered: Vec<_> = in_order
-        .into_iter()
-        .map(|(_, name, bytes)| (name, store.offer(bytes)))
-        .collect();
+    let offered: Vec<_> = in_order.into_iter().map(|(_, name, bytes)| (name, store.offer(bytes))).collect();
     // Told last: what was adopted a moment ago may be superseded by now.
     let current = store.trust().root().version;
-    offered
-        .into_iter()
-        .map(|(name, offered)| (name.to_owned(), root_entry(&shown(name), offered, current)))
-        .collect()
+    offered.into_iter().map(|(name, offered)| (name.to_owned(), root_entry(&shown(name), offered, current))).collect()
 }
 
 fn root_entry(name: &str, offered: Result<Offered, OfferFault>, current: u32) -> FolderEntry {
     match offered {
-        Ok(Offered::Adopted(version) | Offered::InForce(version)) if version == current => {
-            FolderEntry::new(
-                name,
-                EntryState::Accepted,
-                format!("Root {version} is in force. It is kept; this file may be removed."),
-            )
-        }
-        Ok(Offered::Adopted(version) | Offered::InForce(version) | Offered::Older(version)) => {
-            FolderEntry::new(
-                name,
-                EntryState::Superseded,
-                format!(
-                    "Root {current} is in force and follows from root {version}. This file may be removed."
-                ),
-            )
-        }
+        Ok(Offered::Adopted(version) | Offered::InForce(version)) if version == current => FolderEntry::new(
+            name,
+            EntryState::Accepted,
+            format!("Root {version} is in force. It is kept; this file may be removed."),
+        ),
+        Ok(Offered::Adopted(version) | Offered::InForce(version) | Offered::Older(version)) => FolderEntry::new(
+            name,
+            EntryState::Superseded,
+            format!("Root {current} is in force and follows from root {version}. This file may be removed."),
+        ),
         Err(OfferFault::Refused(refusal)) if is_merely_old(&refusal) => {
             FolderEntry::new(name, EntryState::Superseded, refusal.to_string())
         }
-        Err(OfferFault::Refused(refusal)) => {
-            FolderEntry::refused(name, refusal.reason(), refusal.to_string())
-        }
+        Err(OfferFault::Refused(refusal)) => FolderEntry::refused(name, refusal.reason(), refusal.to_string()),
         Err(OfferFault::NotKept(fault)) => FolderEntry::refused(
             name,
             "not-kept",
@@ -155,8 +130,5 @@ pub(super) fn described(file: &Activation, host: &HostFinding) -> String {
         HostFinding::Switchover => "this host is its switchover server",
         HostFinding::Other(_) => "this host no longer matches it",
     };
-    format!(
-        "{}, {}, {}, sequence {}: {host}.",
-        file.account, file.install_site, file.product, file.sequence
-    )
+    format!("{}, {}, {}, sequence {}: {host}.", file.account, file.install_site, file.product, file.sequence)
 }

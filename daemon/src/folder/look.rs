@@ -89,12 +89,7 @@ pub(super) struct Scanner {
 
 impl Scanner {
     pub(super) fn new(folder: PathBuf) -> Self {
-        Self {
-            folder,
-            seen: BTreeMap::new(),
-            last: Vec::new(),
-            last_fault: None,
-        }
+        Self { folder, seen: BTreeMap::new(), last: Vec::new(), last_fault: None }
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -107,22 +102,13 @@ impl Scanner {
         match Room::open(&self.folder).and_then(|room| Ok((room.names(NAMES_MAX)?, room))) {
             Ok(((names, more), room)) => {
                 look.notes = names.iter().filter(|name| is_note(name)).cloned().collect();
-                let mut names: BTreeSet<OsString> = names
-                    .into_iter()
-                    .filter(|name| sort_of(name).is_some())
-                    .collect();
+                let mut names: BTreeSet<OsString> = names.into_iter().filter(|name| sort_of(name).is_some()).collect();
                 if more {
                     look.fault = Some(format!(
                         "The folder holds more than {NAMES_MAX} names; not all were looked at. Remove what does not belong there."
                     ));
                     // Which names a full folder shows is chance; those of accepted files are asked for.
-                    names.extend(
-                        known
-                            .names
-                            .iter()
-                            .filter(|name| sort_of(name).is_some())
-                            .cloned(),
-                    );
+                    names.extend(known.names.iter().filter(|name| sort_of(name).is_some()).cloned());
                 }
                 self.read_all(&room, names, now_ms, known, &mut look);
             }
@@ -135,36 +121,22 @@ impl Scanner {
                 ));
             }
         }
-        let outcome: Vec<(OsString, Content)> = look
-            .candidates
-            .iter()
-            .map(|found| (found.name.clone(), found.content.clone()))
-            .collect();
+        let outcome: Vec<(OsString, Content)> =
+            look.candidates.iter().map(|found| (found.name.clone(), found.content.clone())).collect();
         look.changed = outcome != self.last || look.fault != self.last_fault;
         self.last = outcome;
         self.last_fault.clone_from(&look.fault);
         look
     }
 
-    fn read_all(
-        &mut self,
-        room: &Room,
-        names: BTreeSet<OsString>,
-        now_ms: u64,
-        known: &KnownFiles,
-        look: &mut Look,
-    ) {
+    fn read_all(&mut self, room: &Room, names: BTreeSet<OsString>, now_ms: u64, known: &KnownFiles, look: &mut Look) {
         self.seen.retain(|name, _| names.contains(name));
         let (first, rest): (Vec<&OsString>, Vec<&OsString>) =
             names.iter().partition(|name| known.names.contains(*name));
         let mut bytes_left = BYTES_MAX;
         for (index, name) in first.into_iter().chain(rest).enumerate() {
             let Some(sort) = sort_of(name) else { continue };
-            let content = if index < FILES_MAX {
-                self.read_one(room, name, now_ms, known)
-            } else {
-                Some(too_many())
-            };
+            let content = if index < FILES_MAX { self.read_one(room, name, now_ms, known) } else { Some(too_many()) };
             let content = match content {
                 Some(Content::Bytes(bytes)) if bytes.len() > bytes_left => too_many(),
                 Some(content) => content,
@@ -176,35 +148,18 @@ impl Scanner {
                 Content::Waiting => look.again_ms = Some(REST_MS),
                 Content::Refused(..) => {}
             }
-            if self
-                .seen
-                .get(name)
-                .is_some_and(|seen| seen.settled.is_none())
-            {
+            if self.seen.get(name).is_some_and(|seen| seen.settled.is_none()) {
                 look.again_ms = Some(REST_MS);
             }
-            look.candidates.push(Candidate {
-                name: name.clone(),
-                sort,
-                content,
-            });
+            look.candidates.push(Candidate { name: name.clone(), sort, content });
         }
         look.candidates.sort_by(|a, b| a.name.cmp(&b.name));
     }
 
     /// What lies under a name now; `None` where nothing does.
-    fn read_one(
-        &mut self,
-        room: &Room,
-        name: &OsStr,
-        now_ms: u64,
-        known: &KnownFiles,
-    ) -> Option<Content> {
+    fn read_one(&mut self, room: &Room, name: &OsStr, now_ms: u64, known: &KnownFiles) -> Option<Content> {
         if let Some(fault) = fault_of(name) {
-            return Some(Content::Refused(
-                "bad-name",
-                format!("{fault}. Rename the file."),
-            ));
+            return Some(Content::Refused("bad-name", format!("{fault}. Rename the file.")));
         }
         let stamp = match room.stamp(name) {
             Ok(stamp) => stamp,
@@ -214,40 +169,22 @@ impl Scanner {
             }
         };
         let before = self.seen.get(name);
-        if let Some(settled) = before
-            .filter(|seen| seen.stamp == stamp)
-            .and_then(|seen| seen.settled.clone())
-        {
+        if let Some(settled) = before.filter(|seen| seen.stamp == stamp).and_then(|seen| seen.settled.clone()) {
             return Some(settled);
         }
-        let since_ms = before
-            .filter(|seen| seen.stamp == stamp)
-            .map_or(now_ms, |seen| seen.since_ms);
-        let restless_since_ms = before
-            .filter(|seen| seen.settled.is_none())
-            .map_or(now_ms, |seen| seen.restless_since_ms);
+        let since_ms = before.filter(|seen| seen.stamp == stamp).map_or(now_ms, |seen| seen.since_ms);
+        let restless_since_ms =
+            before.filter(|seen| seen.settled.is_none()).map_or(now_ms, |seen| seen.restless_since_ms);
         let rests = now_ms.saturating_sub(since_ms) >= REST_MS;
         let (settled, after) = match room.read(name, NOTE_MAX_BYTES as u64) {
             Ok((bytes, after)) => {
-                let settled =
-                    (after == stamp && rests) || known.digests.contains(&Sha256::of(&bytes));
+                let settled = (after == stamp && rests) || known.digests.contains(&Sha256::of(&bytes));
                 (settled.then(|| Content::Bytes(bytes.into())), after)
             }
             Err(fault) => {
-                let after = if let ReadFault::TooLarge { stamp, .. } = fault {
-                    stamp
-                } else {
-                    stamp
-                };
+                let after = if let ReadFault::TooLarge { stamp, .. } = fault { stamp } else { stamp };
                 // Someone who copies a file may give it its mode, or cut it to its length, at the end.
-                (
-                    if rests && after == stamp {
-                        Some(refused(fault)?)
-                    } else {
-                        None
-                    },
-                    after,
-                )
+                (if rests && after == stamp { Some(refused(fault)?) } else { None }, after)
             }
         };
         let content = settled.clone().unwrap_or_else(|| {
@@ -258,15 +195,7 @@ impl Scanner {
             }
         });
         let since_ms = if after == stamp { since_ms } else { now_ms };
-        self.seen.insert(
-            name.to_owned(),
-            Seen {
-                stamp: after,
-                since_ms,
-                restless_since_ms,
-                settled,
-            },
-        );
+        self.seen.insert(name.to_owned(), Seen { stamp: after, since_ms, restless_since_ms, settled });
         Some(content)
     }
 }
@@ -285,21 +214,11 @@ fn too_many() -> Content {
 fn refused(fault: ReadFault) -> Option<Content> {
     let (reason, what) = match &fault {
         ReadFault::Missing => return None,
-        ReadFault::NotRegular(kind) => (
-            Reason::NotARegularFile,
-            format!("This is a {kind}, not a regular file"),
-        ),
-        ReadFault::TooLarge { bytes, most, .. } => (
-            Reason::TooLarge,
-            format!("The file has {bytes} bytes; a signed file has at most {most}"),
-        ),
-        ReadFault::Io(fault) => (
-            Reason::Unreadable,
-            format!("The file cannot be read: {fault}"),
-        ),
+        ReadFault::NotRegular(kind) => (Reason::NotARegularFile, format!("This is a {kind}, not a regular file")),
+        ReadFault::TooLarge { bytes, most, .. } => {
+            (Reason::TooLarge, format!("The file has {bytes} bytes; a signed file has at most {most}"))
+        }
+        ReadFault::Io(fault) => (Reason::Unreadable, format!("The file cannot be read: {fault}")),
     };
-    Some(Content::Refused(
-        reason.code(),
-        format!("{what}. {}", reason.remedy()),
-    ))
+    Some(Content::Refused(reason.code(), format!("{what}. {}", reason.remedy())))
 }

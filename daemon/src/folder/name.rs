@@ -23,10 +23,8 @@ pub(super) fn sort_of(name: &OsStr) -> Option<Sort> {
     if bytes.starts_with(b".") {
         return None;
     }
-    let ends = |suffix: &[u8]| {
-        bytes.len() > suffix.len()
-            && bytes[bytes.len() - suffix.len()..].eq_ignore_ascii_case(suffix)
-    };
+    let ends =
+        |suffix: &[u8]| bytes.len() > suffix.len() && bytes[bytes.len() - suffix.len()..].eq_ignore_ascii_case(suffix);
     if ends(b".i3lic") {
         Some(Sort::Activation)
     } else if ends(b".i3root") {
@@ -44,11 +42,7 @@ pub(super) fn shown(name: &OsStr) -> String {
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
     let show = |c: char| {
-        if hidden(c) {
-            c.escape_unicode().to_string()
-        } else {
-            c.to_string()
-        }
+        if hidden(c) { c.escape_unicode().to_string() } else { c.to_string() }
     };
     name.to_string_lossy().chars().map(show).collect()
 }
@@ -59,17 +53,10 @@ pub(super) fn fault_of(name: &OsStr) -> Option<String> {
         return Some("The file's name is not UTF-8 text".to_owned());
     };
     if shown(name) != text {
-        return Some(
-            "The file's name holds control characters or marks that hide what it says".to_owned(),
-        );
+        return Some("The file's name holds control characters or marks that hide what it says".to_owned());
     }
     let most = NAME_MAX_BYTES - NOTE_SUFFIX.len();
-    (text.len() > most).then(|| {
-        format!(
-            "The file's name has {} bytes; at most {most} are allowed",
-            text.len()
-        )
-    })
+    (text.len() > most).then(|| format!("The file's name has {} bytes; at most {most} are allowed", text.len()))
 }
 
 /// The name of the note beside a refused file. A name that leaves no room for it is told by its digest.
@@ -80,11 +67,7 @@ pub(super) fn note_of(name: &OsStr) -> OsString {
         return note;
     }
     let digest = leasehold_keys::digest::Sha256::of(name.as_encoded_bytes()).to_string();
-    let sort = if sort_of(name) == Some(Sort::Root) {
-        "i3root"
-    } else {
-        "i3lic"
-    };
+    let sort = if sort_of(name) == Some(Sort::Root) { "i3root" } else { "i3lic" };
     format!("name-{}.{sort}{NOTE_SUFFIX}", &digest[..16]).into()
 }
 
@@ -105,10 +88,7 @@ pub(super) fn fault_of_placed(name: &str) -> Option<String> {
     }
     match sort_of(OsStr::new(name)) {
         Some(_) => fault_of(OsStr::new(name)),
-        None => Some(
-            "It ends neither in .i3lic nor in .i3root, and other files are not looked at"
-                .to_owned(),
-        ),
+        None => Some("It ends neither in .i3lic nor in .i3root, and other files are not looked at".to_owned()),
     }
 }
 
@@ -150,16 +130,7 @@ mod tests {
     #[test]
     fn only_plain_names_are_placed() {
         assert_eq!(fault_of_placed("acme.i3lic"), None);
-        for bad in [
-            "../acme.i3lic",
-            "a/b.i3lic",
-            ".a.i3lic",
-            "acme.txt",
-            "a\nb.i3lic",
-            "",
-            "..",
-            "acme.i3lic~",
-        ] {
+        for bad in ["../acme.i3lic", "a/b.i3lic", ".a.i3lic", "acme.txt", "a\nb.i3lic", "", "..", "acme.i3lic~"] {
             assert!(fault_of_placed(bad).is_some(), "{bad:?}");
         }
     }

@@ -34,20 +34,12 @@ pub(super) struct Notes {
 
 impl Notes {
     pub(super) fn new(folder: PathBuf, state_directory: &Path) -> Self {
-        Self {
-            folder,
-            fallback: state_directory.join(FOLDER),
-            said: false,
-        }
+        Self { folder, fallback: state_directory.join(FOLDER), said: false }
     }
 
     /// Makes the notes say what they must: one for each refused file by its note's name, none for any other. `there`
     /// are the notes that the folder holds.
-    pub(super) fn put(
-        &mut self,
-        refused: &BTreeMap<OsString, &FolderEntry>,
-        there: &BTreeSet<OsString>,
-    ) {
+    pub(super) fn put(&mut self, refused: &BTreeMap<OsString, &FolderEntry>, there: &BTreeSet<OsString>) {
         let beside = self.beside(refused, there);
         if let Err(fault) = self.instead(refused, &beside) {
             tracing::error!(folder = %self.fallback.display(), "Notes of refused files cannot be written: {fault}");
@@ -55,11 +47,7 @@ impl Notes {
     }
 
     /// Writes beside the files; gives the names of those notes that stand there now.
-    fn beside(
-        &mut self,
-        refused: &BTreeMap<OsString, &FolderEntry>,
-        there: &BTreeSet<OsString>,
-    ) -> BTreeSet<OsString> {
+    fn beside(&mut self, refused: &BTreeMap<OsString, &FolderEntry>, there: &BTreeSet<OsString>) -> BTreeSet<OsString> {
         // A folder that is gone has no files either.
         let Ok(room) = Room::open(&self.folder) else {
             return BTreeSet::new();
@@ -92,11 +80,7 @@ impl Notes {
     }
 
     /// Writes into the state directory what could not be written beside the files, and nothing else.
-    fn instead(
-        &self,
-        refused: &BTreeMap<OsString, &FolderEntry>,
-        beside: &BTreeSet<OsString>,
-    ) -> io::Result<()> {
+    fn instead(&self, refused: &BTreeMap<OsString, &FolderEntry>, beside: &BTreeSet<OsString>) -> io::Result<()> {
         let missing = refused.iter().filter(|(name, _)| !beside.contains(*name));
         let room = match Room::open(&self.fallback) {
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
@@ -139,12 +123,7 @@ fn unsay(room: &Room, name: &OsStr) -> io::Result<()> {
 
 /// The note's text. It holds no time: it is to change only when what it says does.
 fn text_of(entry: &FolderEntry) -> String {
-    let FolderEntry {
-        name,
-        reason,
-        message,
-        ..
-    } = entry;
+    let FolderEntry { name, reason, message, .. } = entry;
     format!(
         "{FIRST_WORDS}{name}.\n\n{message}\n\nReason: {reason}\n\nWhat runs is not affected by the refused file. This note is removed when the \
          file is accepted or taken away.\n"

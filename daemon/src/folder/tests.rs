@@ -1,6 +1,8 @@
 //! The folder against a real one: hostile content, torn copies, roots in any order, notes. Time is given, and the
 //! engine's verdicts are the simplest ones; its own rules are tested where they live.
 
+mod with_core;
+
 use std::{
     fs,
     os::unix::{ffi::OsStrExt as _, fs::symlink},
@@ -40,13 +42,8 @@ const LICENSE: LicenseId = LicenseId(Uuid::from_u128(0x7f3c9a52_1f0e_4b1e_9c55_0
 /// Terms of a base file without hosts, which only a closing file may have.
 pub(crate) fn terms(sequence: u32, grants: &[(&str, u32)]) -> Activation {
     let catalog = Catalog::pureconnect();
-    let grants: Vec<Grant> = grants
-        .iter()
-        .map(|(pool, units)| Grant {
-            pool: pool.parse().unwrap(),
-            units: Units::Count(*units),
-        })
-        .collect();
+    let grants: Vec<Grant> =
+        grants.iter().map(|(pool, units)| Grant { pool: pool.parse().unwrap(), units: Units::Count(*units) }).collect();
     Activation {
         license_id: LICENSE,
         sequence,
@@ -108,8 +105,7 @@ impl Site {
         fs::write(&anchor, root).unwrap();
         let trust = TrustStore::open(&state, Some(&anchor)).unwrap();
         let facts = identity::facts("4c4c4544-0051-4810-8052-b4c04f4d3132");
-        let identity =
-            Arc::new(Identity::with_facts(&state, facts, "acd-1".parse().unwrap()).unwrap());
+        let identity = Arc::new(Identity::with_facts(&state, facts, "acd-1".parse().unwrap()).unwrap());
         let inspector = Inspector::new(dir.path().join("watched"), &state, trust, identity.clone());
         Self {
             dir,
@@ -183,9 +179,7 @@ impl Site {
     fn fate(&self, name: &str) -> (&'static str, String) {
         let view = self.inspector.view();
         let found = view.entries.iter().find(|entry| entry.name == name);
-        found.map_or(("", String::new()), |entry| {
-            (entry.state.as_str(), entry.reason.to_string())
-        })
+        found.map_or(("", String::new()), |entry| (entry.state.as_str(), entry.reason.to_string()))
     }
 
     fn note(&self, name: &str) -> Option<String> {
@@ -235,14 +229,7 @@ fn hostile_content_is_refused_and_disturbs_nothing() {
     site.put("good.i3lic", &site.file(1));
     let make_fifo = |name: &str| {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
-        mknodat(
-            CWD,
-            site.path(name),
-            FileType::Fifo,
-            Mode::from_raw_mode(0o600),
-            0,
-        )
-        .unwrap();
+        mknodat(CWD, site.path(name), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
     };
     make_fifo("fifo.i3lic");
     make_fifo("fifo.i3root");
@@ -259,13 +246,7 @@ fn hostile_content_is_refused_and_disturbs_nothing() {
     fs::write(site.path("two\nlines.i3lic"), site.file(1)).unwrap();
     let not_text = std::ffi::OsStr::from_bytes(b"\xff\xfe.i3lic");
     fs::write(site.dir.path().join("watched").join(not_text), b"x").unwrap();
-    for ignored in [
-        ".hidden.i3lic",
-        "acme.i3lic~",
-        "acme.i3lic.swp",
-        "acme.i3lic.part",
-        "notes.txt",
-    ] {
+    for ignored in [".hidden.i3lic", "acme.i3lic~", "acme.i3lic.swp", "acme.i3lic.part", "notes.txt"] {
         site.put(ignored, b"draft");
     }
 
@@ -292,10 +273,7 @@ fn hostile_content_is_refused_and_disturbs_nothing() {
     assert_eq!(site.inspector.view().entries.len(), 14);
     assert_eq!(site.asked(), ["good.i3lic"]);
     let note = site.note("folder.i3lic").unwrap();
-    assert!(
-        note.contains("This is a folder, not a regular file. Put the file itself there"),
-        "{note}"
-    );
+    assert!(note.contains("This is a folder, not a regular file. Put the file itself there"), "{note}");
 }
 
 #[test]
@@ -306,11 +284,7 @@ fn a_file_that_cannot_be_read_says_so() {
     fs::set_permissions(site.path("secret.i3lic"), fs::Permissions::from_mode(0)).unwrap();
     site.settle();
     // Root reads everything.
-    let expected = if rustix::process::geteuid().is_root() {
-        accepted()
-    } else {
-        refused("unreadable")
-    };
+    let expected = if rustix::process::geteuid().is_root() { accepted() } else { refused("unreadable") };
     assert_eq!(site.fate("secret.i3lic"), expected);
 }
 
@@ -339,11 +313,7 @@ fn a_torn_copy_that_rests_is_refused_until_it_is_completed() {
     site.put("acme.i3lic", &bytes[..bytes.len() / 2]);
     site.settle();
     assert_eq!(site.fate("acme.i3lic").0, "refused");
-    assert!(
-        site.note("acme.i3lic")
-            .unwrap()
-            .starts_with("Leasehold refused acme.i3lic.")
-    );
+    assert!(site.note("acme.i3lic").unwrap().starts_with("Leasehold refused acme.i3lic."));
     site.put("acme.i3lic", &bytes);
     site.settle();
     assert_eq!(site.fate("acme.i3lic"), accepted());
@@ -359,22 +329,10 @@ fn what_a_name_gave_goes_on_while_it_is_being_replaced() {
     site.put("acme.i3lic", &next[..100]);
     site.later(10);
     assert_eq!(site.fate("acme.i3lic").0, "waiting");
-    assert_eq!(
-        site.asked
-            .iter()
-            .map(|file| file.terms.sequence)
-            .collect::<Vec<_>>(),
-        [1]
-    );
+    assert_eq!(site.asked.iter().map(|file| file.terms.sequence).collect::<Vec<_>>(), [1]);
     site.put("acme.i3lic", &next);
     site.settle();
-    assert_eq!(
-        site.asked
-            .iter()
-            .map(|file| file.terms.sequence)
-            .collect::<Vec<_>>(),
-        [2]
-    );
+    assert_eq!(site.asked.iter().map(|file| file.terms.sequence).collect::<Vec<_>>(), [2]);
 }
 
 #[test]
@@ -396,31 +354,15 @@ fn a_forged_file_is_refused_and_takes_nothing_away() {
     site.put("acme.i3lic", &good);
     site.settle();
     let text = String::from_utf8(site.file(2)).unwrap();
-    site.put(
-        "forged.i3lic",
-        text.replace("units = 5", "units = 500").as_bytes(),
-    );
-    site.put(
-        "thief.i3lic",
-        &DevLicensor::from_seed(&[8; 32])
-            .unwrap()
-            .issue(&terms(9, &[]))
-            .unwrap(),
-    );
+    site.put("forged.i3lic", text.replace("units = 5", "units = 500").as_bytes());
+    site.put("thief.i3lic", &DevLicensor::from_seed(&[8; 32]).unwrap().issue(&terms(9, &[])).unwrap());
     site.settle();
-    assert_ne!(
-        text,
-        text.replace("units = 5", "units = 500"),
-        "the forgery changes something"
-    );
+    assert_ne!(text, text.replace("units = 5", "units = 500"), "the forgery changes something");
     assert_eq!(site.fate("forged.i3lic"), refused("bad-signature"));
     assert_eq!(site.fate("thief.i3lic"), refused("wrong-key-id"));
     assert_eq!(site.asked(), ["acme.i3lic"]);
     let note = site.note("forged.i3lic").unwrap();
-    assert!(
-        note.contains("the file was changed, or it is forged. Copy the file again"),
-        "{note}"
-    );
+    assert!(note.contains("the file was changed, or it is forged. Copy the file again"), "{note}");
 }
 
 #[test]
@@ -428,46 +370,27 @@ fn a_file_of_another_host_says_what_differs() {
     let mut site = Site::new();
     let mut terms = terms(1, &[("I3_ACCESS_CLIENT", 5)]);
     let elsewhere = tempfile::tempdir().unwrap();
-    let other = identity::open(
-        &elsewhere,
-        identity::facts("9999aaaa-0001-4810-8052-b4c04f4d3132"),
-    );
+    let other = identity::open(&elsewhere, identity::facts("9999aaaa-0001-4810-8052-b4c04f4d3132"));
     let mut line = identity::line(HostRole::Primary, other.host_id());
     line.need = 5;
     terms.hosts = vec![line];
     site.put("other.i3lic", &site.licensor.issue(&terms).unwrap());
     site.settle();
     let found = &site.asked[0].host;
-    let leasehold_engine::command::HostFinding::Other(words) = found else {
-        panic!("{found:?}")
-    };
-    assert!(
-        words.contains("3 of 5 facts are the same here and 5 are needed"),
-        "{words}"
-    );
-    assert!(
-        words.contains(
-            "platform changed, system same, disk same, installation changed, network same"
-        ),
-        "{words}"
-    );
+    let leasehold_engine::command::HostFinding::Other(words) = found else { panic!("{found:?}") };
+    assert!(words.contains("3 of 5 facts are the same here and 5 are needed"), "{words}");
+    assert!(words.contains("platform changed, system same, disk same, installation changed, network same"), "{words}");
 }
 
 #[test]
 fn the_engines_refusals_get_their_notes_too() {
     let mut site = Site::new();
     site.put("old.i3lic", &site.file(1));
-    site.refuse = Some(FileRefusal::RolledBack {
-        offered: 1,
-        accepted: 4,
-    });
+    site.refuse = Some(FileRefusal::RolledBack { offered: 1, accepted: 4 });
     site.settle();
     assert_eq!(site.fate("old.i3lic"), refused("rolled-back"));
     let note = site.note("old.i3lic").unwrap();
-    assert!(
-        note.contains("sequence 4 of the same license was accepted before"),
-        "{note}"
-    );
+    assert!(note.contains("sequence 4 of the same license was accepted before"), "{note}");
 }
 
 #[test]
@@ -507,11 +430,7 @@ fn what_others_wrote_under_a_notes_name_is_not_removed() {
     site.put("good.i3lic", &site.file(1));
     site.settle();
     assert_eq!(site.note("mine.i3lic").as_deref(), Some("my own words\n"));
-    assert!(
-        fs::symlink_metadata(site.path("theirs.i3lic.rejected.txt"))
-            .unwrap()
-            .is_symlink()
-    );
+    assert!(fs::symlink_metadata(site.path("theirs.i3lic.rejected.txt")).unwrap().is_symlink());
 }
 
 #[test]
@@ -521,15 +440,8 @@ fn a_note_that_cannot_lie_beside_its_file_lies_in_the_state_directory() {
     // A folder under the note's name: nothing can be renamed over it, whoever asks.
     fs::create_dir(site.path("bad.i3lic.rejected.txt")).unwrap();
     site.settle();
-    let instead = site
-        .dir
-        .path()
-        .join("state/rejected/bad.i3lic.rejected.txt");
-    assert!(
-        fs::read_to_string(&instead)
-            .unwrap()
-            .contains("no-blank-line")
-    );
+    let instead = site.dir.path().join("state/rejected/bad.i3lic.rejected.txt");
+    assert!(fs::read_to_string(&instead).unwrap().contains("no-blank-line"));
     fs::remove_dir(site.path("bad.i3lic.rejected.txt")).unwrap();
     site.later(61_000);
     assert!(site.note("bad.i3lic").is_some() && !instead.exists());
@@ -542,10 +454,7 @@ fn one_content_under_two_names_is_one_file() {
     site.put("a.i3lic", &bytes);
     site.put("b.i3lic", &bytes);
     site.settle();
-    assert_eq!(
-        (site.fate("a.i3lic"), site.fate("b.i3lic")),
-        (accepted(), accepted())
-    );
+    assert_eq!((site.fate("a.i3lic"), site.fate("b.i3lic")), (accepted(), accepted()));
     assert_eq!(site.asked(), ["a.i3lic"]);
     fs::remove_file(site.path("a.i3lic")).unwrap();
     site.later(1_000);
@@ -557,30 +466,17 @@ fn a_folder_that_is_gone_is_told_and_comes_back() {
     let mut site = Site::new();
     site.put("acme.i3lic", &site.file(1));
     site.settle();
-    let (folder, away) = (
-        site.dir.path().join("watched"),
-        site.dir.path().join("away"),
-    );
+    let (folder, away) = (site.dir.path().join("watched"), site.dir.path().join("away"));
     fs::rename(&folder, &away).unwrap();
     let kept = site.accepted.clone();
     site.later(1_000);
-    assert!(
-        site.inspector
-            .view()
-            .fault
-            .as_deref()
-            .unwrap()
-            .contains("go on for 72 hours")
-    );
+    assert!(site.inspector.view().fault.as_deref().unwrap().contains("go on for 72 hours"));
     assert_eq!(site.asked().len(), 0);
     fs::rename(&away, &folder).unwrap();
     // The engine still knows the file.
     site.accepted = kept;
     site.later(1_000);
-    assert_eq!(
-        (site.inspector.view().fault.clone(), site.fate("acme.i3lic")),
-        (None, accepted())
-    );
+    assert_eq!((site.inspector.view().fault.clone(), site.fate("acme.i3lic")), (None, accepted()));
 }
 
 #[test]
@@ -593,13 +489,7 @@ fn a_folder_too_full_keeps_what_was_accepted() {
     }
     site.settle();
     assert_eq!(site.fate("zz.i3lic"), accepted());
-    let full = site
-        .inspector
-        .view()
-        .entries
-        .iter()
-        .filter(|entry| entry.reason == "folder-full")
-        .count();
+    let full = site.inspector.view().entries.iter().filter(|entry| entry.reason == "folder-full").count();
     assert_eq!(full, 1);
 }
 
@@ -619,10 +509,7 @@ fn roots_are_taken_in_their_order_whatever_their_names() {
     site.put("needs.i3lic", file.as_bytes());
     site.settle();
     assert_eq!(site.fate("a.i3root"), accepted());
-    assert_eq!(
-        (site.fate("b.I3ROOT").0, site.fate("c.i3root").0),
-        ("superseded", "superseded")
-    );
+    assert_eq!((site.fate("b.I3ROOT").0, site.fate("c.i3root").0), ("superseded", "superseded"));
     assert_eq!(site.fate("d.i3root"), refused("root-skips-version"));
     assert_eq!(site.fate("needs.i3lic"), accepted());
     assert!(site.dir.path().join("state/roots/0004.root").exists());
@@ -632,10 +519,7 @@ fn roots_are_taken_in_their_order_whatever_their_names() {
 fn an_expired_root_blocks_new_files_and_no_others() {
     let acme = Roots::of_seed(1);
     let expires: WallTime = "2026-12-22T00:00:00Z".parse().unwrap();
-    let mut site = Site::trusting(
-        &acme.root_with(1, &[], expires),
-        DevLicensor::from_seed(&[7; 32]).unwrap(),
-    );
+    let mut site = Site::trusting(&acme.root_with(1, &[], expires), DevLicensor::from_seed(&[7; 32]).unwrap());
     let sign = |site: &Site, sequence| {
         let mut terms = terms(sequence, &[("I3_ACCESS_CLIENT", 5)]);
         terms.hosts = vec![identity::line(HostRole::Primary, site.identity.host_id())];
@@ -651,10 +535,7 @@ fn an_expired_root_blocks_new_files_and_no_others() {
     site.inspector.judge_anew();
     site.settle();
     assert_eq!(site.fate("new.i3lic"), refused("root-expired"));
-    assert_eq!(
-        (site.fate("old.i3lic"), site.fate("runs.i3lic")),
-        (accepted(), accepted())
-    );
+    assert_eq!((site.fate("old.i3lic"), site.fate("runs.i3lic")), (accepted(), accepted()));
 }
 
 #[test]
@@ -663,22 +544,11 @@ fn a_file_of_a_revoked_key_no_longer_counts_from_its_date() {
     let mut site = Site::trusting(&acme.root(1), DevLicensor::from_seed(&[7; 32]).unwrap());
     let mut bound = terms(1, &[("I3_ACCESS_CLIENT", 5)]);
     bound.hosts = vec![identity::line(HostRole::Primary, site.identity.host_id())];
-    site.put(
-        "acme.i3lic",
-        note::sign(&bound.render(), &[&acme.issuing])
-            .unwrap()
-            .as_bytes(),
-    );
+    site.put("acme.i3lic", note::sign(&bound.render(), &[&acme.issuing]).unwrap().as_bytes());
     site.settle();
     let from = "2026-11-23T00:00:00Z".parse().unwrap();
-    let revoked = RevokedKey {
-        sha256: acme.issuing.public().sha256(),
-        from,
-    };
-    site.put(
-        "two.i3root",
-        &acme.root_with(2, &[revoked], WallTime::PERPETUAL_END),
-    );
+    let revoked = RevokedKey { sha256: acme.issuing.public().sha256(), from };
+    site.put("two.i3root", &acme.root_with(2, &[revoked], WallTime::PERPETUAL_END));
     site.settle();
     assert_eq!(site.fate("acme.i3lic"), accepted());
     site.wall = from;
@@ -694,9 +564,7 @@ fn a_closing_file_leaves_a_receipt() {
     site.put("close.i3lic", &site.licensor.issue(&closing).unwrap());
     site.settle();
     assert_eq!(site.fate("close.i3lic"), accepted());
-    let receipts: Vec<_> = fs::read_dir(site.dir.path().join("state/receipts"))
-        .unwrap()
-        .collect();
+    let receipts: Vec<_> = fs::read_dir(site.dir.path().join("state/receipts")).unwrap().collect();
     assert_eq!(receipts.len(), 1);
 }
 
@@ -706,9 +574,6 @@ fn nothing_new_asks_nothing() {
     site.put("acme.i3lic", &site.file(1));
     site.settle();
     assert!(!site.later(1_000));
-    assert!(
-        site.later(61_000),
-        "keys begin and end to count, so all is judged again each minute"
-    );
+    assert!(site.later(61_000), "keys begin and end to count, so all is judged again each minute");
     assert_eq!(site.inspector.view().entries[0].state, EntryState::Accepted);
 }

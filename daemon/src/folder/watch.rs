@@ -12,9 +12,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
-    Ask, accepted, entry::FolderView, inspector::Inspector, judge::Accepted, name::sort_of,
-};
+use super::{Ask, accepted, entry::FolderView, inspector::Inspector, judge::Accepted, name::sort_of};
 use crate::{
     clock::{Clock, stopwatch_us},
     core::{Core, Refused},
@@ -40,15 +38,8 @@ pub(super) async fn run(
     // One place is enough: an event says that something happened, no more.
     let (event, mut events) = mpsc::channel(1);
     let mut watching = Watching { event, of: None };
-    let mut turn = Turn {
-        inspector: Some(inspector),
-        core,
-        clock,
-        accepted: Accepted::default(),
-        revoked: None,
-        view,
-        trust,
-    };
+    let mut turn =
+        Turn { inspector: Some(inspector), core, clock, accepted: Accepted::default(), revoked: None, view, trust };
     let mut next = Instant::now();
     loop {
         let mut heard: Vec<oneshot::Sender<()>> = Vec::new();
@@ -125,8 +116,7 @@ impl Watching {
 fn is_news(event: &notify::Event) -> bool {
     use notify::event::{AccessKind, AccessMode, EventKind};
     let read = matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
-    let ours =
-        |path: &std::path::PathBuf| path.file_name().is_some_and(|name| sort_of(name).is_none());
+    let ours = |path: &std::path::PathBuf| path.file_name().is_some_and(|name| sort_of(name).is_none());
     event.need_rescan() || (!read && (event.paths.is_empty() || !event.paths.iter().all(ours)))
 }
 
@@ -164,9 +154,7 @@ impl Turn {
                 Some(value)
             }
             Err(fault) => {
-                tracing::error!(
-                    "The watched folder is no longer looked at: {fault}. Restart the daemon"
-                );
+                tracing::error!("The watched folder is no longer looked at: {fault}. Restart the daemon");
                 None
             }
         }
@@ -180,6 +168,14 @@ impl Turn {
                 // Nothing is lost: the set is as it was, and is judged whole the next time.
                 tracing::debug!("The watched folder waits: {refused}");
                 self.with(Inspector::judge_anew);
+                let why = refused.to_string();
+                self.view.send_if_modified(|view| {
+                    let news = view.undecided.as_ref() != Some(&why);
+                    if news {
+                        *view = Arc::new(FolderView { undecided: Some(why), ..FolderView::clone(view) });
+                    }
+                    news
+                });
                 None
             }
         }
@@ -190,46 +186,29 @@ impl Turn {
             self.accepted = accepted(&self.core).await?;
         }
         let (now_ms, known) = (stopwatch_us() / 1_000, self.accepted.clone());
-        let look = match self
-            .on_thread(move |inspector| inspector.look(now_ms, &known))
-            .await
-        {
+        let look = match self.on_thread(move |inspector| inspector.look(now_ms, &known)).await {
             Some(Ok(look)) => look,
             Some(Err(again_ms)) => return Ok(again_ms),
             None => return Err(Refused::Draining),
         };
         self.accepted = accepted(&self.core).await?;
         let (wall, known) = (self.clock.wall(), self.accepted.clone());
-        let judged = self
-            .on_thread(move |inspector| inspector.judge(look, wall, &known))
-            .await;
+        let judged = self.on_thread(move |inspector| inspector.judge(look, wall, &known)).await;
         let inspection = judged.ok_or(Refused::Draining)?;
         // Before the files, so that a mark that a stolen key set does not stand in the way of a good one.
-        let revoked = self
-            .with(|inspector| inspector.trust.revocations())
-            .ok_or(Refused::Draining)?;
+        let revoked = self.with(|inspector| inspector.trust.revocations()).ok_or(Refused::Draining)?;
         if self.revoked.as_ref() != Some(&revoked) {
-            self.core
-                .submit(Command::Revocations(revoked.clone()))
-                .await?;
+            self.core.submit(Command::Revocations(revoked.clone())).await?;
             self.revoked = Some(revoked);
         }
-        let verdicts = match self
-            .core
-            .submit(Command::Folder(inspection.files.clone()))
-            .await?
-        {
+        let verdicts = match self.core.submit(Command::Folder(inspection.files.clone())).await? {
             Reply::Folder(verdicts) => verdicts,
             // The engine answers a folder by verdicts on its files, and by nothing else.
             _ => return Err(Refused::Draining),
         };
         let concluded = self.on_thread(move |inspector| {
             let again_ms = inspector.conclude(inspection, &verdicts, wall);
-            (
-                again_ms,
-                inspector.view(),
-                Arc::new(inspector.trust.clone()),
-            )
+            (again_ms, inspector.view(), Arc::new(inspector.trust.clone()))
         });
         let (again_ms, view, trust) = concluded.await.ok_or(Refused::Draining)?;
         self.accepted = accepted(&self.core).await?;

@@ -31,9 +31,7 @@ pub enum FactsFileFault {
         mode: u32,
     },
     /// It is not what the pre-start step writes.
-    #[error(
-        "it is not a facts file of this version: {0}. Run `leaseholdd collect-host-facts` again"
-    )]
+    #[error("it is not a facts file of this version: {0}. Run `leaseholdd collect-host-facts` again")]
     Malformed(String),
 }
 
@@ -54,11 +52,19 @@ pub struct CollectFault {
 /// Where the file cannot be written.
 pub fn collect_to(out: &Path) -> Result<HostFacts, CollectFault> {
     let facts = collect(Path::new("/")).normal();
-    write(out, &facts).map_err(|fault| CollectFault {
-        path: out.to_owned(),
-        fault,
-    })?;
+    write(out, &facts).map_err(|fault| CollectFault { path: out.to_owned(), fault })?;
     Ok(facts)
+}
+
+/// As [`collect_to`], but where `other` has other facts in place of those collected, they are written; true then.
+pub(crate) fn collect_to_or_else(
+    out: &Path,
+    other: impl FnOnce(HostFacts) -> Option<HostFacts>,
+) -> Result<bool, CollectFault> {
+    let facts = collect(Path::new("/")).normal();
+    let other = other(facts.clone());
+    write(out, other.as_ref().unwrap_or(&facts)).map_err(|fault| CollectFault { path: out.to_owned(), fault })?;
+    Ok(other.is_some())
 }
 
 /// Writes the file: whole, mode 0600, given to the owner of its folder where this process may do so.
@@ -97,10 +103,6 @@ pub(super) fn merge(first: HostFacts, second: HostFacts) -> HostFacts {
         system: first.system.or(second.system),
         disk: first.disk.or(second.disk),
         installation: None,
-        network: if first.network.is_empty() {
-            second.network
-        } else {
-            first.network
-        },
+        network: if first.network.is_empty() { second.network } else { first.network },
     }
 }

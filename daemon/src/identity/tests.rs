@@ -22,12 +22,7 @@ pub(crate) fn open(dir: &TempDir, facts: HostFacts) -> Identity {
 }
 
 pub(crate) fn line(role: HostRole, id: &HostId) -> HostLine {
-    HostLine {
-        role,
-        id: id.clone(),
-        need: 3,
-        machine_name: None,
-    }
+    HostLine { role, id: id.clone(), need: 3, machine_name: None }
 }
 
 #[test]
@@ -38,10 +33,7 @@ fn key_and_host_id_are_made_once() {
     assert_eq!(first.installation_id(), again.installation_id());
     assert_eq!(first.host_id(), again.host_id());
     for file in ["installation.key", "host-id.json"] {
-        let mode = fs::metadata(dir.path().join(file))
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = fs::metadata(dir.path().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
 }
@@ -49,16 +41,11 @@ fn key_and_host_id_are_made_once() {
 #[test]
 fn a_changed_fact_changes_its_own_part_of_the_id_only() {
     let dir = tempfile::tempdir().unwrap();
-    let before = open(&dir, facts("4c4c4544-0051-4810-8052-b4c04f4d3132"))
-        .host_id()
-        .clone();
+    let before = open(&dir, facts("4c4c4544-0051-4810-8052-b4c04f4d3132")).host_id().clone();
     let after = open(&dir, facts("4c4c4544-0052-4810-8052-b4c04f4d3132"));
     assert_ne!(before, *after.host_id());
     assert_eq!(before.salt(), after.host_id().salt());
-    assert_eq!(
-        after.find(&[line(HostRole::Primary, &before)]),
-        HostFinding::Primary
-    );
+    assert_eq!(after.find(&[line(HostRole::Primary, &before)]), HostFinding::Primary);
     assert!(after.offers_rebaseline(&[line(HostRole::Primary, &before)]));
 }
 
@@ -74,21 +61,13 @@ fn hosts_are_found_by_role() {
     };
     let other = open(&there, strange);
     assert_eq!(own.find(&[]), HostFinding::Unbound);
-    let pair = [
-        line(HostRole::Primary, other.host_id()),
-        line(HostRole::Switchover, own.host_id()),
-    ];
+    let pair = [line(HostRole::Primary, other.host_id()), line(HostRole::Switchover, own.host_id())];
     assert_eq!(own.find(&pair), HostFinding::Switchover);
     assert_eq!(other.find(&pair), HostFinding::Primary);
-    let HostFinding::Other(words) = own.find(&pair[..1]) else {
-        panic!("another machine's file was taken")
-    };
-    for part in [
-        "1 of 5 facts are the same here and 3 are needed",
-        "platform changed",
-        "system same",
-        "network changed",
-    ] {
+    let HostFinding::Other(words) = own.find(&pair[..1]) else { panic!("another machine's file was taken") };
+    for part in
+        ["1 of 5 facts are the same here and 3 are needed", "platform changed", "system same", "network changed"]
+    {
         assert!(words.contains(part), "{words}");
     }
 }
@@ -114,17 +93,9 @@ fn a_damaged_host_id_or_a_key_that_others_read_stops_the_start() {
     open(&dir, facts("4c4c4544-0051-4810-8052-b4c04f4d3132"));
     let key = dir.path().join("installation.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    let again = || {
-        Identity::with_facts(
-            dir.path(),
-            facts("4c4c4544-0051-4810-8052-b4c04f4d3132"),
-            "acd-1".parse().unwrap(),
-        )
-    };
-    assert!(matches!(
-        again(),
-        Err(IdentityFault::Key(KeyFileFault::Mode { .. }))
-    ));
+    let again =
+        || Identity::with_facts(dir.path(), facts("4c4c4544-0051-4810-8052-b4c04f4d3132"), "acd-1".parse().unwrap());
+    assert!(matches!(again(), Err(IdentityFault::Key(KeyFileFault::Mode { .. }))));
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(dir.path().join("host-id.json"), b"?").unwrap();
     assert!(matches!(again(), Err(IdentityFault::File { .. })));
@@ -133,20 +104,12 @@ fn a_damaged_host_id_or_a_key_that_others_read_stops_the_start() {
 #[test]
 fn missing_facts_are_told_and_never_shown() {
     let dir = tempfile::tempdir().unwrap();
-    let identity = open(
-        &dir,
-        HostFacts {
-            platform: None,
-            ..facts("")
-        },
-    );
+    let identity = open(&dir, HostFacts { platform: None, ..facts("") });
     let factors = identity.factors();
     assert_eq!(factors.iter().filter(|factor| factor.present).count(), 4);
     let platform = &factors[0];
     assert!(
-        platform.factor == Factor::Platform
-            && !platform.present
-            && platform.message.contains("collect-host-facts")
+        platform.factor == Factor::Platform && !platform.present && platform.message.contains("collect-host-facts")
     );
 }
 
@@ -155,15 +118,10 @@ fn a_request_note_is_signed_by_the_installation() {
     let dir = tempfile::tempdir().unwrap();
     let identity = open(&dir, facts("4c4c4544-0051-4810-8052-b4c04f4d3132"));
     let now = "2026-11-22T04:19:00Z".parse().unwrap();
-    let note = identity
-        .request_note(Some("CIC".parse().unwrap()), None, now)
-        .unwrap();
+    let note = identity.request_note(Some("CIC".parse().unwrap()), None, now).unwrap();
     let request = HostRequest::verify(note.as_bytes()).unwrap();
     assert_eq!(request.installation_id(), identity.installation_id());
-    assert_eq!(
-        (&request.host_id, request.machine_name.as_str()),
-        (identity.host_id(), "acd-1")
-    );
+    assert_eq!((&request.host_id, request.machine_name.as_str()), (identity.host_id(), "acd-1"));
 }
 
 mod the_facts_file {
@@ -175,26 +133,17 @@ mod the_facts_file {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("host-facts.json");
         let written = facts_file::collect_to(&path).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(facts_file::read(&path).unwrap(), written);
     }
 
     #[test]
     fn replaces_a_link_and_leaves_its_target_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let (target, path) = (
-            dir.path().join("target"),
-            dir.path().join("host-facts.json"),
-        );
+        let (target, path) = (dir.path().join("target"), dir.path().join("host-facts.json"));
         fs::write(&target, b"precious").unwrap();
         std::os::unix::fs::symlink(&target, &path).unwrap();
-        assert!(matches!(
-            facts_file::read(&path),
-            Err(FactsFileFault::Unreadable(_))
-        ));
+        assert!(matches!(facts_file::read(&path), Err(FactsFileFault::Unreadable(_))));
         facts_file::collect_to(&path).unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"precious");
         assert!(fs::symlink_metadata(&path).unwrap().is_file());
@@ -206,30 +155,18 @@ mod the_facts_file {
         let path = dir.path().join("host-facts.json");
         facts_file::collect_to(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o622)).unwrap();
-        assert!(matches!(
-            facts_file::read(&path),
-            Err(FactsFileFault::NotTrusted { mode: 0o622, .. })
-        ));
+        assert!(matches!(facts_file::read(&path), Err(FactsFileFault::NotTrusted { mode: 0o622, .. })));
         for wrong in [&b"{}x"[..], b"{\"platfrom\": \"x\"}", b""] {
             fs::write(&path, wrong).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-            assert!(
-                matches!(facts_file::read(&path), Err(FactsFileFault::Malformed(_))),
-                "{wrong:?}"
-            );
+            assert!(matches!(facts_file::read(&path), Err(FactsFileFault::Malformed(_))), "{wrong:?}");
         }
-        assert!(matches!(
-            facts_file::read(&dir.path().join("gone")),
-            Err(FactsFileFault::Unreadable(_))
-        ));
+        assert!(matches!(facts_file::read(&dir.path().join("gone")), Err(FactsFileFault::Unreadable(_))));
     }
 
     #[test]
     fn goes_before_what_the_daemon_can_read_itself() {
-        let own = HostFacts {
-            platform: None,
-            ..facts("")
-        };
+        let own = HostFacts { platform: None, ..facts("") };
         let collected = HostFacts {
             platform: Some("4c4c4544-0051-4810-8052-b4c04f4d3132".into()),
             network: Vec::new(),
@@ -238,11 +175,7 @@ mod the_facts_file {
         let both = merge(collected, own.clone());
         assert_eq!(
             (both.platform.as_deref(), &both.network, &both.disk),
-            (
-                Some("4c4c4544-0051-4810-8052-b4c04f4d3132"),
-                &own.network,
-                &own.disk
-            )
+            (Some("4c4c4544-0051-4810-8052-b4c04f4d3132"), &own.network, &own.disk)
         );
     }
 }

@@ -19,39 +19,24 @@ fn a_receipt_is_signed_and_keeps_its_date() {
     let key = InstallationKey::from_seed([5; 32]).unwrap();
     let receipts = Receipts::of(dir.path());
 
-    let path = receipts
-        .write(&closing, &key, now)
-        .unwrap()
-        .expect("it is new");
-    assert_eq!(
-        receipts.write(&closing, &key, now.plus_ms(1_000)).unwrap(),
-        None
-    );
+    let path = receipts.write(&closing, &key, now).unwrap().expect("it is new");
+    assert_eq!(receipts.write(&closing, &key, now.plus_ms(1_000)).unwrap(), None);
 
     let note = fs::read(path).unwrap();
     let receipt = DeactivationReceipt::verify(&note, &key.public()).unwrap();
-    assert_eq!(
-        (receipt.license_id, receipt.sequence),
-        (closing.license_id, 3)
-    );
+    assert_eq!((receipt.license_id, receipt.sequence), (closing.license_id, 3));
     assert_eq!((receipt.sha256, receipt.closed), (closing.sha256(), now));
 }
 
 #[test]
 fn a_receipt_that_cannot_be_written_is_told() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(
-        dir.path().join("receipts"),
-        b"a file where the folder should be",
-    )
-    .unwrap();
+    fs::write(dir.path().join("receipts"), b"a file where the folder should be").unwrap();
     let licensor = DevLicensor::from_seed(&[7; 32]).unwrap();
     let bytes = licensor.issue(&terms(3, &[])).unwrap();
     let now = WallTime::from_ms(1_800_000_000_000);
     let closing = licensor.trust().unwrap().activation(&bytes, now).unwrap();
     let key = InstallationKey::from_seed([5; 32]).unwrap();
-    let fault = Receipts::of(dir.path())
-        .write(&closing, &key, now)
-        .unwrap_err();
+    let fault = Receipts::of(dir.path()).write(&closing, &key, now).unwrap_err();
     assert!(matches!(fault, ReceiptFault::Write { .. }), "{fault}");
 }

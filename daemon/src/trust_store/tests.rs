@@ -19,12 +19,8 @@ pub(crate) struct Roots {
 
 impl Roots {
     pub(crate) fn of_seed(seed: u8) -> Self {
-        let issuing =
-            SigningKey::from_seed("acme.example/issuing", Algorithm::Ed25519, &[seed; 32]);
-        Self {
-            issuing: issuing.unwrap(),
-            seed,
-        }
+        let issuing = SigningKey::from_seed("acme.example/issuing", Algorithm::Ed25519, &[seed; 32]);
+        Self { issuing: issuing.unwrap(), seed }
     }
 
     fn key(&self, version: u32) -> SigningKey {
@@ -38,27 +34,14 @@ impl Roots {
         self.root_with(version, &[], WallTime::PERPETUAL_END)
     }
 
-    pub(crate) fn root_with(
-        &self,
-        version: u32,
-        revoked: &[RevokedKey],
-        expires: WallTime,
-    ) -> Vec<u8> {
+    pub(crate) fn root_with(&self, version: u32, revoked: &[RevokedKey], expires: WallTime) -> Vec<u8> {
         let own = self.key(version);
-        let one = Required {
-            ed25519: 1,
-            ml_dsa_65: 0,
-        };
+        let one = Required { ed25519: 1, ml_dsa_65: 0 };
         let root = Root {
             version,
             expires,
             usage_key: [9; 32],
-            policy: Policy {
-                root: one,
-                activation: one,
-                check_in: one,
-                receipt: one,
-            },
+            policy: Policy { root: one, activation: one, check_in: one, receipt: one },
             root_keys: vec![own.public().clone()],
             role_keys: vec![RoleKey {
                 key: self.issuing.public().clone(),
@@ -81,9 +64,7 @@ struct State {
 
 impl State {
     fn new() -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-        }
+        Self { dir: tempfile::tempdir().unwrap() }
     }
 
     fn configured(&self, root: &[u8]) -> Result<TrustStore, TrustFault> {
@@ -98,9 +79,7 @@ impl State {
 
     fn kept(&self) -> Vec<String> {
         let names = fs::read_dir(self.dir.path().join("roots")).unwrap();
-        let mut names: Vec<_> = names
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -146,10 +125,7 @@ fn a_root_that_skips_or_forks_is_refused_and_changes_nothing() {
 fn a_configured_root_says_so_and_its_copy_outlives_the_path() {
     let (state, acme) = (State::new(), Roots::of_seed(1));
     let store = state.configured(&acme.root(1)).unwrap();
-    assert_eq!(
-        store.to_string(),
-        "acme.example, version 1, configured, not built in"
-    );
+    assert_eq!(store.to_string(), "acme.example, version 1, configured, not built in");
     fs::remove_file(state.dir.path().join("configured.i3root")).unwrap();
     let gone = state.dir.path().join("configured.i3root");
     let again = TrustStore::with_built_in(state.dir.path(), Some(&gone), None).unwrap();
@@ -169,10 +145,7 @@ fn without_any_root_the_start_is_refused_in_words() {
 #[test]
 fn an_older_anchor_does_not_roll_back_what_was_kept() {
     let (state, acme) = (State::new(), Roots::of_seed(1));
-    let revoked = RevokedKey {
-        sha256: acme.issuing.public().sha256(),
-        from: WallTime::from_ms(5_000),
-    };
+    let revoked = RevokedKey { sha256: acme.issuing.public().sha256(), from: WallTime::from_ms(5_000) };
     let second = acme.root_with(2, &[revoked], WallTime::PERPETUAL_END);
     let mut store = state.configured(&acme.root(1)).unwrap();
     store.offer(&second).unwrap();
@@ -201,11 +174,7 @@ fn a_planted_older_root_does_not_count_beside_a_built_in_one() {
 #[test]
 fn kept_roots_of_another_licensor_or_damaged_ones_stop_the_start() {
     let (state, acme, other) = (State::new(), Roots::of_seed(1), Roots::of_seed(2));
-    state
-        .built_in(&acme.root(1))
-        .unwrap()
-        .offer(&acme.root(2))
-        .unwrap();
+    state.built_in(&acme.root(1)).unwrap().offer(&acme.root(2)).unwrap();
     let fault = state.built_in(&other.root(1)).unwrap_err();
     assert!(matches!(fault, TrustFault::BadChain { .. }), "{fault}");
     let kept = state.dir.path().join("roots/0002.root");
@@ -221,9 +190,6 @@ fn a_root_that_cannot_be_kept_is_not_put_in_force() {
     let (state, acme) = (State::new(), Roots::of_seed(1));
     let mut store = state.built_in(&acme.root(1)).unwrap();
     fs::remove_dir(state.dir.path().join("roots")).unwrap();
-    assert!(matches!(
-        store.offer(&acme.root(2)),
-        Err(OfferFault::NotKept(_))
-    ));
+    assert!(matches!(store.offer(&acme.root(2)), Err(OfferFault::NotKept(_))));
     assert_eq!(version(&store), 1);
 }
