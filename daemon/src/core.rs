@@ -10,7 +10,7 @@ mod queue;
 mod writing;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::{
     Arc, Mutex, PoisonError,

@@ -109,7 +109,8 @@ impl Deciding {
         let mut jobs = VecDeque::new();
         let mut stopping = false;
         while !stopping {
-            let longest = self.may_sleep();
+            let wakeup = self.wakeup();
+            let longest = self.may_sleep(wakeup);
             let may_form = self.shared.queue.take(&mut jobs, self.most, longest);
             let now = self.clock.now();
             self.hear_writer(now);
@@ -117,7 +118,10 @@ impl Deciding {
                 continue;
             }
             let mut batch = Batch::new(now);
-            self.tick(&mut batch);
+            // While nothing can be stored nothing ends by time; it is made up for afterwards.
+            if self.failing.is_none() && wakeup.is_some_and(|at| at <= now.lease) {
+                self.decide(Command::Tick, To::Nobody, &mut batch);
+            }
             for ticket in self.take_abandoned() {
                 // Without an entry it was answered, or it is still in the queue and its answer goes nowhere.
                 self.tickets.remove(&ticket);
@@ -155,22 +159,19 @@ impl Deciding {
         self.shared.hub.close_all();
     }
 
-    /// Until the engine wants to be woken, and never longer than the clock allows.
-    fn may_sleep(&self) -> Duration {
-        let longest = self.clock.longest_sleep();
-        let now = self.clock.now();
-        let until = match &self.failing {
+    /// When something is to be done though nobody asks.
+    fn wakeup(&self) -> Option<LeaseTime> {
+        match &self.failing {
             Some(failing) => failing.next_try(),
-            None => self.engine.next_wakeup(now),
-        };
-        until.map_or(longest, |until| longest.min(Duration::from_millis(until.ms_since(now.lease))))
+            None => self.engine.next_wakeup(self.clock.now()),
+        }
     }
 
-    fn tick(&mut self, batch: &mut Batch) {
-        // While nothing can be stored nothing ends by time; it is made up for afterwards.
-        if self.failing.is_none() && self.engine.next_wakeup(batch.now).is_some_and(|at| at <= batch.now.lease) {
-            self.decide(Command::Tick, To::Nobody, batch);
-        }
+    /// Never longer than the clock allows.
+    fn may_sleep(&self, wakeup: Option<LeaseTime>) -> Duration {
+        let longest = self.clock.longest_sleep();
+        let now = self.clock.now();
+        wakeup.map_or(longest, |at| longest.min(Duration::from_millis(at.ms_since(now.lease))))
     }
 
     fn take_abandoned(&self) -> Vec<Ticket> {

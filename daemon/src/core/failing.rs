@@ -152,7 +152,7 @@ impl Deciding {
     /// Decides what can be decided without storing.
     pub(super) fn decide_failing(&mut self, command: Command, to: To, batch: &mut Batch) {
         let Some(refusal) = self.failing.as_ref().map(Failing::refusal) else { return };
-        let may_add_rows = match &command {
+        match &command {
             Command::Acquire(_)
             | Command::Release(_)
             | Command::SetIdle { .. }
@@ -161,22 +161,20 @@ impl Deciding {
             | Command::Folder(_)
             | Command::Revocations(_)
             | Command::Tick => return to.send(Err(refusal)),
-            // A stream that comes back to its run renews; a new run would need a row.
-            Command::Attach(_) => false,
-            Command::Beat(_)
+            Command::Attach(_)
+            | Command::Beat(_)
             | Command::Renew { .. }
             | Command::Detach(_)
             | Command::Abandon(_)
             | Command::CancelWait { .. }
-            | Command::AnswersReceived { .. } => true,
-        };
+            | Command::AnswersReceived { .. } => {}
+        }
         let asked = Asked::of(&command);
         let (result, mut outcome) = self.engine.apply(batch.now, command);
         let answers = std::mem::take(&mut outcome.answers);
-        let contact_only =
-            |change: &Change| matches!((&change.before, &change.after), (Some(Row::Holder(_)), Some(Row::Holder(_))));
-        let grants = answers.iter().any(|(_, answer)| answer.is_ok());
-        if grants || (!may_add_rows && !outcome.changes.iter().all(contact_only)) {
+        // A stream that comes back to its run renews; a new run would need a row. What ends by time may end.
+        let grants = |change: &Change| change.before.is_none() && matches!(change.after, Some(Row::Holder(_) | Row::Lease(_)));
+        if answers.iter().any(|(_, answer)| answer.is_ok()) || outcome.changes.iter().any(grants) {
             self.engine.undo(outcome.changes);
             for (ticket, _) in answers {
                 if let Some(caller) = self.tickets.remove(&ticket) {

@@ -35,9 +35,6 @@ pub struct LeftOut {
     pub why: String,
 }
 
-/// Denials of the last minutes are given to the engine, so that a storm goes on being folded into them.
-const RECENT_DENIALS_MS: i64 = 10 * 60 * 1_000;
-
 type Columns<'r> = &'r rusqlite::Row<'r>;
 
 /// What a column holds is not what was written.
@@ -218,33 +215,25 @@ fn each(db: &Connection, sql: &str, mut take: impl FnMut(Columns) -> rusqlite::R
     Ok(())
 }
 
-/// Reads everything that the engine needs: all rows but the audit log and old denials. Files are verified again.
+/// Reads everything that the engine needs, kind by kind in the order of [`Row`]: all but denials and the audit log. Files
+/// are verified again.
 pub(super) fn all(
     db: &Connection,
     trust: Option<&Trust>,
     now: WallTime,
     mut take: impl FnMut(Row),
 ) -> rusqlite::Result<Vec<LeftOut>> {
-    each(
-        db,
-        "SELECT last_lease, last_assignment, last_entity, last_denial, last_audit, promoted, compliance_day FROM site",
-        |row| {
-            take(Row::Site(SiteRow {
-                last_lease: u64_at(row, 0)?,
-                last_assignment: u64_at(row, 1)?,
-                last_entity: u32_at(row, 2)?,
-                last_denial: u64_at(row, 3)?,
-                last_audit: u64_at(row, 4)?,
-                promoted: row.get(5)?,
-                compliance_day: row.get(6)?,
-            }));
-            Ok(())
-        },
-    )?;
     each(db, "SELECT id, name FROM keys ORDER BY id", |row| {
         take(Row::Key(KeyRow { id: KeyId(u32_at(row, 0)?), name: parsed(row, 1)? }));
         Ok(())
     })?;
+    entities(db, &mut take)?;
+    let mut reader = LeaseReader { terms: Shared::new(), labels: Shared::new() };
+    each(db, "SELECT * FROM leases ORDER BY id", |row| {
+        take(Row::Lease(Box::new(reader.read(row)?)));
+        Ok(())
+    })?;
+    let left_out = files(db, trust, now, &mut take)?;
     each(db, "SELECT license_id, key_epoch, sequence, sha256, key_sha256 FROM marks ORDER BY license_id", |row| {
         take(Row::Mark(Mark {
             license_id: LicenseId(parsed(row, 0)?),
@@ -255,22 +244,17 @@ pub(super) fn all(
         }));
         Ok(())
     })?;
-    let left_out = files(db, trust, now, &mut take)?;
-    entities(db, &mut take)?;
-    each(
-        db,
-        "SELECT * FROM denials WHERE id > (SELECT coalesce(max(id), 0) - 10000 FROM denials) ORDER BY id",
-        |row| {
-            let denial = denial(row)?;
-            if now.as_ms().saturating_sub(denial.at.as_ms()) <= RECENT_DENIALS_MS {
-                take(Row::Denial(Box::new(denial)));
-            }
-            Ok(())
-        },
-    )?;
-    let mut reader = LeaseReader { terms: Shared::new(), labels: Shared::new() };
-    each(db, "SELECT * FROM leases ORDER BY id", |row| {
-        take(Row::Lease(Box::new(reader.read(row)?)));
+    let site = "SELECT last_lease, last_assignment, last_entity, last_denial, last_audit, promoted, compliance_day FROM site";
+    each(db, site, |row| {
+        take(Row::Site(SiteRow {
+            last_lease: u64_at(row, 0)?,
+            last_assignment: u64_at(row, 1)?,
+            last_entity: u32_at(row, 2)?,
+            last_denial: u64_at(row, 3)?,
+            last_audit: u64_at(row, 4)?,
+            promoted: row.get(5)?,
+            compliance_day: row.get(6)?,
+        }));
         Ok(())
     })?;
     Ok(left_out)

@@ -1,1 +1,532 @@
+//! Every kind of row there and back, restart, damage, versions, tampering, and disks that fail.
 
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt,
+    sync::Arc,
+};
+
+use leasehold_engine::{
+    ids::*,
+    refusal::{EndReason, Holding},
+    row::*,
+    time::WallTime,
+};
+use leasehold_keys::{
+    activation::{HostRole, LicenseId},
+    digest::Sha256,
+    marks::Mark,
+    name::Method,
+    trust::Trust,
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::*;
+use crate::core::tests::licensor;
+
+fn at(ms: u64) -> LeaseTime {
+    LeaseTime::from_ms(ms)
+}
+
+fn now(ms: u64) -> Now {
+    Now { lease: at(ms), wall: WallTime::from_ms(1_800_000_000_000) }
+}
+
+fn text<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+fn pool(key: u32, method: Method) -> PoolId {
+    PoolId { key: KeyId(key), method }
+}
+
+fn lease(id: u64, subject: LeaseSubject) -> LeaseRow {
+    let terms = Terms {
+        needed: vec![KeyId(3)],
+        keys: vec![HeldKey { key: KeyId(3), source: Source::User }, HeldKey { key: KeyId(4), source: Source::Included(KeyId(3)) }],
+        seats: vec![Seat { pool: pool(3, Method::Concurrent), units: 1, shared: true }],
+        types: vec![text("call"), text("chat")],
+        ..Terms::default()
+    };
+    LeaseRow {
+        id: LeaseId(id),
+        holder: HolderId(9),
+        subject,
+        application: text("Interaction Desktop"),
+        terms: Arc::new(terms),
+        ttl_ms: 60_000,
+        granted_wall: WallTime::from_ms(1_790_000_000_123),
+        granted: at(5),
+        idle_since: None,
+        ends: None,
+        request: None,
+        ended: None,
+    }
+}
+
+fn audit_entry(id: u64) -> Row {
+    Row::Audit(Box::new(AuditRow {
+        id: AuditId(id),
+        at: WallTime::from_ms(id.cast_signed()),
+        identity: Identity::Uid(1_000),
+        action: "assign".to_owned(),
+        subject: format!("user agent-{id:03}"),
+        before: String::new(),
+        after: "{}".to_owned(),
+        reason: "new hire".to_owned(),
+    }))
+}
+
+fn denial(id: u64, at: WallTime) -> Row {
+    Row::Denial(Box::new(DenialRow {
+        id: DenialId(id),
+        at,
+        identity: Identity::Name(text("acd")),
+        application: text("Dialer"),
+        subject: "user agent-001".to_owned(),
+        key: "I3_ACCESS_CLIENT".to_owned(),
+        reason: "POOL_EXHAUSTED".to_owned(),
+        message: "no seat is free".to_owned(),
+        count: 3,
+        capacity: Some("5".to_owned()),
+        held: 5,
+        holders: Holding::default(),
+    }))
+}
+
+/// One of each kind and more where a column may be empty, in the order of loading; denials and audit entries apart.
+fn one_of_each() -> Vec<Row> {
+    let (_, file) = licensor();
+    let file = Arc::new(file);
+    let mark = Mark::of(&file);
+    let mut logon = lease(
+        1 << 40,
+        LeaseSubject::Logon {
+            user: UserId(5),
+            station: Some(StationId(6)),
+            remote_number: Some(text("+49 221 1")),
+            computer: Some(text("pc-1")),
+        },
+    );
+    logon.idle_since = Some(at(7));
+    logon.ends = Some((at(8), EndReason::DevelopmentHourlyDisconnect));
+    logon.request = Some((RequestId([7; 16]), u64::MAX - 1));
+    logon.ended = Some((at(9), EndReason::LoggedOnElsewhere));
+    let auxiliary = LeaseSubject::Logon { user: UserId(5), station: None, remote_number: None, computer: None };
+    vec![
+        Row::Key(KeyRow { id: KeyId(3), name: text("I3_ACCESS_CLIENT") }),
+        Row::Organization(OrganizationRow { id: OrganizationId(1), name: text("acme"), parent: None }),
+        Row::Organization(OrganizationRow { id: OrganizationId(2), name: text("acme north"), parent: Some(OrganizationId(1)) }),
+        Row::Workgroup(WorkgroupRow {
+            id: WorkgroupId(3),
+            name: text("sales"),
+            service_id: Some(text("17")),
+            types: BTreeSet::from([text("call"), text("chat")]),
+        }),
+        Row::User(UserRow {
+            id: UserId(5),
+            name: text("Müller, Jörg \"JM\" 'x'"),
+            display_name: Some(text("Jörg")),
+            method: Method::Concurrent,
+            organization: Some(OrganizationId(2)),
+            workgroups: BTreeSet::from([WorkgroupId(3)]),
+            types: vec![text("chat"), text("call")],
+        }),
+        Row::Station(StationRow {
+            id: StationId(6),
+            name: text("station-001"),
+            kind: StationKind::ManagedWorkstation,
+            enabled: true,
+            organization: None,
+            owner: Some(UserId(5)),
+        }),
+        Row::Assignment(AssignmentRow {
+            id: AssignmentId(11),
+            subject: Subject::User(UserId(5)),
+            key: KeyId(3),
+            method: Method::Concurrent,
+            since: WallTime::from_ms(12),
+            until: Some(WallTime::from_ms(13)),
+        }),
+        Row::Assignment(AssignmentRow {
+            id: AssignmentId(12),
+            subject: Subject::Station(StationId(6)),
+            key: KeyId(3),
+            method: Method::Assignable,
+            since: WallTime::from_ms(-1),
+            until: None,
+        }),
+        Row::Share(ShareRow {
+            pool: pool(3, Method::Concurrent),
+            holder: ShareHolder::Application(text("Dialer")),
+            reserve: 2,
+            limit: None,
+        }),
+        Row::Share(ShareRow {
+            pool: pool(3, Method::Concurrent),
+            holder: ShareHolder::Organization(OrganizationId(1)),
+            reserve: 1,
+            limit: Some(4),
+        }),
+        Row::PoolRule(PoolRuleRow { pool: pool(3, Method::Concurrent), idle_ms: 900_000, idle_always: true }),
+        Row::PoolState(PoolStateRow { pool: pool(3, Method::Assignable), over_since: Some(at(20)), closes: None }),
+        Row::PoolState(PoolStateRow { pool: pool(3, Method::Concurrent), over_since: None, closes: Some(at(21)) }),
+        Row::Holder(HolderRow {
+            id: HolderId(8),
+            identity: Identity::Uid(1_000),
+            instance: String::new(),
+            run: None,
+            application: text("Portal"),
+            version: None,
+            host: String::new(),
+            contact: at(1),
+            graced: at(0),
+        }),
+        Row::Holder(HolderRow {
+            id: HolderId(9),
+            identity: Identity::Name(text("acd:2")),
+            instance: "a".to_owned(),
+            run: Some(RunId([1; 16])),
+            application: text("ACD"),
+            version: Some(text("2020.2.1")),
+            host: "acd-1".to_owned(),
+            contact: at(30),
+            graced: at(31),
+        }),
+        Row::Lease(Box::new(lease(1, LeaseSubject::Units))),
+        Row::Lease(Box::new(lease(2, LeaseSubject::Station(StationId(6))))),
+        Row::Lease(Box::new(lease(3, auxiliary))),
+        Row::Lease(Box::new(logon)),
+        Row::File(FileRow {
+            terms: file,
+            name: "acme.i3lic".to_owned(),
+            accepted: WallTime::from_ms(40),
+            host_role: Some(HostRole::Switchover),
+            absent_since: Some(at(41)),
+            host_lost_since: Some(at(42)),
+            unloaded: true,
+            earlier: vec![Sha256::of(b"earlier")],
+        }),
+        Row::Mark(mark),
+        Row::Mark(Mark { license_id: LicenseId(Uuid::max()), ..mark }),
+        Row::Site(SiteRow {
+            last_lease: (1 << 40) + 1,
+            last_assignment: 12,
+            last_entity: 9,
+            last_denial: 3,
+            last_audit: 0,
+            promoted: true,
+            compliance_day: 20_000,
+        }),
+    ]
+}
+
+fn added(rows: &[Row]) -> Vec<Change> {
+    rows.iter().map(|row| Change { before: None, after: Some(row.clone()) }).collect()
+}
+
+fn removed(rows: &[Row]) -> Vec<Change> {
+    rows.iter().map(|row| Change { before: Some(row.clone()), after: None }).collect()
+}
+
+struct Place {
+    _dir: TempDir,
+    state: StateDir,
+    trust: Trust,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&dir.path().join("state")).unwrap();
+        Self { _dir: dir, state, trust: licensor().0.trust().unwrap() }
+    }
+
+    fn open(&self) -> Store {
+        Database::open(&self.state).unwrap().into_store().unwrap()
+    }
+
+    fn load(&self) -> (LeaseTime, Vec<Row>, Vec<LeftOut>) {
+        let database = Database::open(&self.state).unwrap();
+        let mut rows = Vec::new();
+        let left_out = database.load(Some(&self.trust), now(0).wall, |row| rows.push(row)).unwrap();
+        (database.mark(), rows, left_out)
+    }
+
+    fn outside(&self) -> Connection {
+        Connection::open(self.state.database()).unwrap()
+    }
+}
+
+fn commit(store: &mut Store, changes: &[Change], ms: u64) -> Result<(), CommitFault> {
+    store.commit(std::iter::once(changes), now(ms))
+}
+
+#[test]
+fn every_kind_of_row_comes_back_as_it_was() {
+    let place = Place::new();
+    let rows = one_of_each();
+    let mut store = place.open();
+    commit(&mut store, &added(&rows), 77).unwrap();
+    store.close().unwrap();
+    let (mark, loaded, left_out) = place.load();
+    assert_eq!((mark, left_out), (at(77), Vec::new()));
+    assert_eq!(loaded, rows);
+
+    let mut store = place.open();
+    commit(&mut store, &removed(&rows), 78).unwrap();
+    store.close().unwrap();
+    let (mark, loaded, _) = place.load();
+    assert_eq!(mark, at(78));
+    assert!(matches!(loaded.as_slice(), [Row::Site(_)]), "the site's row never goes: {loaded:?}");
+}
+
+#[test]
+fn what_came_and_went_within_a_commit_is_not_written_and_the_last_word_counts() {
+    let place = Place::new();
+    let mut store = place.open();
+    let (short, mut long) = (lease(1, LeaseSubject::Units), lease(2, LeaseSubject::Units));
+    let row = |lease: &LeaseRow| Some(Row::Lease(Box::new(lease.clone())));
+    let mut changes = vec![
+        Change { before: None, after: row(&short) },
+        Change { before: None, after: row(&long) },
+        Change { before: row(&short), after: None },
+    ];
+    let before = row(&long);
+    long.idle_since = Some(at(3));
+    changes.push(Change { before, after: row(&long) });
+    let kept = net(changes.clone());
+    assert_eq!(kept, [Change { before: None, after: row(&long) }]);
+    // Over two batches of one commit too.
+    let (first, second) = changes.split_at(2);
+    store.commit([first, second].into_iter(), now(1)).unwrap();
+    store.close().unwrap();
+    assert_eq!(place.load().1, [Row::Lease(Box::new(long))]);
+}
+
+#[test]
+fn a_file_that_no_longer_verifies_is_left_out_and_told() {
+    let place = Place::new();
+    let mut store = place.open();
+    commit(&mut store, &added(&one_of_each()), 1).unwrap();
+    store.close().unwrap();
+    place.outside().execute("UPDATE files SET bytes = CAST(replace(CAST(bytes AS TEXT), 'Acme', 'Acmf') AS BLOB)", []).unwrap();
+    let (_, rows, left_out) = place.load();
+    assert!(!rows.iter().any(|row| matches!(row, Row::File(_))));
+    assert_eq!(left_out.len(), 1);
+    assert_eq!(left_out[0].name, "acme.i3lic");
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused_and_not_touched() {
+    let place = Place::new();
+    place.open().close().unwrap();
+    place.outside().pragma_update(None, "user_version", 99).unwrap();
+    let Err(fault) = Database::open(&place.state) else { panic!("it was opened") };
+    assert!(matches!(fault, OpenFault::Newer { found: 99, known: 1, .. }));
+    assert!(fault.to_string().contains("a newer version has written it"), "{fault}");
+    let version: i64 = place.outside().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 99);
+}
+
+#[test]
+fn another_programs_database_is_refused() {
+    let place = Place::new();
+    place.outside().execute_batch("CREATE TABLE songs (title TEXT)").unwrap();
+    assert!(matches!(Database::open(&place.state), Err(OpenFault::Foreign { .. })));
+}
+
+#[test]
+fn a_damaged_database_is_refused_with_a_way_back() {
+    let place = Place::new();
+    let mut store = place.open();
+    commit(&mut store, &added(&one_of_each()), 1).unwrap();
+    let copy = store.reader().snapshot("monday").unwrap();
+    store.close().unwrap();
+    let path = place.state.database();
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(19).position(|window| window == b"Interaction Desktop").unwrap();
+    bytes[at / 4096 * 4096..][..200].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    let fault = match Database::open(&place.state) {
+        Err(fault) => fault,
+        Ok(database) => database.load(Some(&place.trust), now(0).wall, |_| {}).unwrap_err(),
+    };
+    assert!(matches!(fault, OpenFault::Damaged { .. }), "{fault}");
+    assert!(fault.to_string().contains(&format!("cp {}", copy.display())), "{fault}");
+    // The way back works.
+    fs::remove_file(&path).unwrap();
+    fs::copy(&copy, &path).unwrap();
+    assert_eq!(place.load().1, one_of_each());
+}
+
+#[test]
+fn a_snapshot_has_a_plain_name_and_is_never_overwritten() {
+    let place = Place::new();
+    let store = place.open();
+    let reader = store.reader();
+    for bad in ["", ".", "..", "../x", "a/b", ".hidden", "-x", "ä", "a b", &"x".repeat(65)] {
+        assert!(matches!(reader.snapshot(bad), Err(ReadFault::Name(_))), "{bad}");
+    }
+    let copy = reader.snapshot("2026-11-22.before").unwrap();
+    assert_eq!(copy, place.state.path().join("snapshots/2026-11-22.before.db"));
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(matches!(reader.snapshot("2026-11-22.before"), Err(ReadFault::Exists(_))));
+    assert_eq!(fs::read_dir(copy.parent().unwrap()).unwrap().count(), 1);
+}
+
+fn tampered(tamper: &str) -> AuditVerdict {
+    let place = Place::new();
+    let mut store = place.open();
+    let site = |last_audit| Row::Site(SiteRow { last_audit, ..SiteRow::default() });
+    commit(&mut store, &added(&[audit_entry(1), audit_entry(2), site(2)]), 1).unwrap();
+    store.close().unwrap();
+    // The chain goes on over a restart.
+    let mut store = place.open();
+    commit(&mut store, &added(&[audit_entry(3), site(3)]), 2).unwrap();
+    let reader = store.reader();
+    assert_eq!(reader.verify_audit().unwrap(), AuditVerdict { entries: 3, first_bad: None });
+    place.outside().execute_batch(tamper).unwrap();
+    reader.verify_audit().unwrap()
+}
+
+#[test]
+fn every_tampering_with_the_audit_log_is_found() {
+    let first_bad = |tamper| tampered(tamper).first_bad.map(|(id, _)| id.0);
+    assert_eq!(first_bad("UPDATE audit SET subject = 'user x' WHERE id = 3"), Some(3));
+    assert_eq!(first_bad("UPDATE audit SET at_ms = 9 WHERE id = 2"), Some(1), "the link covers both");
+    assert_eq!(first_bad("UPDATE audit SET action = 'assignuser', subject = ' agent-001' WHERE id = 1"), Some(1));
+    assert_eq!(first_bad("DELETE FROM audit WHERE id = 1"), Some(1));
+    assert_eq!(first_bad("DELETE FROM audit WHERE id = 3"), Some(3));
+    assert_eq!(first_bad("DELETE FROM audit WHERE id = 3; DELETE FROM audit_links WHERE first = 3"), Some(3));
+    assert_eq!(first_bad("DELETE FROM audit_links WHERE first = 1"), Some(1));
+    assert_eq!(first_bad("INSERT INTO audit SELECT 4, at_ms, identity, action, subject, before, after, reason FROM audit WHERE id = 1"), Some(4));
+}
+
+#[test]
+fn an_audit_entry_is_never_written_over() {
+    let place = Place::new();
+    let mut store = place.open();
+    commit(&mut store, &added(&[audit_entry(1)]), 1).unwrap();
+    assert!(matches!(commit(&mut store, &added(&[audit_entry(1)]), 2), Err(CommitFault::NotDone(_))));
+    commit(&mut store, &added(&[audit_entry(2)]), 3).unwrap();
+    assert_eq!(store.reader().verify_audit().unwrap(), AuditVerdict { entries: 2, first_bad: None });
+}
+
+#[test]
+fn denials_are_read_newest_first_in_pages_and_old_ones_go() {
+    let place = Place::new();
+    let mut store = place.open();
+    let wall = now(0).wall;
+    let old = wall.plus_ms(-DENIALS_KEPT_MS - 1);
+    let rows: Vec<Row> = (1..=5).map(|id| denial(id, if id == 1 { old } else { wall })).collect();
+    commit(&mut store, &added(&rows), 1).unwrap();
+    let reader = store.reader();
+    let ids = |query: &DenialQuery| reader.denials(query).unwrap().iter().map(|row| row.id.0).collect::<Vec<_>>();
+    // The first commit looked for old ones; the next look is a minute later.
+    commit(&mut store, &[], 1 + PRUNE_EVERY_MS).unwrap();
+    assert_eq!(ids(&DenialQuery { limit: 2, ..DenialQuery::default() }), [5, 4]);
+    assert_eq!(ids(&DenialQuery { limit: 9, before: Some(DenialId(4)), ..DenialQuery::default() }), [3, 2]);
+    let of_others = DenialQuery { limit: 9, subject: Some("user x".to_owned()), ..DenialQuery::default() };
+    assert_eq!(ids(&of_others), Vec::<u64>::new());
+    let of_key = DenialQuery { limit: 9, key: Some("I3_ACCESS_CLIENT".to_owned()), ..DenialQuery::default() };
+    assert_eq!(ids(&of_key).len(), 4);
+    let newest = reader.denials(&DenialQuery { limit: 1, ..DenialQuery::default() }).unwrap();
+    assert_eq!(Row::Denial(Box::new(newest[0].clone())), rows[4]);
+    let audited = reader.audit(&AuditQuery { limit: 1, ..AuditQuery::default() }).unwrap();
+    assert_eq!(audited, []);
+}
+
+/// As a full disk does it: the database may not grow.
+fn limit_pages(store: &Store, pages: i64) {
+    let _: i64 = store.db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get(0)).unwrap();
+}
+
+#[test]
+fn a_full_disk_fails_certainly_and_leaves_nothing() {
+    let place = Place::new();
+    let mut store = place.open();
+    commit(&mut store, &added(&[audit_entry(1)]), 1).unwrap();
+    limit_pages(&store, 1);
+    let many: Vec<Row> = (0..2_000).map(|id| Row::Lease(Box::new(lease(id + 1, LeaseSubject::Units)))).collect();
+    let rows: Vec<Row> = [audit_entry(2)].into_iter().chain(many).collect();
+    let fault = commit(&mut store, &added(&rows), 2).unwrap_err();
+    assert!(matches!(&fault, CommitFault::NotDone(why) if why.contains("full")), "{fault:?}");
+    limit_pages(&store, 1_000_000);
+    store.retry(&added(&[audit_entry(2)]), now(3)).unwrap();
+    assert_eq!(store.reader().verify_audit().unwrap(), AuditVerdict { entries: 2, first_bad: None });
+    store.close().unwrap();
+    let (mark, rows, _) = place.load();
+    assert_eq!((mark, rows.len()), (at(3), 0));
+}
+
+#[test]
+fn the_log_is_kept_short_while_it_is_written() {
+    let place = Place::new();
+    let mut store = place.open();
+    let log = place.state.database().with_extension("db-wal");
+    for round in 0..60 {
+        let rows: Vec<Row> = (0..2_000).map(|id| Row::Lease(Box::new(lease(id + 1 + round, LeaseSubject::Units)))).collect();
+        commit(&mut store, &added(&rows), round).unwrap();
+        store.tidy().unwrap();
+    }
+    assert!(fs::metadata(log).unwrap().len() < 90 << 20);
+    store.close().unwrap();
+    assert_eq!(place.load().1.len(), 2_059);
+}
+
+#[test]
+fn what_a_stop_in_the_middle_left_is_settled_before_anything_is_written() {
+    let place = Place::new();
+    let mut store = place.open();
+    commit(&mut store, &added(&one_of_each()), 5).unwrap();
+    // As a crash leaves it: the files as they are while the store is open.
+    let elsewhere = TempDir::new().unwrap();
+    let copy = StateDir::open(&elsewhere.path().join("state")).unwrap();
+    for name in ["leasehold.db", "leasehold.db-wal"] {
+        fs::copy(place.state.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let database = Database::open(&copy).unwrap();
+    assert!(database.was_unclean());
+    let mut rows = Vec::new();
+    database.load(Some(&place.trust), now(0).wall, |row| rows.push(row)).unwrap();
+    assert_eq!(rows, one_of_each());
+    let store = database.into_store().unwrap();
+    assert_eq!(store.fault(), None);
+    assert_eq!(fs::metadata(copy.path().join("leasehold.db-wal")).unwrap().len(), 0, "it was checkpointed and emptied");
+    store.close().unwrap();
+    assert!(!Database::open(&copy).unwrap().was_unclean());
+}
+
+#[test]
+fn views_for_people_can_be_read() {
+    let place = Place::new();
+    let mut store = place.open();
+    commit(&mut store, &added(&one_of_each()), 5).unwrap();
+    let db = place.outside();
+    let line: (String, String, String, String) = db
+        .query_row("SELECT kind, user, keys, state FROM leases_readable WHERE station IS NOT NULL AND user IS NOT NULL", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
+        .unwrap();
+    assert_eq!(line.0, "logon");
+    assert!(line.1.starts_with("Müller"));
+    assert!(line.2.starts_with("I3_ACCESS_CLIENT"));
+    assert_eq!(line.3, "ended: LOGGED_ON_ELSEWHERE");
+    for view in ["assignments_readable", "shares_readable", "denials_readable", "audit_readable", "pools_readable"] {
+        db.prepare(&format!("SELECT * FROM {view}")).unwrap();
+    }
+}
+
+#[test]
+fn a_sync_that_fails_is_told_from_a_fault_before_it() {
+    let sqlite = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+    for certain in [ffi::SQLITE_FULL, ffi::SQLITE_BUSY, ffi::SQLITE_READONLY, ffi::SQLITE_IOERR_WRITE] {
+        assert!(matches!(classify("write", &sqlite(certain)), CommitFault::NotDone(_)), "{certain}");
+    }
+    for open in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC] {
+        assert!(matches!(classify("write", &sqlite(open)), CommitFault::Unsure(_)), "{open}");
+    }
+}
