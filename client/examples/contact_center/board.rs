@@ -10,8 +10,8 @@ use std::{
 
 use leasehold_client::{AcquireError, Lease, LeaseGuard, connect};
 use leasehold_proto::v1::{self, administration_client::AdministrationClient};
-use tokio::time::Instant;
-use tonic::transport::Channel;
+use tokio::time::{Instant, sleep};
+use tonic::{Status, transport::Channel};
 
 /// Redrawn at most this often while many things happen at once.
 const REDRAW_EVERY: Duration = Duration::from_millis(60);
@@ -69,6 +69,8 @@ impl Board {
     /// A lease was granted.
     pub(crate) fn seat(&mut self, guard: &LeaseGuard) {
         let lease = guard.lease();
+        // A seat that was assigned is the assignment's, not the lease's; its pool has the key's name.
+        self.touched.extend(lease.keys.iter().filter(|held| held.pool.is_empty()).map(|held| held.key.clone()));
         for (pool, holder, units) in seats(&lease) {
             self.touched.insert(pool.clone());
             self.seated.entry(pool).or_default().insert(holder, units);
@@ -108,7 +110,7 @@ impl Board {
 
     async fn look(&mut self) -> anyhow::Result<()> {
         if let Some(admin) = &mut self.admin {
-            let pools = admin.list_pools(v1::ListPoolsRequest::default()).await?.into_inner().pools;
+            let pools = list_pools(admin).await?;
             self.rows = pools
                 .into_iter()
                 .map(|pool| {
@@ -120,6 +122,7 @@ impl Board {
             self.rows = self
                 .touched
                 .iter()
+                .filter(|pool| self.seated.contains_key(*pool))
                 .map(|pool| {
                     let in_use = self.seated.get(pool).map_or(0, |holders| holders.values().sum());
                     let capacity = self.capacities.get(pool).cloned().unwrap_or_default();
@@ -200,6 +203,19 @@ impl Board {
                 format!("{pool:width$}  {}  {:>4}{of}{waiting}", bar(row), row.in_use)
             })
             .collect()
+    }
+}
+
+/// Asks again for a while: the play outlasts a restart of the server, and so does the board.
+async fn list_pools(admin: &mut AdministrationClient<Channel>) -> Result<Vec<v1::Pool>, Status> {
+    let mut tries_left = 50;
+    loop {
+        match admin.list_pools(v1::ListPoolsRequest::default()).await {
+            Ok(response) => return Ok(response.into_inner().pools),
+            Err(status) if tries_left == 0 => return Err(status),
+            Err(_) => tries_left -= 1,
+        }
+        sleep(Duration::from_millis(100)).await;
     }
 }
 

@@ -91,7 +91,10 @@ async fn play(arguments: Arguments) -> anyhow::Result<()> {
         granted: 0,
         refused: 0,
     };
-    let outcome = day.run().await;
+    let outcome = tokio::select! {
+        outcome = day.run() => outcome,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("it was interrupted")),
+    };
     // Whatever happened, nobody stays logged on.
     let closed = client.shutdown().await;
     outcome?;
