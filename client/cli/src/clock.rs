@@ -12,6 +12,7 @@ pub struct Clock {
 impl Clock {
     /// The machine's clock, in the zone of `TZ` or of the system.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the place that reads the time, to show moments to people")]
     pub fn system() -> Self {
         Self { now: Zoned::now() }
     }
@@ -67,12 +68,9 @@ impl Clock {
     #[must_use]
     pub fn distance(&self, at: Timestamp) -> String {
         let ms = self.now.timestamp().as_millisecond().saturating_sub(at.as_millisecond());
-        if ms.unsigned_abs() < 1_000 {
-            "just now".to_owned()
-        } else if ms > 0 {
-            format!("{} ago", duration(ms.unsigned_abs()))
-        } else {
-            format!("in {}", duration(ms.unsigned_abs()))
+        match ms {
+            ms if ms < -999 => format!("in {}", duration(ms.unsigned_abs())),
+            ms => ago(u64::try_from(ms).unwrap_or(0)),
         }
     }
 
@@ -80,6 +78,7 @@ impl Clock {
     #[must_use]
     pub fn zone(&self) -> String {
         match self.now.time_zone().iana_name() {
+            Some("Etc/UTC") => "UTC".to_owned(),
             Some(name) => name.to_owned(),
             None => self.now.strftime("%:z").to_string(),
         }
@@ -88,6 +87,12 @@ impl Clock {
     fn local(&self, at: Timestamp) -> Zoned {
         at.to_zoned(self.now.time_zone().clone())
     }
+}
+
+/// `3 min ago`, or `just now` below a second.
+#[must_use]
+pub fn ago(ms: u64) -> String {
+    if ms < 1_000 { "just now".to_owned() } else { format!("{} ago", duration(ms)) }
 }
 
 /// A duration in its two largest units: `45 s`, `3 min`, `1 h 20 min`, `2 days 4 h`. What is below the second unit is cut.

@@ -121,6 +121,7 @@ impl Failure {
         let known = reason.as_deref().and_then(Reason::parse);
         let exit = known.map_or_else(|| exit_of(code), Reason::exit);
         let hint = known.map_or_else(|| hint_of(code).map(str::to_owned), |known| Some(known.hint(&facts)));
+        let hint = hint.filter(|hint| !says_already(&message, hint));
         let message = if message.is_empty() {
             format!("the daemon refused it: {}", reason.as_deref().unwrap_or(code.description()))
         } else {
@@ -221,6 +222,13 @@ fn hint_of(code: Code) -> Option<&'static str> {
     }
 }
 
+/// Whether the daemon's sentence names every command of the hint, so that the hint would only repeat it.
+fn says_already(message: &str, hint: &str) -> bool {
+    // Every second part between backquotes is a command.
+    let mut commands = hint.split('`').skip(1).step_by(2).peekable();
+    commands.peek().is_some() && commands.all(|command| message.contains(&format!("`{command}`")))
+}
+
 /// An operating system's words without Rust's `(os error 2)`.
 fn without_number(text: &str) -> &str {
     text.find(" (os error").map_or(text, |end| &text[..end])
@@ -259,6 +267,16 @@ mod tests {
         assert_eq!(failure.exit, ExitCode::Refused);
         assert_eq!(failure.reason.as_deref(), Some("POOL_EXHAUSTED"));
         assert!(failure.hint.unwrap().contains("leasehold leases --pool A_CONCURRENT"));
+    }
+
+    #[test]
+    fn a_hint_does_not_repeat_the_sentence() {
+        let status = |message: &str| {
+            let details = ErrorDetails::with_error_info("LICENSE_UNKNOWN", "leasehold", HashMap::new());
+            Failure::from_status(&Status::with_error_details(Code::NotFound, message, details), SERVER)
+        };
+        assert_eq!(status("No such license. `leasehold licenses --all` lists them.").hint, None);
+        assert!(status("No such license.").hint.is_some());
     }
 
     #[test]

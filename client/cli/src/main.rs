@@ -12,7 +12,8 @@ fn main() -> std::process::ExitCode {
     };
     let surroundings = Surroundings {
         clock: Clock::system(),
-        width: terminal_size::terminal_size().map(|(width, _)| width.0),
+        // Of standard output and nothing else: what goes into a file or a pipe is whole, though errors go to a terminal.
+        width: terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0),
         stdin: Box::new(std::io::stdin()),
         stdout: Box::new(anstream::stdout()),
         stderr: Box::new(anstream::stderr()),

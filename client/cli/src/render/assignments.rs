@@ -163,6 +163,26 @@ impl AssignDocument {
         !self.applied && !self.dry_run && self.refused > 0
     }
 
+    /// Pairs of one key that were refused in the same words are told together.
+    fn write_refusals(&self, page: &mut Page<'_>) {
+        // What one pair alone was refused for is told as the error.
+        if self.outcomes.len() <= 1 {
+            return;
+        }
+        let mut told: Vec<(&str, &str, Vec<String>)> = Vec::new();
+        for outcome in &self.outcomes {
+            let Some(refusal) = &outcome.refusal else { continue };
+            let who = outcome.subject.text();
+            match told.iter_mut().find(|(key, message, _)| *key == outcome.key && *message == refusal.message) {
+                Some((_, _, subjects)) => subjects.push(who),
+                None => told.push((&outcome.key, &refusal.message, vec![who])),
+            }
+        }
+        for (key, message, subjects) in told {
+            page.marked(Tone::Bad, "refused", &format!("{key} for {}: {message}", subjects.join(", ")));
+        }
+    }
+
     fn write_unchanged(&self, page: &mut Page<'_>) {
         let unchanged: Vec<&OutcomeDocument> =
             self.outcomes.iter().filter(|outcome| !outcome.changed && outcome.refusal.is_none()).collect();
@@ -208,17 +228,74 @@ impl Document for AssignDocument {
             self.write_changes(page);
             self.write_unchanged(page);
         }
-        // What one pair alone was refused for is told as the error.
-        if self.outcomes.len() > 1 {
-            for outcome in &self.outcomes {
-                if let Some(refusal) = &outcome.refusal {
-                    let pair = format!("{} for {}", outcome.key, outcome.subject.text());
-                    page.marked(Tone::Bad, "refused", &format!("{pair}: {}", refusal.message));
-                }
-            }
-        }
+        self.write_refusals(page);
         if self.dry_run {
             page.line_in(Tone::Dim, "this was a dry run: nothing was changed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{AssignDocument, Direction, OutcomeDocument};
+    use crate::{
+        clock::Clock,
+        render::{Document, RefusalDocument, SubjectDocument, page::Page},
+    };
+
+    fn outcome(name: &str, refusal: Option<&str>) -> OutcomeDocument {
+        let refusal = refusal.map(|message| RefusalDocument {
+            reason: None,
+            message: message.to_owned(),
+            hint: None,
+            facts: BTreeMap::new(),
+            retry_after_ms: None,
+            exit_code: 3,
+        });
+        OutcomeDocument {
+            subject: SubjectDocument { kind: "user", name: name.to_owned() },
+            key: "K".to_owned(),
+            changed: refusal.is_none(),
+            refusal,
+            message: None,
+        }
+    }
+
+    fn text_of(outcomes: Vec<OutcomeDocument>) -> String {
+        let clock = Clock::fixed(jiff::Timestamp::UNIX_EPOCH, jiff::tz::TimeZone::UTC);
+        let mut page = Page::new(&clock, None);
+        let refused = outcomes.iter().filter(|outcome| outcome.refusal.is_some()).count() as u64;
+        let changed = outcomes.len() as u64 - refused;
+        let document = AssignDocument {
+            action: Direction::Assign,
+            applied: true,
+            dry_run: false,
+            changed,
+            unchanged: 0,
+            refused,
+            until: None,
+            outcomes,
+        };
+        document.write_text(&mut page);
+        anstream::adapter::strip_str(&page.into_text()).to_string()
+    }
+
+    #[test]
+    fn refusals_in_the_same_words_are_told_together() {
+        let full = Some("All seats are taken.");
+        let outcomes =
+            vec![outcome("a", None), outcome("b", full), outcome("c", Some("There is no user c.")), outcome("d", full)];
+        assert_eq!(
+            text_of(outcomes),
+            "a now holds K\nrefused: K for b, d: All seats are taken.\nrefused: K for c: There is no user c.\n"
+        );
+    }
+
+    #[test]
+    fn many_changes_are_counted() {
+        let outcomes = (0..1_200).map(|number| outcome(&format!("agent-{number}"), None)).collect();
+        assert_eq!(text_of(outcomes), "1,200 subjects now hold K\n");
     }
 }

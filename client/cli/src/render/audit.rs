@@ -76,15 +76,23 @@ impl AuditEntryDocument {
                     .collect();
                 changes.join("; ")
             }
-            (Value::Null, Value::Object(fields)) | (Value::Object(fields), Value::Null) => fields
-                .iter()
-                .filter(|(_, value)| !is_nothing(value))
-                .map(|(name, value)| format!("{name} {}", short(Some(value))))
-                .collect::<Vec<_>>()
-                .join("; "),
-            (Value::Null, value) | (value, Value::Null) => short(Some(value)),
+            (Value::Null, after) => whole(after),
+            (before, Value::Null) => format!("was: {}", whole(before)),
             (before, after) => format!("{} → {}", short(Some(before)), short(Some(after))),
         }
+    }
+}
+
+/// Everything there is to a thing that was made or removed.
+fn whole(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(_, value)| !is_nothing(value))
+            .map(|(name, value)| format!("{name} {}", short(Some(value))))
+            .collect::<Vec<_>>()
+            .join("; "),
+        value => short(Some(value)),
     }
 }
 
@@ -130,7 +138,7 @@ impl Document for AuditDocument {
                     Cell::text(entry.at.map_or_else(String::new, |at| clock.moment(at.0))),
                     Cell::text(&entry.identity),
                     Cell::text(&entry.action),
-                    Cell::text(&entry.subject),
+                    Cell::prose(&entry.subject),
                     Cell::prose(entry.change()),
                     Cell::prose(or_empty(&entry.reason)),
                 ]
@@ -253,7 +261,7 @@ impl Document for ComplianceDocument {
                 ]
             })
             .collect();
-        page.table(&["POOL", "USED/LICENSED", "TOO MANY", "NOTE"], rows);
+        page.table(&["POOL", "USED / LICENSED", "TOO MANY", "NOTE"], rows);
     }
 }
 

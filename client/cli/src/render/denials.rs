@@ -130,6 +130,6 @@ impl Document for DenialsDocument {
                 ]
             })
             .collect();
-        page.table(&["WHEN", "TIMES", "FOR", "KEY", "REASON", "IN USE/LIMIT", "ASKED BY", "SEATS HELD BY"], rows);
+        page.table(&["WHEN", "TIMES", "FOR", "KEY", "REASON", "IN USE / LIMIT", "ASKED BY", "SEATS HELD BY"], rows);
     }
 }

@@ -56,15 +56,21 @@ impl ExplainDocument {
 
 impl Document for ExplainDocument {
     fn write_text(&self, page: &mut Page<'_>) {
-        let rows = self
-            .steps
-            .iter()
-            .map(|step| {
-                let verdict =
-                    if step.passed { Cell::text("ok").tone(Tone::Good) } else { Cell::text("no").tone(Tone::Bad) };
-                vec![verdict, Cell::text(&step.rule).tone(Tone::Dim), Cell::prose(&step.message)]
-            })
-            .collect();
+        let verdict = self.would_refuse.as_ref().map(|refusal| refusal.message.as_str());
+        let mut rows: Vec<Vec<Cell>> = Vec::new();
+        let mut before: Option<&StepDocument> = None;
+        for step in &self.steps {
+            // Several keys may fall to one rule in the same words.
+            if before.is_some_and(|before| before.rule == step.rule && before.message == step.message) {
+                continue;
+            }
+            before = Some(step);
+            let mark = if step.passed { Cell::text("ok").tone(Tone::Good) } else { Cell::text("no").tone(Tone::Bad) };
+            // The sentence of the refusal is long, and told once.
+            let finding =
+                if verdict == Some(step.message.as_str()) { "this refuses it: see below" } else { &step.message };
+            rows.push(vec![mark, Cell::text(&step.rule).tone(Tone::Dim), Cell::prose(finding)]);
+        }
         if !self.steps.is_empty() {
             page.table(&["", "RULE", "FINDING"], rows);
             page.gap();

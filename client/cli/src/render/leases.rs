@@ -54,7 +54,7 @@ pub struct HeldKeyDocument {
     pub source: &'static str,
     /// The pool in which the lease has a seat; null where it has none.
     pub pool: Option<String>,
-    /// The units, for a server's own; null otherwise.
+    /// The seats or units it has there; null where it has none.
     pub units: Option<u32>,
     /// The key that it comes with; null where it comes by itself.
     pub via: Option<String>,
@@ -188,8 +188,8 @@ impl LeaseDocument {
     pub fn keys_text(&self) -> String {
         let (seated, others): (Vec<_>, Vec<_>) = self.keys.iter().partition(|held| held.pool.is_some());
         let text = |held: &&HeldKeyDocument| match held.units {
-            Some(units) => format!("{} ×{}", held.key, number(units.into())),
-            None => held.key.clone(),
+            Some(units) if units > 1 => format!("{} ×{}", held.key, number(units.into())),
+            _ => held.key.clone(),
         };
         seated.iter().chain(&others).map(text).collect::<Vec<_>>().join(", ")
     }
@@ -232,8 +232,8 @@ pub(super) fn write_leases(leases: &[HeldLeaseDocument], page: &mut Page<'_>) {
                 Cell::prose(lease.keys_text()),
                 Cell::prose(held.holder()),
                 Cell::text(lease.granted_at.map_or_else(String::new, |at| clock.distance(at.0))),
-                Cell::text(format!("{} ago", clock::duration(held.last_renewed_ms_ago))),
-                Cell::prose(held.note()).tone(Tone::Warn),
+                Cell::text(clock::ago(held.last_renewed_ms_ago)),
+                Cell::prose(held.note()),
             ]
         })
         .collect();

@@ -232,7 +232,9 @@ impl LicenseDocument {
             Some(line) => format!("{} ({line})", self.product),
             None => self.product.clone(),
         };
+        // The daemon's verdict on a file that is only checked has been told before: its state is not one of a license.
         let state = match &self.message {
+            _ if self.state == "accepted" => String::new(),
             Some(message) => format!("{}: {message}", self.state),
             None => self.state.clone(),
         };
@@ -307,7 +309,7 @@ impl Document for LoadDocument {
         match (self.state.as_str(), self.check_only) {
             // The refusal itself is an error, and told as one.
             ("refused", _) => {}
-            ("accepted", true) => page.line_in(Tone::Good, &format!("{what} is good: it would be accepted{because}")),
+            ("accepted", true) => page.line_in(Tone::Good, &format!("{what} is good and would be accepted{because}")),
             ("accepted", false) => page.line_in(Tone::Good, &format!("{what} is accepted{because}")),
             ("waiting", _) => page.line_in(
                 Tone::Warn,

@@ -116,7 +116,7 @@ impl Document for PoolsDocument {
             &[
                 "POOL",
                 "METHOD",
-                "IN USE/LIMIT",
+                "IN USE / LIMIT",
                 "ASSIGNED",
                 "SET ASIDE",
                 "WAITING",
@@ -229,7 +229,7 @@ impl Document for SharesDocument {
                 ]
             })
             .collect();
-        page.table(&["POOL", "KIND", "HOLDER", "RESERVED", "IN USE/LIMIT"], rows);
+        page.table(&["POOL", "KIND", "HOLDER", "RESERVED", "IN USE / LIMIT"], rows);
     }
 }
 

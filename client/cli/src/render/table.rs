@@ -100,6 +100,8 @@ struct Column<'a> {
     content: u16,
     /// The longest word of the heading, which may be broken between words.
     heading_word: u16,
+    /// False where every cell is empty or dimmed, as zeros are.
+    says_something: bool,
 }
 
 impl Column<'_> {
@@ -114,13 +116,21 @@ impl Column<'_> {
 /// Lays rows out for a terminal of this width; without a width nothing is broken. Columns that are empty in every row are
 /// left out.
 pub(super) fn lay_out(headings: &[&str], rows: Vec<Vec<Cell>>, width: Option<u16>) -> String {
-    let columns = columns(headings, &rows);
-    let gaps = GAP * u16::try_from(columns.len().saturating_sub(1)).unwrap_or(u16::MAX);
-    let least = columns.iter().map(Column::least).fold(gaps, u16::saturating_add);
-    match width {
-        Some(width) if least > width => as_lines(&columns, rows, width),
-        _ => as_table(&columns, rows, width),
+    let mut columns = columns(headings, &rows);
+    let Some(width) = width else { return as_table(&columns, rows, None) };
+    if least(&columns) > width {
+        // Columns of nothing but zeros are the first to go.
+        columns.retain(|column| column.says_something);
     }
+    if least(&columns) > width { as_lines(&columns, rows, width) } else { as_table(&columns, rows, Some(width)) }
+}
+
+fn gaps(columns: &[Column<'_>]) -> u16 {
+    GAP * u16::try_from(columns.len().saturating_sub(1)).unwrap_or(u16::MAX / GAP)
+}
+
+fn least(columns: &[Column<'_>]) -> u16 {
+    columns.iter().map(Column::least).fold(gaps(columns), u16::saturating_add)
 }
 
 fn columns<'a>(headings: &[&'a str], rows: &[Vec<Cell>]) -> Vec<Column<'a>> {
@@ -131,8 +141,9 @@ fn columns<'a>(headings: &[&'a str], rows: &[Vec<Cell>]) -> Vec<Column<'a>> {
         .map(|(index, heading)| {
             let mut cells = rows.iter().filter_map(|row| row.get(index));
             let content = longest(&mut cells.clone().map(|cell| cell.text.as_str()));
+            let says_something = cells.clone().any(|cell| !cell.text.is_empty() && cell.tone != Tone::Dim);
             let shape = cells.find(|cell| !cell.text.is_empty()).map_or(Shape::Word, |cell| cell.shape);
-            Column { index, heading, shape, content, heading_word: longest(&mut heading.split(' ')) }
+            Column { index, heading, shape, content, heading_word: longest(&mut heading.split(' ')), says_something }
         })
         .filter(|column| column.content > 0)
         .collect()
@@ -160,7 +171,7 @@ fn as_table(columns: &[Column<'_>], rows: Vec<Vec<Cell>>, width: Option<u16>) ->
     let whole = columns
         .iter()
         .map(|column| column.content.max(columns_of(column.heading)))
-        .fold(GAP * u16::try_from(columns.len().saturating_sub(1)).unwrap_or(u16::MAX), u16::saturating_add);
+        .fold(gaps(columns), u16::saturating_add);
     let tight = width.is_some_and(|width| whole > width);
     match width {
         Some(width) if tight => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
@@ -296,6 +307,20 @@ mod tests {
             \x20                      others who came first\n\
              A_LONGER_NAME  12,000\n"
         );
+    }
+
+    #[test]
+    fn columns_of_zeros_give_way() {
+        let rows = |denied: u64| {
+            vec![vec![Cell::text("A_POOL"), Cell::number_or_dim(denied, Tone::Warn), Cell::number(1_u64)]]
+        };
+        let shown = |denied, width| {
+            let text = lay_out(&["POOL", "DENIED", "PEAK"], rows(denied), Some(width));
+            anstream::adapter::strip_str(&text).to_string()
+        };
+        assert_eq!(shown(0, 20), "POOL    DENIED  PEAK\nA_POOL       0     1\n");
+        assert_eq!(shown(0, 19), "POOL    PEAK\nA_POOL     1\n");
+        assert_eq!(shown(7, 19), "A_POOL\n  denied 7  peak 1\n");
     }
 
     #[test]

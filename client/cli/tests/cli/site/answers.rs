@@ -314,11 +314,13 @@ fn about_leases(script: &Script) {
             let lease = held_lease(0, "agent-002", "station-1", "2026-11-22T03:00:00Z").lease.unwrap_or_default();
             v1::explain_response::Decision::WouldGrant(lease)
         } else {
-            steps.push(step("ALLOC-6", false, "all 2 seats of I3_ACCESS_CLIENT_CONCURRENT are taken"));
+            let full = "I3_ACCESS_CLIENT has no free seat: all 2 are taken, the longest by agent-0012";
+            steps.push(step("ALLOC-6", false, full));
+            steps.push(step("ALLOC-6", false, full));
             v1::explain_response::Decision::WouldRefuse(refusal(
                 Code::ResourceExhausted,
                 "POOL_EXHAUSTED",
-                "I3_ACCESS_CLIENT has no free seat: all 2 are taken, the longest by agent-0012",
+                full,
                 &[("pool", "I3_ACCESS_CLIENT_CONCURRENT"), ("key", "I3_ACCESS_CLIENT")],
             ))
         };
