@@ -103,6 +103,24 @@ pub enum DevFault {
     Signals(io::Error),
 }
 
+impl DevFault {
+    /// The exit code that says it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            DevFault::Start(fault) => fault.exit(),
+            DevFault::BuiltInRoot | DevFault::NotOurs(_) => Exit::Usage,
+            DevFault::File { .. }
+            | DevFault::Licensor(_)
+            | DevFault::Note(_)
+            | DevFault::Identity(_)
+            | DevFault::NotAccepted(_)
+            | DevFault::Sample(_)
+            | DevFault::Core(_)
+            | DevFault::Signals(_) => Exit::Failed,
+        }
+    }
+}
+
 /// Brings up the sample site, tells about it on standard output, and runs until Ctrl-C.
 ///
 /// # Errors

@@ -285,7 +285,7 @@ fn check(
         (Some(file), _) if file.sha256 == terms.sha256() => FolderEntry::new(
             name,
             EntryState::Accepted,
-            format!("It is accepted already. {}", judge::described(&terms, &host)),
+            format!("It is accepted already. {}", judge::described(&terms, &host, identity, store.trust())),
         ),
         (Some(file), _) if file.rank > rank => {
             by_engine(FileRefusal::RolledBack { offered: terms.sequence, accepted: file.rank.1 })
@@ -294,7 +294,7 @@ fn check(
             by_engine(FileRefusal::SameSequenceOtherBytes { sequence: terms.sequence })
         }
         (_, HostFinding::Other(comparison)) => by_engine(FileRefusal::OtherHost { comparison: comparison.clone() }),
-        _ => FolderEntry::new(name, EntryState::Accepted, judge::described(&terms, &host)),
+        _ => FolderEntry::new(name, EntryState::Accepted, judge::described(&terms, &host, identity, store.trust())),
     };
     Checked { entry, terms: Some(terms), host: Some(host) }
 }

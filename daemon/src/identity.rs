@@ -11,7 +11,7 @@ use leasehold_engine::command::HostFinding;
 use leasehold_keys::{
     activation::{HostLine, HostRole},
     digest::Sha256,
-    host::{Factor, HostFacts, HostId, HostVerdicts, collect_linux::collect},
+    host::{Factor, FactorState, HostFacts, HostId, HostVerdicts, collect_linux::collect},
     installation::{InstallationId, InstallationKey, InstallationPublicKey, KeyFileFault},
     name::Label,
     refusal::Refusal,
@@ -218,12 +218,17 @@ impl Identity {
         HostFinding::Other(words.join(" "))
     }
 
-    /// True where all but one or two facts of a bound host match: time to ask for a file with a new baseline.
+    /// True where this host matches a file, one or two facts do not, and a file with a new baseline would be better: a
+    /// fact has changed, or one is there now that was missing. Answers from comparisons made before.
     pub fn offers_rebaseline(&self, hosts: &[HostLine]) -> bool {
         let verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts
-            .iter()
-            .any(|line| verdicts.known(&line.id, &self.facts).is_some_and(|found| found.offers_rebaseline(line.need)))
+        hosts.iter().any(|line| {
+            let Some(found) = verdicts.known(&line.id, &self.facts) else { return false };
+            let news = |(factor, state): &(Factor, FactorState)| {
+                *state == FactorState::Changed || line.id.records(*factor) != self.host_id.records(*factor)
+            };
+            found.offers_rebaseline(line.need) && found.states().iter().any(news)
+        })
     }
 }
 

@@ -1,9 +1,19 @@
 //! The program `leaseholdd`: reads its command line and configuration, and does what they say.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
-use leaseholdd::{clock::Clock, config::Config, exit::Exit, log, run};
+use leaseholdd::{
+    clock::Clock,
+    config::{Config, Log, LogFormat},
+    dev,
+    exit::Exit,
+    identity::facts_file,
+    log, run,
+};
 
 /// The Leasehold license server.
 #[derive(Parser)]
@@ -31,6 +41,14 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgument,
     },
+    /// Collect the facts of this host for the host ID; run as root before the daemon starts.
+    CollectHostFacts {
+        /// Where to leave them, for the daemon's user alone.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Try it: a licensor, a license and a sample site on this machine, in a folder that is removed at the end.
+    Dev(dev::Options),
 }
 
 #[derive(clap::Args)]
@@ -45,6 +63,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run { config, manual_clock } => serve(config.config, manual_clock),
         Command::CheckConfig { config } => check(config.config),
+        Command::CollectHostFacts { out } => collect(&out),
+        Command::Dev(options) => try_it(&options),
     };
     done.into()
 }
@@ -60,6 +80,51 @@ fn check(file: Option<PathBuf>) -> Exit {
             Exit::Configuration
         }
     }
+}
+
+fn collect(out: &Path) -> Exit {
+    match facts_file::collect_to(out) {
+        Ok(facts) => {
+            let found = [
+                ("platform", facts.platform.is_some()),
+                ("system", facts.system.is_some()),
+                ("disk", facts.disk.is_some()),
+                ("network", !facts.network.is_empty()),
+            ];
+            let words: Vec<_> = found
+                .iter()
+                .map(|(name, there)| format!("{name} {}", if *there { "found" } else { "missing" }))
+                .collect();
+            println!("Host facts in {}: {}.", out.display(), words.join(", "));
+            Exit::Done
+        }
+        Err(fault) => {
+            eprintln!("{fault}");
+            Exit::Failed
+        }
+    }
+}
+
+fn try_it(options: &dev::Options) -> Exit {
+    // What the tour makes happen is shown: files that come and go, and whatever is wrong.
+    let log = Log { format: LogFormat::Text, filter: "warn,leaseholdd::folder=info".to_owned() };
+    if let Err(fault) = log::start(&log) {
+        eprintln!("the log cannot be started: {fault}");
+        return Exit::Failed;
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(fault) => {
+            eprintln!("the system gives no threads: {fault}");
+            return Exit::Failed;
+        }
+    };
+    let exit = runtime.block_on(dev::run(options, Clock::system())).unwrap_or_else(|fault| {
+        eprintln!("{fault}");
+        fault.exit()
+    });
+    runtime.shutdown_background();
+    exit
 }
 
 fn serve(file: Option<PathBuf>, manual_clock: Option<PathBuf>) -> Exit {

@@ -134,12 +134,17 @@ impl Story<'_> {
     }
 }
 
-/// Pools with a count, by name, in columns.
+/// Pools of seats and units, by name, in columns; keys that the site holds as a whole are told in one line.
 fn pool_lines(pools: &[PoolView]) -> Vec<String> {
+    let (site, counted): (Vec<&PoolView>, Vec<&PoolView>) = pools.iter().partition(|pool| pool.kind.is_site_wide());
     let shown: Vec<(String, String)> =
-        pools.iter().map(|pool| (pool.name.to_string(), pool.capacity.to_string())).collect();
+        counted.iter().map(|pool| (pool.name.to_string(), pool.capacity.to_string())).collect();
     let wide = shown.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    shown.iter().map(|(name, units)| format!("{name:wide$} {units:>5}")).collect()
+    let mut lines: Vec<String> = shown.iter().map(|(name, units)| format!("{name:wide$} {units:>5}")).collect();
+    if !site.is_empty() {
+        lines.push(format!("and {} server and feature keys", site.len()));
+    }
+    lines
 }
 
 #[cfg(test)]

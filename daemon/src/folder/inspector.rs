@@ -202,7 +202,7 @@ impl Inspector {
                     let Some((file, verdict)) = files.get(index).zip(verdicts.get(index)) else {
                         continue;
                     };
-                    let mut entry = entry_of(&name, file, verdict);
+                    let mut entry = self.entry_of(&name, file, verdict);
                     if let Some(same_as) = same_as {
                         entry.message = format!("The same file as {same_as}. {}", entry.message);
                     }
@@ -228,6 +228,30 @@ impl Inspector {
         look.again_ms
     }
 
+    /// What the engine's verdict means for people.
+    fn entry_of(&self, name: &std::ffi::OsStr, file: &FolderFile, verdict: &FileVerdict) -> FolderEntry {
+        let name = shown(name);
+        let closing = file.terms.is_deactivation();
+        match &verdict.verdict {
+            Ok(Taken::Superseded) => FolderEntry::new(
+                name,
+                EntryState::Superseded,
+                "A newer file counts in its place. This one may be removed.",
+            ),
+            Ok(Taken::Accepted | Taken::Known | Taken::Deactivated) if closing => FolderEntry::new(
+                name,
+                EntryState::Accepted,
+                format!("It closes license {}. Send the licensor the deactivation receipt.", file.terms.license_id),
+            ),
+            Ok(Taken::Accepted | Taken::Known | Taken::Deactivated) => FolderEntry::new(
+                name,
+                EntryState::Accepted,
+                judge::described(&file.terms, &file.host, &self.identity, self.trust.trust()),
+            ),
+            Err(refusal) => FolderEntry::refused(name, refusal.reason(), refusal.message()),
+        }
+    }
+
     /// A deactivation closes its license once, and a crash may fall between that and its receipt: so the receipt is
     /// seen to whenever the file is seen.
     fn write_receipt(&self, closing: &Verified<Activation>, wall: WallTime) {
@@ -238,26 +262,6 @@ impl Inspector {
             Ok(None) => {}
             Err(fault) => tracing::error!(license = %closing.license_id, "{fault}"),
         }
-    }
-}
-
-/// What the engine's verdict means for people.
-fn entry_of(name: &std::ffi::OsStr, file: &FolderFile, verdict: &FileVerdict) -> FolderEntry {
-    let name = shown(name);
-    let closing = file.terms.is_deactivation();
-    match &verdict.verdict {
-        Ok(Taken::Superseded) => {
-            FolderEntry::new(name, EntryState::Superseded, "A newer file counts in its place. This one may be removed.")
-        }
-        Ok(Taken::Accepted | Taken::Known | Taken::Deactivated) if closing => FolderEntry::new(
-            name,
-            EntryState::Accepted,
-            format!("It closes license {}. Send the licensor the deactivation receipt.", file.terms.license_id),
-        ),
-        Ok(Taken::Accepted | Taken::Known | Taken::Deactivated) => {
-            FolderEntry::new(name, EntryState::Accepted, judge::described(&file.terms, &file.host))
-        }
-        Err(refusal) => FolderEntry::refused(name, refusal.reason(), refusal.message()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use leasehold_engine::{command::HostFinding, view::LicenseView};
 use leasehold_keys::{
-    activation::{Activation, LicenseId},
+    activation::{Activation, FileKind, LicenseId},
     digest::Sha256,
     refusal::Refusal,
     time::WallTime,
@@ -20,7 +20,10 @@ use super::{
     look::KnownFiles,
     name::shown,
 };
-use crate::trust_store::{OfferFault, Offered, TrustStore, is_merely_old};
+use crate::{
+    identity::Identity,
+    trust_store::{OfferFault, Offered, TrustStore, is_merely_old},
+};
 
 /// A file that the engine has accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,13 +125,31 @@ fn root_entry(name: &str, offered: Result<Offered, OfferFault>, current: u32) ->
     }
 }
 
-/// One sentence on a file that counts.
-pub(super) fn described(file: &Activation, host: &HostFinding) -> String {
-    let host = match host {
-        HostFinding::Unbound => "bound to no host",
-        HostFinding::Primary => "this host is its primary",
-        HostFinding::Switchover => "this host is its switchover server",
-        HostFinding::Other(_) => "this host no longer matches it",
+/// What there is to say of a file that counts: what it is, and what will make it count no more.
+pub(super) fn described(file: &Verified<Activation>, host: &HostFinding, identity: &Identity, trust: &Trust) -> String {
+    let kind = match file.kind {
+        FileKind::Base => "base",
+        FileKind::AddOn => "add-on",
     };
-    format!("{}, {}, {}, sequence {}: {host}.", file.account, file.install_site, file.product, file.sequence)
+    let host = match host {
+        HostFinding::Unbound => "it is bound to no host".to_owned(),
+        HostFinding::Primary => "this host is its primary".to_owned(),
+        HostFinding::Switchover => "this host is its switchover server".to_owned(),
+        HostFinding::Other(comparison) => format!(
+            "this host no longer matches it, and it runs on for 72 hours at most. {comparison} Send the licensor a new request made with \
+             `leasehold request`"
+        ),
+    };
+    let mut words = format!(
+        "{}, {}: {} {kind} file, sequence {}; {host}.",
+        file.account, file.install_site, file.product, file.sequence
+    );
+    if identity.offers_rebaseline(&file.hosts) {
+        words += " The facts of this host have changed since it was issued: ask the licensor for a file with a new baseline, by a request \
+                  made with `leasehold request`.";
+    }
+    if let Some(until) = trust.stands_until(file) {
+        words += &format!(" Its key is revoked, and it counts until {until}: ask the licensor for a file signed anew.");
+    }
+    words
 }

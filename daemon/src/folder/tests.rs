@@ -93,7 +93,8 @@ struct Site {
 impl Site {
     fn new() -> Self {
         let licensor = DevLicensor::from_seed(&[7; 32]).unwrap();
-        Self::trusting(&licensor.root().to_vec(), licensor)
+        let root = licensor.root().to_vec();
+        Self::trusting(&root, licensor)
     }
 
     fn trusting(root: &[u8], licensor: DevLicensor) -> Self {
@@ -281,7 +282,7 @@ fn a_file_that_cannot_be_read_says_so() {
     use std::os::unix::fs::PermissionsExt as _;
     let mut site = Site::new();
     site.put("secret.i3lic", &site.file(1));
-    fs::set_permissions(site.path("secret.i3lic"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(site.path("secret.i3lic"), fs::Permissions::from_mode(0o000)).unwrap();
     site.settle();
     // Root reads everything.
     let expected = if rustix::process::geteuid().is_root() { accepted() } else { refused("unreadable") };

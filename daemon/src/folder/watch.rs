@@ -9,7 +9,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::{
     sync::{mpsc, oneshot, watch as channel},
     task::spawn_blocking,
-    time::{Instant, sleep_until},
+    time::sleep,
 };
 
 use super::{Ask, accepted, entry::FolderView, inspector::Inspector, judge::Accepted, name::sort_of};
@@ -40,7 +40,7 @@ pub(super) async fn run(
     let mut watching = Watching { event, of: None };
     let mut turn =
         Turn { inspector: Some(inspector), core, clock, accepted: Accepted::default(), revoked: None, view, trust };
-    let mut next = Instant::now();
+    let mut next_us = stopwatch_us();
     loop {
         let mut heard: Vec<oneshot::Sender<()>> = Vec::new();
         tokio::select! {
@@ -62,19 +62,24 @@ pub(super) async fn run(
                 turn.with(Inspector::judge_anew);
             }
             _ = events.recv() => {
-                next = next.min(Instant::now() + DEBOUNCE);
+                next_us = next_us.min(after(DEBOUNCE));
                 continue;
             }
-            () = sleep_until(next) => {}
+            () = sleep(Duration::from_micros(next_us.saturating_sub(stopwatch_us()))) => {}
         }
-        watching.keep_up(&mut turn);
+        watching.keep_up(&mut turn).await;
         let again = turn.take().await;
-        next = Instant::now() + again.unwrap_or(EACH);
+        next_us = after(again.unwrap_or(EACH));
         for who in heard {
             // Who asked may be gone.
             let _ = who.send(());
         }
     }
+}
+
+/// The moment after a time, on the stopwatch.
+fn after(time: Duration) -> u64 {
+    stopwatch_us().saturating_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// The file system's events, of the folder that is there now.
@@ -86,28 +91,43 @@ struct Watching {
 
 impl Watching {
     /// Watches the folder that stands under the path now: a mount, or a folder made anew, is another one.
-    fn keep_up(&mut self, turn: &mut Turn) {
-        let Some(path) = turn.with(|inspector| inspector.folder().to_owned()) else {
-            return;
-        };
-        let place = Room::open(&path).and_then(|room| room.place()).ok();
+    async fn keep_up(&mut self, turn: &mut Turn) {
+        // A share that hangs holds up a thread of its own, not the daemon's.
+        let seen = turn.on_thread(|inspector| {
+            let path = inspector.folder().to_owned();
+            let place = Room::open(&path).and_then(|room| room.place()).ok();
+            (path, place)
+        });
+        let Some((path, place)) = seen.await else { return };
         if self.of.as_ref().map(|(place, _)| *place) == place {
             return;
         }
-        self.of = place.map(|place| {
-            let event = self.event.clone();
-            let watcher = notify::recommended_watcher(move |found: notify::Result<notify::Event>| {
+        self.of = None;
+        let Some(place) = place else { return };
+        let event = self.event.clone();
+        let watched = path.clone();
+        let watcher = turn.on_thread(move |_| {
+            let mut watcher = notify::recommended_watcher(move |found: notify::Result<notify::Event>| {
                 if found.map_or(true, |found| is_news(&found)) {
                     // Full: a look is coming.
                     let _ = event.try_send(());
                 }
-            })
-            .and_then(|mut watcher| watcher.watch(&path, RecursiveMode::NonRecursive).map(|()| watcher));
-            if let Err(fault) = &watcher {
-                tracing::warn!(folder = %path.display(), "No events of the watched folder: {fault}. It is looked at each second all the same");
-            }
-            (place, watcher.ok())
+            })?;
+            watcher.watch(&watched, RecursiveMode::NonRecursive)?;
+            Ok::<_, notify::Error>(watcher)
         });
+        let watcher = match watcher.await {
+            Some(Ok(watcher)) => Some(watcher),
+            Some(Err(fault)) => {
+                tracing::warn!(
+                    folder = %path.display(),
+                    "No events of the watched folder: {fault}. It is looked at each second all the same"
+                );
+                None
+            }
+            None => None,
+        };
+        self.of = Some((place, watcher));
     }
 }
 

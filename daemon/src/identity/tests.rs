@@ -114,6 +114,17 @@ fn missing_facts_are_told_and_never_shown() {
 }
 
 #[test]
+fn a_new_baseline_is_offered_only_where_it_would_differ() {
+    let dir = tempfile::tempdir().unwrap();
+    let bare = HostFacts { platform: None, ..facts("") };
+    let before = open(&dir, bare.clone());
+    let bound = [line(HostRole::Primary, before.host_id())];
+    assert_eq!((before.find(&bound), before.offers_rebaseline(&bound)), (HostFinding::Primary, false));
+    let after = open(&dir, facts("4c4c4544-0051-4810-8052-b4c04f4d3132"));
+    assert_eq!((after.find(&bound), after.offers_rebaseline(&bound)), (HostFinding::Primary, true));
+}
+
+#[test]
 fn a_request_note_is_signed_by_the_installation() {
     let dir = tempfile::tempdir().unwrap();
     let identity = open(&dir, facts("4c4c4544-0051-4810-8052-b4c04f4d3132"));

@@ -9,8 +9,11 @@ use leasehold_engine::{
     ids::Identity as Caller,
 };
 use leasehold_keys::{
-    activation::{Activation, HostRole},
+    activation::{Activation, FileKind, HostRole, LicenseId, Units},
     dev::DevLicensor,
+    note,
+    root::RevokedKey,
+    time::WallTime,
 };
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -22,7 +25,7 @@ use crate::{
     folder::{EntryState, Folder, FolderEntry, LoadFault},
     identity::{Identity, tests as identity},
     storage::{Database, StateDir},
-    trust_store::TrustStore,
+    trust_store::{TrustStore, tests::Roots},
 };
 
 /// No test waits so long unless it fails.
@@ -46,10 +49,15 @@ struct House {
 
 impl House {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
         let licensor = DevLicensor::from_seed(&[7; 32]).unwrap();
+        let root = licensor.root().to_vec();
+        Self::trusting(&root, licensor)
+    }
+
+    fn trusting(root: &[u8], licensor: DevLicensor) -> Self {
+        let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("watched")).unwrap();
-        fs::write(dir.path().join("anchor"), licensor.root()).unwrap();
+        fs::write(dir.path().join("anchor"), root).unwrap();
         Self { dir, licensor }
     }
 
@@ -126,7 +134,7 @@ async fn a_file_dropped_in_is_accepted_and_outlives_a_restart_and_its_absence() 
     server.folder.judged().await;
     fs::write(house.path("acme.i3lic"), house.file(&server, 1, |_| {})).unwrap();
     let entry = server.entry("acme.i3lic", EntryState::Accepted).await;
-    assert_eq!(entry.message, "Acme, Indianapolis, CIC, sequence 1: this host is its primary.");
+    assert_eq!(entry.message, "Acme, Indianapolis: CIC base file, sequence 1; this host is its primary.");
     server.stop().await;
 
     fs::remove_file(house.path("acme.i3lic")).unwrap();
@@ -167,8 +175,8 @@ async fn a_load_does_not_displace_another_license_or_leave_the_folder() {
     let server = house.start();
     server.folder.load("acme.i3lic", house.file(&server, 1, |_| {})).await.unwrap();
     let other = house.file(&server, 1, |terms| {
-        terms.license_id = leasehold_keys::activation::LicenseId(uuid::Uuid::from_u128(5));
-        terms.kind = leasehold_keys::activation::FileKind::AddOn;
+        terms.license_id = LicenseId(uuid::Uuid::from_u128(5));
+        terms.kind = FileKind::AddOn;
     });
     let taken = server.folder.load("acme.i3lic", other.clone()).await;
     assert!(matches!(taken, Err(LoadFault::NameTaken { .. })), "{taken:?}");
@@ -190,7 +198,7 @@ async fn an_accepted_file_that_is_torn_later_goes_on_from_its_copy() {
     fs::write(house.path("acme.i3lic"), &bytes[..200]).unwrap();
     server.entry("acme.i3lic", EntryState::Refused).await;
     let capacity = server.core.read(|engine, now| engine.pools(now, None, None).unwrap()[0].capacity).await.unwrap();
-    assert_eq!(capacity, leasehold_keys::activation::Units::Count(5));
+    assert_eq!(capacity, Units::Count(5));
     assert_eq!(server.states().await, [("acme.i3lic".to_owned(), "in effect", true)]);
     fs::write(house.path("acme.i3lic"), &bytes).unwrap();
     server.entry("acme.i3lic", EntryState::Accepted).await;
@@ -203,8 +211,7 @@ async fn a_second_base_file_is_refused_in_the_engines_words() {
     let house = House::new();
     let server = house.start();
     server.folder.load("acme.i3lic", house.file(&server, 1, |_| {})).await.unwrap();
-    let other = house
-        .file(&server, 1, |terms| terms.license_id = leasehold_keys::activation::LicenseId(uuid::Uuid::from_u128(5)));
+    let other = house.file(&server, 1, |terms| terms.license_id = LicenseId(uuid::Uuid::from_u128(5)));
     fs::write(house.path("second.i3lic"), other).unwrap();
     let entry = server.entry("second.i3lic", EntryState::Refused).await;
     assert_eq!(entry.reason, "second-base");
@@ -241,5 +248,37 @@ async fn a_license_is_closed_once_and_its_receipt_stays() {
     let first = fs::read(&receipt).unwrap();
     server.folder.rescan().await;
     assert_eq!(fs::read(&receipt).unwrap(), first);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_root_that_revokes_the_issuing_key_takes_its_files_and_marks_along() {
+    let acme = Roots::of_seed(1);
+    let house = House::trusting(&acme.root(1), DevLicensor::from_seed(&[7; 32]).unwrap());
+    let server = house.start();
+    let mut bound = terms(9, &[("I3_ACCESS_CLIENT", 5)]);
+    bound.hosts = vec![identity::line(HostRole::Primary, server.identity.host_id())];
+    let file = note::sign(&bound.render(), &[&acme.issuing]).unwrap();
+    server.folder.load("acme.i3lic", file.into_bytes()).await.unwrap();
+
+    let revoked = |from| RevokedKey { sha256: acme.issuing.public().sha256(), from };
+    let ahead = acme.root_with(2, &[revoked(WallTime::PERPETUAL_END)], WallTime::PERPETUAL_END);
+    fs::write(house.path("two.i3root"), ahead).unwrap();
+    server.entry("two.i3root", EntryState::Accepted).await;
+    let entry = server.entry("acme.i3lic", EntryState::Accepted).await;
+    assert!(
+        entry.message.contains("Its key is revoked, and it counts until 2100-01-01T00:00:00Z"),
+        "{}",
+        entry.message
+    );
+
+    let now = acme.root_with(3, &[revoked(WallTime::default())], WallTime::PERPETUAL_END);
+    fs::write(house.path("three.i3root"), now).unwrap();
+    let entry = server.entry("acme.i3lic", EntryState::Refused).await;
+    assert_eq!(entry.reason, "key-revoked");
+    let pools = server.core.read(|engine, now| engine.pools(now, None, None).unwrap()).await.unwrap();
+    let granted =
+        pools.iter().any(|pool| pool.name.to_string() == "I3_ACCESS_CLIENT" && pool.capacity != Units::Count(0));
+    assert!(!granted, "{pools:?}");
     server.stop().await;
 }
