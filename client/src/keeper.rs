@@ -108,7 +108,7 @@ impl Keeper {
             servers,
             at: 0,
             tried: 0,
-            backoff: Backoff::new(),
+            backoff: Backoff::between_dials(),
             link: Link::Resting(Moment::default()),
             attached_at: Moment::default(),
             connection,
@@ -320,7 +320,7 @@ impl Keeper {
     /// The connection is no more. The same server is tried first: it may be back before the others know.
     fn lost(&mut self, obstacle: Obstacle, now: Moment) {
         if now.since(self.attached_at) >= GOOD_CONNECTION {
-            self.backoff = Backoff::new();
+            self.backoff = Backoff::between_dials();
         }
         let wait = match (&obstacle, &self.link) {
             (Obstacle::Refused(refusal), _) if refusal.reason == reason::DISPLACED => {

@@ -12,7 +12,7 @@ use crate::{
     backoff::Backoff,
     clock::Moment,
     guard::LeaseGuard,
-    refusal::{AcquireError, Obstacle, Refusal, RequestError},
+    refusal::{AcquireError, Obstacle, Refusal, RequestError, reason},
 };
 
 pub(crate) type Reply = oneshot::Sender<Result<(), RequestError>>;
@@ -126,6 +126,18 @@ impl Requests {
         pending.retry_at = Some(retry_at);
         pending.obstacle = Some(Obstacle::Refused(refusal));
         self.timers.insert((retry_at, Due::Retry, id));
+    }
+
+    /// There is another server, or the same one again: what was put off by one that was starting or stopping need not
+    /// wait any more. One that sheds load is still obeyed.
+    pub(crate) fn resume(&mut self) {
+        for (id, pending) in &mut self.pending {
+            let sheds_load =
+                matches!(&pending.obstacle, Some(Obstacle::Refused(refusal)) if refusal.reason == reason::OVERLOADED);
+            if !sheds_load && let Some(retry_at) = pending.retry_at.take() {
+                self.timers.remove(&(retry_at, Due::Retry, *id));
+            }
+        }
     }
 
     /// What has come due; each is given once.

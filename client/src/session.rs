@@ -171,6 +171,7 @@ impl Session {
         for lease in &doubted {
             self.holdings.doubt(*lease, true, now);
         }
+        self.requests.resume();
         for id in self.requests.in_order() {
             self.put(id, now);
         }

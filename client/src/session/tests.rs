@@ -219,3 +219,27 @@ fn what_was_never_sent_needs_no_withdrawal() {
     assert!(next(&mut played.session).is_none());
     assert_eq!(played.handle.permits.available_permits(), 100);
 }
+
+#[test]
+fn what_a_stopping_server_put_off_goes_to_the_next_at_once() {
+    let mut played = Played::new();
+    played.session.attached(&welcome(&[]), Moment(1_000));
+    let asked = [played.ask("u", 1_000), played.ask("v", 1_000)];
+    for ((id, _), reason) in asked.iter().zip([reason::DRAINING, reason::OVERLOADED]) {
+        let refusal = v1::Refusal { reason: reason.to_owned(), retry_after_ms: 5_000, ..v1::Refusal::default() };
+        let answer = v1::AcquireAnswer { request_id: id.as_bytes().to_vec(), outcome: Some(Outcome::Refusal(refusal)) };
+        receive(&mut played.session, attach_response::Message::Acquired(answer), 1_100);
+    }
+    played.session.detached(Obstacle::Silence);
+    played.session.attached(&welcome(&[]), Moment(1_500));
+    assert_eq!(beat(&mut played.session), Some(1));
+    answer_beat(&mut played.session, 1, 1_500);
+    let sent = |message| match message {
+        Some(Message::Acquire(acquire)) => Some(acquire.request_id),
+        _ => None,
+    };
+    assert_eq!(sent(next(&mut played.session)), Some(asked[0].0.as_bytes().to_vec()));
+    assert!(!played.session.has_messages(), "who sheds load is obeyed");
+    played.session.tick(Moment(6_100));
+    assert_eq!(sent(next(&mut played.session)), Some(asked[1].0.as_bytes().to_vec()));
+}
