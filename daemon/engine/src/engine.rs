@@ -53,7 +53,10 @@ pub struct Engine {
     pub(crate) idle_warned: BTreeMap<LeaseId, LeaseTime>,
     pub(crate) next_file_boundary: Option<WallTime>,
     pub(crate) next_stamp: LeaseTime,
+    /// The wall-clock moment up to which ends of files were told.
     pub(crate) last_wall: WallTime,
+    /// The moment of the last command.
+    pub(crate) last_now: Now,
 }
 
 /// One command being decided.
@@ -92,6 +95,7 @@ impl Engine {
             next_file_boundary: None,
             next_stamp: LeaseTime::default(),
             last_wall: WallTime::default(),
+            last_now: Now { lease: LeaseTime::default(), wall: WallTime::default() },
         }
     }
 
@@ -104,6 +108,7 @@ impl Engine {
     /// After all rows are restored, and before the first command: gives each lease that was live at the stop one full TTL
     /// (LEASE-7) and computes what files grant now. `now.lease` is the stored mark.
     pub fn recover(&mut self, now: Now) -> Outcome {
+        self.last_now = now;
         self.last_wall = now.wall;
         self.next_stamp = now.lease.plus_ms(crate::upkeep::STAMP_EVERY_MS);
         let mut turn = Turn { engine: self, now, out: Outcome::default() };
@@ -115,6 +120,7 @@ impl Engine {
 
     /// Decides one command. Nothing of the outcome may be seen before its changes are durable, but for refusals.
     pub fn apply(&mut self, now: Now, command: Command) -> (Result<Reply, Refusal>, Outcome) {
+        self.last_now = now;
         let mut turn = Turn { engine: self, now, out: Outcome::default() };
         let tick = matches!(command, Command::Tick);
         let expiries = if tick { EXPIRIES_PER_TICK } else { EXPIRIES_PER_TURN };
@@ -133,7 +139,7 @@ impl Engine {
         }
         self.state.recount_shares();
         self.state.freed.clear();
-        let now = Now { lease: self.next_stamp, wall: self.last_wall };
+        let now = self.last_now;
         let mut turn = Turn { engine: self, now, out: Outcome::default() };
         turn.refresh_derived();
     }

@@ -261,18 +261,7 @@ impl Turn<'_> {
             }
         }
         for (before, after) in changes {
-            let id = after.id;
             self.change(Some(Row::Holder(before)), Some(Row::Holder(after)));
-            let leases: Vec<LeaseId> = self
-                .engine
-                .state
-                .holders
-                .get(&id)
-                .map(|holder| holder.leases.iter().copied().collect())
-                .unwrap_or_default();
-            for lease in leases {
-                self.engine.state.rewind_timer(lease);
-            }
         }
     }
 }

@@ -691,6 +691,9 @@ impl Turn<'_> {
         };
         match planner.plan(&want) {
             Ok(plan) => self.retell(row, plan.terms),
+            Err(Blocked { refusal: Refusal::StationNotLicensed { .. }, .. }) => {
+                self.end(id, EndReason::StationNotLicensed, None);
+            }
             Err(_) => self.end(id, how, None),
         }
     }

@@ -242,14 +242,27 @@ impl State {
         match (&change.before, &change.after) {
             (Some(Row::Lease(before)), Some(Row::Lease(after))) => self.replace_lease(before, after),
             (before, after) => {
+                let graced = |row: &Option<Row>| match row {
+                    Some(Row::Holder(row)) => Some((row.id, row.graced)),
+                    _ => None,
+                };
+                let moved = graced(before).zip(graced(after)).filter(|(old, new)| old != new).map(|(old, _)| old.0);
                 if let Some(row) = before {
                     self.remove(row, after.is_some());
                 }
                 if let Some(row) = after {
                     self.insert(row);
                 }
+                // All its leases end at another time now (LEASE-7).
+                for lease in moved.map(|id| self.leases_of_holder(id)).unwrap_or_default() {
+                    self.rewind_timer(lease);
+                }
             }
         }
+    }
+
+    pub(crate) fn leases_of_holder(&self, id: HolderId) -> Vec<LeaseId> {
+        self.holders.get(&id).map(|holder| holder.leases.iter().copied().collect()).unwrap_or_default()
     }
 
     fn remove(&mut self, row: &Row, replaced: bool) {

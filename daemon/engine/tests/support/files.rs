@@ -57,7 +57,10 @@ pub(crate) fn grant(text: &str) -> Grant {
         "unlimited" => Units::Unlimited,
         count => Units::Count(count.parse().unwrap_or_else(|_| panic!("`{count}` is not a count"))),
     };
-    Grant { pool: pool.parse::<PoolName>().unwrap(), units }
+    let pool: PoolName = pool.parse().unwrap();
+    // Grants go by a key's own name; stories may use another.
+    let own = definitions().into_iter().find(|def| def.aliases.contains(&pool.key)).map(|def| def.name);
+    Grant { pool: PoolName { key: own.unwrap_or(pool.key), ..pool }, units }
 }
 
 /// A base file that began ten days ago and ends in 355, for this host, with these grants. Change what a test is about.

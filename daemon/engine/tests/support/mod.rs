@@ -18,9 +18,10 @@ use leasehold_engine::{
     refusal::Refusal,
     row::{Change, Row, StationKind},
     time::{LeaseTime, Now, WallTime},
+    view::PoolView,
 };
 use leasehold_keys::{
-    activation::{Activation, Grant},
+    activation::{Activation, Grant, Units},
     name::{Label, Method},
 };
 
@@ -250,16 +251,30 @@ impl Site {
         let found = self.engine.discrepancies();
         assert!(found.is_empty(), "counts differ:\n{}", found.join("\n"));
         let rows = self.engine.lasting_rows();
-        let again = replayed(&rows);
+        let mut again = replayed(&rows);
         assert_same(&rows, &again.lasting_rows(), "restoring the live rows");
+        let now = self.now();
+        again.recover(now);
         let found = again.discrepancies();
         assert!(found.is_empty(), "counts differ after a restore:\n{}", found.join("\n"));
+        let pools = |engine: &Engine| -> Vec<_> {
+            let told = |pool: PoolView| (pool.name, pool.capacity, pool.assigned, pool.in_use, pool.set_aside);
+            let views = engine.pools(now, None, None).unwrap();
+            views.into_iter().filter(|pool| pool.capacity != Units::Count(0)).map(told).collect()
+        };
+        assert_eq!(pools(&self.engine), pools(&again), "pools after a restore");
         let logged = Self::rows_of(&self.changes);
         assert_same(&as_stored(rows), &as_stored(replayed(&logged).lasting_rows()), "replaying the log of changes");
     }
 
-    /// The rows that a log of changes leaves, kind by kind.
+    /// The rows that a log of changes leaves, kind by kind, without denials and audit entries, as a restart reads them.
     pub(crate) fn rows_of(changes: &[Change]) -> Vec<Row> {
+        let rows = Self::every_row(changes);
+        rows.into_iter().filter(|row| !matches!(row, Row::Denial(_) | Row::Audit(_))).collect()
+    }
+
+    /// The rows that a log of changes leaves, kind by kind.
+    pub(crate) fn every_row(changes: &[Change]) -> Vec<Row> {
         let mut rows: BTreeMap<(u8, String), Row> = BTreeMap::new();
         for change in changes {
             match (&change.before, &change.after) {
@@ -282,7 +297,7 @@ impl Site {
                 }
             }
         }
-        rows.into_values().filter(|row| !matches!(row, Row::Denial(_) | Row::Audit(_))).collect()
+        rows.into_values().collect()
     }
 
     /// The engine that a restart would make of the log of changes, without the time that it takes.
