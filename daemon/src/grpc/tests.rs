@@ -13,9 +13,7 @@ use leasehold_keys::{
     dev::DevLicensor,
     time::WallTime,
 };
-use leasehold_proto::v1::{
-    self, administration_client::AdministrationClient, leasing_client::LeasingClient,
-};
+use leasehold_proto::v1::{self, administration_client::AdministrationClient, leasing_client::LeasingClient};
 use licensor::catalog::Catalog;
 use tempfile::TempDir;
 use tokio::{
@@ -91,8 +89,7 @@ impl Site {
         let settings = Settings { tcp, socket: Some(socket), limits: Limits::default() };
         let bound = Bound::bind(&settings).await.unwrap();
         let tcp = format!("http://{}", bound.tcp()[0]);
-        let facts =
-            Facts { started_at: clock.wall(), state_directory: state.path().to_owned(), administrators };
+        let facts = Facts { started_at: clock.wall(), state_directory: state.path().to_owned(), administrators };
         let (stop, stopped) = oneshot::channel();
         let until = async {
             let _ = stopped.await;
@@ -174,7 +171,12 @@ impl Site {
 }
 
 fn named(name: &str) -> Option<v1::Caller> {
-    Some(v1::Caller { name: name.into(), application: "ACD Server".into(), host: "acd-1.example".into(), ..Default::default() })
+    Some(v1::Caller {
+        name: name.into(),
+        application: "ACD Server".into(),
+        host: "acd-1.example".into(),
+        ..Default::default()
+    })
 }
 
 /// Units of the key that even an unlicensed site has two of.

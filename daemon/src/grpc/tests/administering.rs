@@ -23,23 +23,27 @@ async fn a_file_is_checked_loaded_used_and_unloaded() {
     let site = Site::serving().await;
     let mut admin = site.administration().await;
     let (mut stream, _) = Stream::attach(&site, "acd", 1).await;
-    let content = site.file(1, &[("I3_ACCESS_CLIENT_CONCURRENT", 1), ("I3_ACCESS_RECORDER", 5)]);
+    let content =
+        site.file(1, &[("I3_ACCESS_CLIENT_CONCURRENT", 1), ("I3_ACCESS_RECORDER", 5), ("I3_LICENSE_IWP_SERVER", 1)]);
     let load = |check_only| v1::LoadFileRequest { name: "acme.i3lic".into(), content: content.clone(), check_only };
 
     let checked = admin.load_file(load(true)).await.unwrap().into_inner();
     assert_eq!(checked.entry.as_ref().unwrap().state, "accepted", "{checked:?}");
     assert_eq!(checked.license.as_ref().unwrap().account, "Acme");
     let added: Vec<_> = checked.effects.iter().map(|effect| effect.reason.as_str()).collect();
-    assert_eq!(added, ["POOL_ADDED", "POOL_ADDED"]);
+    assert_eq!(added, ["POOL_ADDED"; 3]);
     let none = admin.list_licenses(v1::ListLicensesRequest::default()).await.unwrap().into_inner();
     assert!(none.licenses.is_empty() && none.folder.is_empty(), "a check changes nothing");
 
     let loaded = admin.load_file(load(false)).await.unwrap().into_inner();
     assert_eq!(loaded.entry.unwrap().state, "accepted");
     let next = stream.next().await;
-    let Some(Heard::Event(v1::Event { event: Some(v1::event::Event::SiteKeysChanged(_)) })) = next.message else {
+    let Some(Heard::Event(v1::Event { event: Some(v1::event::Event::SiteKeysChanged(told)) })) = next.message else {
         panic!("{next:?}")
     };
+    assert!(told.keys.iter().any(|key| key.key == "I3_LICENSE_IWP_SERVER" && key.licensed), "{told:?}");
+    let keys = v1::SiteKeysRequest { caller: named("acd"), ..Default::default() };
+    assert_eq!(site.leasing().await.site_keys(keys).await.unwrap().into_inner().keys, told.keys);
     let licenses = admin.list_licenses(v1::ListLicensesRequest::default()).await.unwrap().into_inner();
     let license = &licenses.licenses[0];
     assert_eq!((license.state.as_str(), license.sha256.len(), license.signed_by.len()), ("in effect", 64, 1));
@@ -63,14 +67,23 @@ async fn a_file_is_checked_loaded_used_and_unloaded() {
     let dry = admin.assign(v1::AssignRequest { dry_run: true, ..assign.clone() }).await.unwrap().into_inner();
     assert_eq!((dry.applied, dry.outcomes.len()), (false, 2));
     let done = admin.assign(assign).await.unwrap().into_inner();
-    assert!(done.applied && done.outcomes.iter().all(|outcome| outcome.changed && outcome.refusal.is_none()), "{done:?}");
-    let given = admin.list_assignments(v1::ListAssignmentsRequest { page_size: 1, ..Default::default() }).await.unwrap().into_inner();
+    assert!(
+        done.applied && done.outcomes.iter().all(|outcome| outcome.changed && outcome.refusal.is_none()),
+        "{done:?}"
+    );
+    let given = admin
+        .list_assignments(v1::ListAssignmentsRequest { page_size: 1, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(given.assignments.len(), 1);
     let rest = v1::ListAssignmentsRequest { page_size: 1, page_token: given.next_page_token, ..Default::default() };
     let rest = admin.list_assignments(rest).await.unwrap().into_inner();
     assert_eq!(rest.assignments[0].subject, Some(user_ref("agent-002")));
 
-    let acquire = |request, user| v1::attach_request::Message::Acquire(v1::AcquireRequest { caller: None, ..logon("", user, request) });
+    let acquire = |request, user| {
+        v1::attach_request::Message::Acquire(v1::AcquireRequest { caller: None, ..logon("", user, request) })
+    };
     stream.say(acquire(1, "agent-001")).await;
     let (_, Outcome::Lease(lease), _) = stream.acquired().await else { panic!() };
     assert!(lease.keys.iter().any(|held| held.key == "I3_ACCESS_CLIENT" && held.pool == "I3_ACCESS_CLIENT_CONCURRENT"));
@@ -81,7 +94,9 @@ async fn a_file_is_checked_loaded_used_and_unloaded() {
     let explain = v1::ExplainRequest { acquire: Some(logon("acd", "agent-002", 3)) };
     let explained = site.leasing().await.explain(explain).await.unwrap().into_inner();
     assert!(!explained.steps.is_empty());
-    assert!(matches!(explained.decision, Some(v1::explain_response::Decision::WouldRefuse(refusal)) if refusal.reason == "POOL_EXHAUSTED"));
+    assert!(
+        matches!(explained.decision, Some(v1::explain_response::Decision::WouldRefuse(refusal)) if refusal.reason == "POOL_EXHAUSTED")
+    );
     let question = v1::EntitlementsRequest {
         caller: named("acd"),
         subjects: ["agent-001", "nobody"]
@@ -93,7 +108,8 @@ async fn a_file_is_checked_loaded_used_and_unloaded() {
     assert_eq!((answers[0].any_of, answers[0].all_of), (true, false), "{answers:?}");
     assert_eq!(answers[1].refusal.as_ref().unwrap().reason, "USER_UNKNOWN");
 
-    let revoke = v1::RevokeLeasesRequest { user: "agent-001".into(), reason: "shift over".into(), ..Default::default() };
+    let revoke =
+        v1::RevokeLeasesRequest { user: "agent-001".into(), reason: "shift over".into(), ..Default::default() };
     let outcomes = admin.revoke_leases(revoke).await.unwrap().into_inner().outcomes;
     assert_eq!((outcomes[0].lease_id, outcomes[0].refusal.clone()), (lease.lease_id, None));
     let next = stream.next().await;
@@ -130,7 +146,11 @@ async fn the_audit_log_denials_and_copies_can_be_had() {
     let site = Site::serving().await;
     let mut admin = site.administration().await;
     admin.create_entity(user("agent-001")).await.unwrap();
-    let host = admin.get_host_id(v1::GetHostIdRequest { request_note: true, ..Default::default() }).await.unwrap().into_inner();
+    let host = admin
+        .get_host_id(v1::GetHostIdRequest { request_note: true, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!((host.factors.len(), host.machine_name.as_str()), (5, "acd-1"));
     assert!(!host.request_note.is_empty() && !host.host_id.is_empty());
     let entries = admin.list_audit(v1::ListAuditRequest::default()).await.unwrap().into_inner().entries;
@@ -144,7 +164,10 @@ async fn the_audit_log_denials_and_copies_can_be_had() {
     // A denial's record is not waited for by its answer; it is there before the next act is.
     admin.create_entity(user("agent-002")).await.unwrap();
     let denials = admin.list_denials(v1::ListDenialsRequest::default()).await.unwrap().into_inner().denials;
-    assert_eq!((denials[0].reason.as_str(), denials[0].identity.as_str(), denials[0].count), ("USER_UNKNOWN", "name:acd", 1));
+    assert_eq!(
+        (denials[0].reason.as_str(), denials[0].identity.as_str(), denials[0].count),
+        ("USER_UNKNOWN", "name:acd", 1)
+    );
 
     let copy = v1::SnapshotDatabaseRequest { file_name: "before-upgrade".into() };
     let made = admin.snapshot_database(copy.clone()).await.unwrap().into_inner();
@@ -167,7 +190,12 @@ async fn lists_come_in_pages() {
     let mut names = Vec::new();
     let mut page_token = String::new();
     loop {
-        let list = v1::ListEntitiesRequest { kind: v1::EntityKind::User.into(), page_size: 2, page_token, ..Default::default() };
+        let list = v1::ListEntitiesRequest {
+            kind: v1::EntityKind::User.into(),
+            page_size: 2,
+            page_token,
+            ..Default::default()
+        };
         let page = admin.list_entities(list).await.unwrap().into_inner();
         assert!(page.entities.len() <= 2);
         for entity in page.entities {

@@ -65,7 +65,10 @@ async fn a_caller_acts_on_its_own_leases_and_an_administrator_on_any() {
     let by_uid = socket.acquire(call_ports("a", 2, 1)).await.unwrap();
     assert!(by_uid.into_inner().lease.is_some());
     let held = site.administration().await.list_leases(v1::ListLeasesRequest::default()).await.unwrap().into_inner();
-    assert_eq!((held.leases[0].identity.clone(), held.leases[0].instance.as_str()), (format!("uid:{}", own_uid()), "a"));
+    assert_eq!(
+        (held.leases[0].identity.clone(), held.leases[0].instance.as_str()),
+        (format!("uid:{}", own_uid()), "a")
+    );
     site.stop().await;
 }
 
@@ -122,9 +125,7 @@ async fn before_it_serves_nothing_is_granted_and_health_says_so() {
         assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
         watches.push(watch);
     }
-    for (phase, expected) in
-        [(Phase::Serving, ServingStatus::Serving), (Phase::Draining, ServingStatus::NotServing)]
-    {
+    for (phase, expected) in [(Phase::Serving, ServingStatus::Serving), (Phase::Draining, ServingStatus::NotServing)] {
         site.core.set_phase(phase);
         for watch in &mut watches {
             assert_eq!(watch.message().await.unwrap().unwrap().status(), expected);
@@ -139,7 +140,10 @@ async fn before_it_serves_nothing_is_granted_and_health_says_so() {
 async fn reflection_lists_the_services() {
     let site = Site::serving().await;
     let mut client = ServerReflectionClient::new(site.over_tcp().await);
-    let ask = ServerReflectionRequest { message_request: Some(MessageRequest::ListServices(String::new())), ..Default::default() };
+    let ask = ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..Default::default()
+    };
     let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
     let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
     let MessageResponse::ListServicesResponse(list) = answer else { panic!("{answer:?}") };

@@ -35,7 +35,8 @@ async fn acquires_and_releases_are_answered_by_their_request() {
     let Outcome::Lease(same) = outcome else { panic!("{outcome:?}") };
     assert_eq!((again, same.lease_id, number), (request.clone(), lease, 3));
 
-    let idle = v1::SetIdleRequest { request_id: vec![8; 16], lease_ids: vec![lease, 999], idle: true, ..Default::default() };
+    let idle =
+        v1::SetIdleRequest { request_id: vec![8; 16], lease_ids: vec![lease, 999], idle: true, ..Default::default() };
     stream.say(Say::SetIdle(idle)).await;
     let next = stream.next().await;
     let Some(Heard::IdleSet(answer)) = next.message else { panic!("{next:?}") };
@@ -53,7 +54,10 @@ async fn acquires_and_releases_are_answered_by_their_request() {
         let next = stream.next().await;
         let Some(Heard::Released(answer)) = next.message else { panic!("{next:?}") };
         assert_eq!(answer.request_id, vec![id; 16]);
-        assert!(answer.refusal.is_none() && answer.outcomes.iter().all(|outcome| outcome.refusal.is_none()), "{answer:?}");
+        assert!(
+            answer.refusal.is_none() && answer.outcomes.iter().all(|outcome| outcome.refusal.is_none()),
+            "{answer:?}"
+        );
         assert_eq!(answer.outcomes[1].lease_id, granted[1].2, "released by the request that was granted it");
     }
     site.stop().await;
@@ -81,7 +85,10 @@ async fn faults_of_one_message_do_not_end_the_stream() {
     let malformed = v1::AcquireRequest { ttl_ms: 5, ..call_ports("", 1, 1) };
     stream.say(Say::Acquire(malformed)).await;
     let (request, Outcome::Refusal(refusal), 0) = stream.acquired().await else { panic!() };
-    assert_eq!((request, refusal.reason.as_str(), refusal.facts["field"].as_str()), (vec![1; 16], "MALFORMED", "ttl_ms"));
+    assert_eq!(
+        (request, refusal.reason.as_str(), refusal.facts["field"].as_str()),
+        (vec![1; 16], "MALFORMED", "ttl_ms")
+    );
     stream.say(Say::Release(v1::ReleaseRequest { request_id: vec![2; 16], ..Default::default() })).await;
     let next = stream.next().await;
     let Some(Heard::Released(answer)) = next.message else { panic!("{next:?}") };
@@ -101,7 +108,10 @@ async fn a_stream_begins_with_one_hello() {
     let mut hasty = Stream::open(&site).await;
     hasty.acquire(1, 1, 0).await;
     let status = hasty.end().await;
-    assert_eq!((status.code(), status.get_details_bad_request().unwrap().field_violations[0].field.as_str()), (Code::InvalidArgument, "hello"));
+    assert_eq!(
+        (status.code(), status.get_details_bad_request().unwrap().field_violations[0].field.as_str()),
+        (Code::InvalidArgument, "hello")
+    );
 
     let mut nameless = Stream::open(&site).await;
     nameless.hello("", 1).await;
@@ -116,7 +126,8 @@ async fn a_stream_begins_with_one_hello() {
     assert_eq!(empty.end().await.code(), Code::InvalidArgument);
 
     let (mut large, _) = Stream::attach(&site, "a", 1).await;
-    let release = v1::ReleaseRequest { request_id: vec![1; 16], lease_ids: vec![u64::MAX; 9_000], ..Default::default() };
+    let release =
+        v1::ReleaseRequest { request_id: vec![1; 16], lease_ids: vec![u64::MAX; 9_000], ..Default::default() };
     large.say(Say::Release(release)).await;
     let status = large.end().await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "MALFORMED"));
@@ -169,7 +180,10 @@ async fn who_waits_is_told_once_and_served_when_a_seat_is_free() {
     for request in [1, 2] {
         waiter.acquire(request, 1, 60_000).await;
         let (id, Outcome::Waiting(place), 0) = waiter.acquired().await else { panic!() };
-        assert_eq!((id, place.position, place.pools), (vec![request; 16], u32::from(request), vec!["CALL_PORT".to_owned()]));
+        assert_eq!(
+            (id, place.position, place.pools),
+            (vec![request; 16], u32::from(request), vec!["CALL_PORT".to_owned()])
+        );
     }
     waiter.say(Say::CancelWait(v1::CancelWait { request_id: vec![1; 16] })).await;
     let (id, Outcome::Refusal(refusal), 0) = waiter.acquired().await else { panic!() };
@@ -187,9 +201,10 @@ async fn a_unary_call_waits_for_a_seat() {
     let mut tcp = site.leasing().await;
     let held = tcp.acquire(call_ports("a", 1, 2)).await.unwrap().into_inner().lease.unwrap();
     let mut waiting = tcp.clone();
-    let waiter = tokio::spawn(async move {
-        waiting.acquire(v1::AcquireRequest { wait_ms: 60_000, ..call_ports("b", 1, 1) }).await
-    });
+    let waiter =
+        tokio::spawn(
+            async move { waiting.acquire(v1::AcquireRequest { wait_ms: 60_000, ..call_ports("b", 1, 1) }).await },
+        );
     // It waits when the pool says so.
     let mut administration = site.administration().await;
     while administration.get_status(v1::GetStatusRequest {}).await.unwrap().into_inner().waiting == 0 {
@@ -209,12 +224,18 @@ async fn a_stopping_daemon_tells_its_streams() {
     assert!(matches!(stream.acquired().await, (_, Outcome::Lease(_), 1)));
     site.core.set_phase(Phase::Draining);
     let next = stream.next().await;
-    let Some(Heard::Event(v1::Event { event: Some(v1::event::Event::Drain(_)) })) = next.message else { panic!("{next:?}") };
+    let Some(Heard::Event(v1::Event { event: Some(v1::event::Event::Drain(_)) })) = next.message else {
+        panic!("{next:?}")
+    };
     stream.acquire(2, 1, 0).await;
     let (_, Outcome::Refusal(refusal), 0) = stream.acquired().await else { panic!() };
     assert_eq!(refusal.reason, "DRAINING");
     stream.say(Say::Beat(v1::Beat { number: 1 })).await;
-    assert_eq!(stream.next().await.message, Some(Heard::Beat(v1::BeatAnswer { number: 1, renewed: 1 })), "renewals go on");
+    assert_eq!(
+        stream.next().await.message,
+        Some(Heard::Beat(v1::BeatAnswer { number: 1, renewed: 1 })),
+        "renewals go on"
+    );
     site.core.stop();
     assert_eq!(reason(&stream.end().await), "DRAINING");
     site.stop().await;
