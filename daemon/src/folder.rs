@@ -3,6 +3,7 @@
 //! command to the core. What a set of files means for leases is the engine's matter.
 
 mod entry;
+mod forecast;
 mod inspector;
 mod judge;
 mod look;
@@ -19,7 +20,12 @@ use std::{
     time::Duration,
 };
 
-use leasehold_engine::{command::HostFinding, refusal::FileRefusal};
+use leasehold_engine::{
+    command::{FolderFile, HostFinding},
+    decision::Taken,
+    time::{DAY_MS, Now},
+    view::LicenseView,
+};
 use leasehold_keys::{activation::Activation, digest::Sha256, refusal::Refusal, trust::Verified};
 use tokio::{
     sync::{mpsc, oneshot, watch as channel},
@@ -40,6 +46,9 @@ use judge::Accepted;
 
 /// How long an answer to [`Folder::load`] waits for the placed file's verdict.
 const PLACED_MAX: Duration = Duration::from_secs(10);
+
+/// Status warns so many days before the root expires.
+const ROOT_WARNING_DAYS: i64 = 30;
 
 /// Requests to the folder's task that wait; more are answered by a look that is due anyway.
 const ASKS_MAX: usize = 64;
@@ -157,6 +166,30 @@ impl Folder {
         self.trust.borrow().clone()
     }
 
+    /// What wants attention, worst first: a stable reason and a sentence for each.
+    pub fn notices(&self) -> Vec<(&'static str, String)> {
+        let (view, store, now) = (self.view(), self.trust(), self.clock.wall());
+        let mut notices = Vec::new();
+        if let Some(fault) = &view.fault {
+            notices.push(("FOLDER_UNREADABLE", fault.clone()));
+        }
+        if let Some(why) = &view.undecided {
+            let what = format!("What lies in the watched folder is not decided on now: {why}.");
+            notices.push(("FOLDER_UNDECIDED", what));
+        }
+        let (version, expires) = (store.trust().root().version, store.trust().root().expires);
+        let remedy = "Drop the licensor's newer root into the watched folder; what runs goes on meanwhile.";
+        if expires <= now {
+            let what = format!("Root {version} expired at {expires}, and new license files are refused. {remedy}");
+            notices.push(("ROOT_EXPIRED", what));
+        } else if expires <= now.plus_ms(ROOT_WARNING_DAYS * DAY_MS) {
+            let what =
+                format!("Root {version} expires at {expires}; from then on new license files are refused. {remedy}");
+            notices.push(("ROOT_EXPIRES_SOON", what));
+        }
+        notices
+    }
+
     /// Who this server is.
     pub fn identity(&self) -> &Arc<Identity> {
         &self.identity
@@ -186,18 +219,15 @@ impl Folder {
 
     /// Says what would become of a file, without loading it.
     ///
-    /// The engine judges sets: that another base file is in effect shows only when the file is loaded.
-    ///
     /// # Errors
     /// A name that cannot be loaded, or a core that does not answer. A bad file is no error: see [`Checked::entry`].
     pub async fn check(&self, name: &str, bytes: Vec<u8>) -> Result<Checked, LoadFault> {
         if let Some(fault) = name::fault_of_placed(name) {
             return Err(LoadFault::Name { name: name::shown(name.as_ref()), fault });
         }
-        let accepted = accepted(&self.core).await?;
-        let (trust, identity, wall) = (self.trust(), self.identity.clone(), self.clock.wall());
-        let name = name.to_owned();
-        let checked = spawn_blocking(move || check(&name, &bytes, &trust, &identity, wall, &accepted)).await;
+        let (licenses, now) = self.core.read(|engine, now| (engine.licenses(now), now)).await?;
+        let (trust, identity, name) = (self.trust(), self.identity.clone(), name.to_owned());
+        let checked = spawn_blocking(move || check(&name, &bytes, &trust, &identity, now, &licenses)).await;
         checked.map_err(|_| LoadFault::Core(Refused::Draining))
     }
 
@@ -260,8 +290,8 @@ fn check(
     bytes: &[u8],
     store: &TrustStore,
     identity: &Identity,
-    wall: leasehold_keys::time::WallTime,
-    accepted: &Accepted,
+    now: Now,
+    licenses: &[LicenseView],
 ) -> Checked {
     let only = |entry| Checked { entry, terms: None, host: None };
     let refused = |refusal: Refusal| FolderEntry::refused(name, refusal.reason(), refusal.to_string());
@@ -273,28 +303,21 @@ fn check(
             Err(refusal) => refused(refusal),
         });
     }
-    let terms = match judge::verify(store.trust(), bytes, wall, accepted) {
+    let accepted = Accepted(licenses.iter().map(Into::into).collect());
+    let terms = match judge::verify(store.trust(), bytes, now.wall, &accepted) {
         Ok(terms) => terms,
         Err(refusal) => return only(refused(refusal)),
     };
     let host = identity.find(&terms.hosts);
-    let rank = (terms.key_epoch(), terms.sequence);
-    let before = accepted.0.iter().find(|file| file.license == terms.license_id);
-    let by_engine = |refusal: FileRefusal| FolderEntry::refused(name, refusal.reason(), refusal.message());
-    let entry = match (before, &host) {
-        (Some(file), _) if file.sha256 == terms.sha256() => FolderEntry::new(
-            name,
-            EntryState::Accepted,
-            format!("It is accepted already. {}", judge::described(&terms, &host, identity, store.trust())),
-        ),
-        (Some(file), _) if file.rank > rank => {
-            by_engine(FileRefusal::RolledBack { offered: terms.sequence, accepted: file.rank.1 })
+    let file = FolderFile { name: name.to_owned(), terms: terms.clone(), host: host.clone() };
+    let entry = match forecast::forecast(licenses, store.revocations(), file, now) {
+        Some(Err(refusal)) => FolderEntry::refused(name, refusal.reason(), refusal.message()),
+        Some(Ok(Taken::Superseded)) => {
+            FolderEntry::new(name, EntryState::Superseded, "A newer file counts in its place.")
         }
-        (Some(file), _) if file.rank == rank => {
-            by_engine(FileRefusal::SameSequenceOtherBytes { sequence: terms.sequence })
+        Some(Ok(Taken::Accepted | Taken::Known | Taken::Deactivated)) | None => {
+            FolderEntry::new(name, EntryState::Accepted, judge::described(&terms, &host, identity, store.trust()))
         }
-        (_, HostFinding::Other(comparison)) => by_engine(FileRefusal::OtherHost { comparison: comparison.clone() }),
-        _ => FolderEntry::new(name, EntryState::Accepted, judge::described(&terms, &host, identity, store.trust())),
     };
     Checked { entry, terms: Some(terms), host: Some(host) }
 }

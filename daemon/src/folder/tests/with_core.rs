@@ -215,6 +215,8 @@ async fn a_second_base_file_is_refused_in_the_engines_words() {
     fs::write(house.path("second.i3lic"), other).unwrap();
     let entry = server.entry("second.i3lic", EntryState::Refused).await;
     assert_eq!(entry.reason, "second-base");
+    let checked = server.folder.check("second.i3lic", fs::read(house.path("second.i3lic")).unwrap()).await.unwrap();
+    assert_eq!(checked.entry, entry, "a check says what the load would");
     let note = fs::read_to_string(house.path("second.i3lic.rejected.txt")).unwrap();
     assert!(note.contains("Another base file for CIC is in effect"), "{note}");
     server.stop().await;
@@ -281,4 +283,21 @@ async fn a_root_that_revokes_the_issuing_key_takes_its_files_and_marks_along() {
         pools.iter().any(|pool| pool.name.to_string() == "I3_ACCESS_CLIENT" && pool.capacity != Units::Count(0));
     assert!(!granted, "{pools:?}");
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_root_that_expires_is_told_ahead_and_afterwards() {
+    for (expires, reason) in [
+        (WallTime::from_ms(1_700_000_000_000), Some("ROOT_EXPIRED")),
+        (Clock::system().wall().plus_ms(3 * 86_400_000), Some("ROOT_EXPIRES_SOON")),
+        (WallTime::PERPETUAL_END, None),
+    ] {
+        let expires = WallTime::from_ms(expires.as_ms() / 1_000 * 1_000);
+        let root = Roots::of_seed(1).root_with(1, &[], expires);
+        let house = House::trusting(&root, DevLicensor::from_seed(&[7; 32]).unwrap());
+        let server = house.start();
+        server.folder.judged().await;
+        assert_eq!(server.folder.notices().first().map(|(reason, _)| *reason), reason);
+        server.stop().await;
+    }
 }
