@@ -1,6 +1,8 @@
 //! The folder against a real one: hostile content, torn copies, roots in any order, notes. Time is given, and the
 //! engine's verdicts are the simplest ones; its own rules are tested where they live.
 
+mod notes;
+mod roots;
 mod with_core;
 
 use std::{
@@ -18,9 +20,7 @@ use leasehold_engine::{
 use leasehold_keys::{
     activation::{Activation, FileKind, Grant, HostRole, Level, LicenseId, Model, Units},
     dev::DevLicensor,
-    note,
-    root::RevokedKey,
-    time::{DAY_MS, WallTime},
+    time::WallTime,
 };
 use licensor::catalog::Catalog;
 use tempfile::TempDir;
@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     identity::{Identity, tests as identity},
-    trust_store::{TrustStore, tests::Roots},
+    trust_store::TrustStore,
 };
 
 const LICENSE: LicenseId = LicenseId(Uuid::from_u128(0x7f3c9a52_1f0e_4b1e_9c55_0d2f6a3b8e41));
@@ -384,71 +384,6 @@ fn a_file_of_another_host_says_what_differs() {
 }
 
 #[test]
-fn the_engines_refusals_get_their_notes_too() {
-    let mut site = Site::new();
-    site.put("old.i3lic", &site.file(1));
-    site.refuse = Some(FileRefusal::RolledBack { offered: 1, accepted: 4 });
-    site.settle();
-    assert_eq!(site.fate("old.i3lic"), refused("rolled-back"));
-    let note = site.note("old.i3lic").unwrap();
-    assert!(note.contains("sequence 4 of the same license was accepted before"), "{note}");
-}
-
-#[test]
-fn a_note_goes_when_its_file_goes_and_is_written_once() {
-    let mut site = Site::new();
-    site.put("bad.i3lic", b"not a note\n");
-    site.settle();
-    let path = site.path("bad.i3lic.rejected.txt");
-    let inode = |path: &PathBuf| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
-    let first = inode(&path);
-    site.later(61_000);
-    assert_eq!(inode(&path), first, "the same text is not written again");
-    fs::remove_file(site.path("bad.i3lic")).unwrap();
-    site.later(1_000);
-    assert!(!path.exists());
-}
-
-#[test]
-fn a_note_is_never_written_through_a_link() {
-    let mut site = Site::new();
-    let precious = site.dir.path().join("precious");
-    fs::write(&precious, b"precious").unwrap();
-    let note = site.path("bad.i3lic.rejected.txt");
-    symlink(&precious, &note).unwrap();
-    site.put("bad.i3lic", b"not a note\n");
-    site.settle();
-    assert_eq!(fs::read(&precious).unwrap(), b"precious");
-    assert!(fs::symlink_metadata(&note).unwrap().is_file());
-    assert!(site.note("bad.i3lic").is_some());
-}
-
-#[test]
-fn what_others_wrote_under_a_notes_name_is_not_removed() {
-    let mut site = Site::new();
-    site.put("mine.i3lic.rejected.txt", b"my own words\n");
-    symlink("/etc/hostname", site.path("theirs.i3lic.rejected.txt")).unwrap();
-    site.put("good.i3lic", &site.file(1));
-    site.settle();
-    assert_eq!(site.note("mine.i3lic").as_deref(), Some("my own words\n"));
-    assert!(fs::symlink_metadata(site.path("theirs.i3lic.rejected.txt")).unwrap().is_symlink());
-}
-
-#[test]
-fn a_note_that_cannot_lie_beside_its_file_lies_in_the_state_directory() {
-    let mut site = Site::new();
-    site.put("bad.i3lic", b"not a note\n");
-    // A folder under the note's name: nothing can be renamed over it, whoever asks.
-    fs::create_dir(site.path("bad.i3lic.rejected.txt")).unwrap();
-    site.settle();
-    let instead = site.dir.path().join("state/rejected/bad.i3lic.rejected.txt");
-    assert!(fs::read_to_string(&instead).unwrap().contains("no-blank-line"));
-    fs::remove_dir(site.path("bad.i3lic.rejected.txt")).unwrap();
-    site.later(61_000);
-    assert!(site.note("bad.i3lic").is_some() && !instead.exists());
-}
-
-#[test]
 fn one_content_under_two_names_is_one_file() {
     let mut site = Site::new();
     let bytes = site.file(1);
@@ -492,69 +427,6 @@ fn a_folder_too_full_keeps_what_was_accepted() {
     assert_eq!(site.fate("zz.i3lic"), accepted());
     let full = site.inspector.view().entries.iter().filter(|entry| entry.reason == "folder-full").count();
     assert_eq!(full, 1);
-}
-
-#[test]
-fn roots_are_taken_in_their_order_whatever_their_names() {
-    let acme = Roots::of_seed(1);
-    let mut site = Site::trusting(&acme.root(1), DevLicensor::from_seed(&[7; 32]).unwrap());
-    site.put("a.i3root", &acme.root(4));
-    site.put("b.I3ROOT", &acme.root(2));
-    site.put("c.i3root", &acme.root(3));
-    site.put("d.i3root", &acme.root(6));
-    // Signed under root 1's issuing key, and needs root 4.
-    let mut needs = terms(1, &[("I3_ACCESS_CLIENT", 5)]);
-    needs.hosts = vec![identity::line(HostRole::Primary, site.identity.host_id())];
-    needs.root_version = 4;
-    let file = note::sign(&needs.render(), &[&acme.issuing]).unwrap();
-    site.put("needs.i3lic", file.as_bytes());
-    site.settle();
-    assert_eq!(site.fate("a.i3root"), accepted());
-    assert_eq!((site.fate("b.I3ROOT").0, site.fate("c.i3root").0), ("superseded", "superseded"));
-    assert_eq!(site.fate("d.i3root"), refused("root-skips-version"));
-    assert_eq!(site.fate("needs.i3lic"), accepted());
-    assert!(site.dir.path().join("state/roots/0004.root").exists());
-}
-
-#[test]
-fn an_expired_root_blocks_new_files_and_no_others() {
-    let acme = Roots::of_seed(1);
-    let expires: WallTime = "2026-12-22T00:00:00Z".parse().unwrap();
-    let mut site = Site::trusting(&acme.root_with(1, &[], expires), DevLicensor::from_seed(&[7; 32]).unwrap());
-    let sign = |site: &Site, sequence| {
-        let mut terms = terms(sequence, &[("I3_ACCESS_CLIENT", 5)]);
-        terms.hosts = vec![identity::line(HostRole::Primary, site.identity.host_id())];
-        note::sign(&terms.render(), &[&acme.issuing]).unwrap()
-    };
-    site.put("old.i3lic", sign(&site, 1).as_bytes());
-    site.put("runs.i3lic", sign(&site, 2).as_bytes());
-    site.settle();
-    // As the engine has it: the highest sequence alone.
-    site.accepted.0.retain(|file| file.rank.1 == 2);
-    site.wall = expires.plus_ms(DAY_MS);
-    site.put("new.i3lic", sign(&site, 3).as_bytes());
-    site.inspector.judge_anew();
-    site.settle();
-    assert_eq!(site.fate("new.i3lic"), refused("root-expired"));
-    assert_eq!((site.fate("old.i3lic"), site.fate("runs.i3lic")), (accepted(), accepted()));
-}
-
-#[test]
-fn a_file_of_a_revoked_key_no_longer_counts_from_its_date() {
-    let acme = Roots::of_seed(1);
-    let mut site = Site::trusting(&acme.root(1), DevLicensor::from_seed(&[7; 32]).unwrap());
-    let mut bound = terms(1, &[("I3_ACCESS_CLIENT", 5)]);
-    bound.hosts = vec![identity::line(HostRole::Primary, site.identity.host_id())];
-    site.put("acme.i3lic", note::sign(&bound.render(), &[&acme.issuing]).unwrap().as_bytes());
-    site.settle();
-    let from = "2026-11-23T00:00:00Z".parse().unwrap();
-    let revoked = RevokedKey { sha256: acme.issuing.public().sha256(), from };
-    site.put("two.i3root", &acme.root_with(2, &[revoked], WallTime::PERPETUAL_END));
-    site.settle();
-    assert_eq!(site.fate("acme.i3lic"), accepted());
-    site.wall = from;
-    site.later(61_000);
-    assert_eq!(site.fate("acme.i3lic"), refused("key-revoked"));
 }
 
 #[test]
