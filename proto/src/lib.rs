@@ -3,7 +3,12 @@
 //! No domain type is known here; one conversion file on each side of the wire turns messages into commands.
 
 /// Package `leasehold.v1`.
-#[expect(missing_docs, clippy::all, reason = "generated; the .proto files carry the documentation")]
+#[expect(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes,
+    reason = "generated; the .proto files carry the documentation"
+)]
 pub mod v1 {
     tonic::include_proto!("leasehold.v1");
 
