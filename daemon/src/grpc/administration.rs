@@ -138,8 +138,8 @@ fn entry(entry: &FolderEntry) -> v1::FolderEntry {
     }
 }
 
-/// The rows that fit into one answer, and the token of the page after them: the last row's, where `full` says that there
-/// may be more, or where some rows did not fit.
+/// The rows that fit into one answer, and the token of the page after them: the last row's, where some rows did not fit or
+/// where there are as many as were asked for, so that there may be more.
 fn page<R, T: Message>(
     rows: &[R],
     limit: usize,

@@ -23,6 +23,12 @@ async fn a_file_is_checked_loaded_used_and_unloaded() {
     let site = Site::serving().await;
     let mut admin = site.administration().await;
     let (mut stream, _) = Stream::attach(&site, "acd", 1).await;
+    let mut picky = Stream::open(&site).await;
+    let watched = ["I3_LICENSE_IWP_SERVER", "NO_SUCH_KEY"].map(str::to_owned).to_vec();
+    let hello =
+        v1::Hello { caller: named("web"), run_id: vec![1; 16], watch_site_keys: watched.clone(), ..Default::default() };
+    picky.say(v1::attach_request::Message::Hello(hello)).await;
+    assert!(matches!(picky.next().await.message, Some(Heard::Welcome(_))));
     let content =
         site.file(1, &[("I3_ACCESS_CLIENT_CONCURRENT", 1), ("I3_ACCESS_RECORDER", 5), ("I3_LICENSE_IWP_SERVER", 1)]);
     let load = |check_only| v1::LoadFileRequest { name: "acme.i3lic".into(), content: content.clone(), check_only };
@@ -44,6 +50,12 @@ async fn a_file_is_checked_loaded_used_and_unloaded() {
     assert!(told.keys.iter().any(|key| key.key == "I3_LICENSE_IWP_SERVER" && key.licensed), "{told:?}");
     let keys = v1::SiteKeysRequest { caller: named("acd"), ..Default::default() };
     assert_eq!(site.leasing().await.site_keys(keys).await.unwrap().into_inner().keys, told.keys);
+    let next = picky.next().await;
+    let Some(Heard::Event(v1::Event { event: Some(v1::event::Event::SiteKeysChanged(told)) })) = next.message else {
+        panic!("{next:?}")
+    };
+    let told: Vec<_> = told.keys.into_iter().map(|key| (key.key, key.licensed)).collect();
+    assert_eq!(told, watched.into_iter().zip([true, false]).collect::<Vec<_>>());
     let licenses = admin.list_licenses(v1::ListLicensesRequest::default()).await.unwrap().into_inner();
     let license = &licenses.licenses[0];
     assert_eq!((license.state.as_str(), license.sha256.len(), license.signed_by.len()), ("in effect", 64, 1));
