@@ -1,0 +1,5 @@
+//! End-to-end stories: the real daemon, its real files, its real wire. Each names the rules that it tells of. The rules one
+//! by one are the engine's own tests; here it is seen that they hold through everything that lies round the engine.
+
+mod alloc;
+mod fifty_seats;
