@@ -207,13 +207,15 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// SITE-3: each organization takes one unit of the key that plays that part, where the product has one.
+    /// SITE-3: each organization takes one unit of the key that plays that part, where one is granted. A site that has
+    /// bought none may have organizations all the same: shares and limits go by them (STATION-6), and what needs the key
+    /// does not work without it.
     fn check_organization_count(&self) -> Result<(), Refusal> {
         let state = &self.engine.state;
         let configured = state.organizations.len() as u64;
         for key in state.catalog.with_role(Role::Organization) {
             let licensed = state.capacity(crate::ids::PoolId { key, method: Method::Assignable });
-            if let Units::Count(count) = licensed
+            if let Units::Count(count @ 1..) = licensed
                 && configured + 1 > u64::from(count)
             {
                 let key = state.key_name(key);

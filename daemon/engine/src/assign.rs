@@ -15,8 +15,7 @@ use crate::{
     ids::{AssignmentId, Identity, KeyId, PoolId, StationId, Subject, UserId},
     refusal::{EndReason, Refusal},
     room::Claimant,
-    row::{AssignmentRow, Row, Source, StationKind},
-    time::Now,
+    row::{AssignmentRow, Row, StationKind},
 };
 
 /// Pairs of subject and key in one act.
@@ -122,6 +121,8 @@ impl Turn<'_> {
         let Some(key) = state.catalog.find(key.as_str()) else {
             return String::new();
         };
+        // A device takes the key that fits its owner's.
+        let key = self.device_key(id, key).unwrap_or(key);
         let pool = PoolId { key, method: self.method_of(id) };
         let capacity = state.capacity(pool);
         match pool.method {
@@ -206,12 +207,13 @@ impl Turn<'_> {
             return Ok(());
         };
         let refuse = |fault: &str| {
-            Err(Refusal::Malformed { field: "until".into(), fault: format!("{}: {fault}", definition.def.name) })
+            let fault = format!("an assignment of {} {fault}", definition.def.name);
+            Err(Refusal::Malformed { field: "until".into(), fault })
         };
         match (definition.def.terms, until) {
-            (Terms::Timed, None) => refuse("an assignment of this key needs an end"),
-            (Terms::Permanent, Some(_)) => refuse("an assignment of this key has no end"),
-            (Terms::Timed, Some(until)) if until <= self.now.wall => refuse("the end lies in the past"),
+            (Terms::Timed, None) => refuse("needs an end, and none is given"),
+            (Terms::Permanent, Some(_)) => refuse("has no end, and one is given"),
+            (Terms::Timed, Some(until)) if until <= self.now.wall => refuse("must end in the future"),
             (Terms::Timed, Some(_)) | (Terms::Permanent, None) => Ok(()),
         }
     }
@@ -323,9 +325,7 @@ impl Turn<'_> {
     /// Of the device keys of one application, the one that follows a key which the owner holds; `preferred` first.
     fn following(&self, owner: UserId, preferred: KeyId) -> Option<KeyId> {
         let state = &self.engine.state;
-        let now: Now = self.now;
-        let given = state.given(Subject::User(owner), Source::User, None, now, |_| true);
-        let (held, _) = state.effective(&given.held);
+        let held = state.owner_keys(owner, self.now);
         let family = state.catalog.get(preferred).map(|definition| &definition.def.application);
         let fits = |key: KeyId| {
             state
@@ -361,15 +361,12 @@ impl Turn<'_> {
         let (Some(current), Some(owner)) = (current, owner) else {
             return Ok(());
         };
-        let next = self.following(owner, current);
-        if next == Some(current) {
-            return Ok(());
-        }
-        if let Some(next) = next {
+        // An owner without any such key leaves the device what it has, without effect, until the owner has one again.
+        if let Some(next) = self.following(owner, current).filter(|next| *next != current) {
             // The new seat before the old one goes.
             self.take_assignment(subject, next, Method::Assignable, None)?;
+            self.take_away(subject, current);
         }
-        self.take_away(subject, current);
         self.look_again_at(subject, EndReason::Unassigned);
         Ok(())
     }

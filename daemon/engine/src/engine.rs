@@ -114,7 +114,7 @@ impl Engine {
         let mut turn = Turn { engine: self, now, out: Outcome::default() };
         turn.grace_after_restart();
         turn.refresh_grants();
-        turn.warn_of_ends();
+        turn.warn_of_ends(true);
         turn.out
     }
 
@@ -142,6 +142,9 @@ impl Engine {
         let now = self.last_now;
         let mut turn = Turn { engine: self, now, out: Outcome::default() };
         turn.refresh_derived();
+        // What time had brought is taken back with the rest: it is looked at again at once.
+        self.next_file_boundary = Some(now.wall);
+        self.next_stamp = now.lease;
     }
 
     /// When [`Command::Tick`] is wanted next, in lease time. At most a minute away.

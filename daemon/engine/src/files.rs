@@ -1,7 +1,10 @@
 //! The watched folder's files as a set: which are taken, which are refused, and what their coming and going means for
 //! pools (02, The activation file; LEVEL-5). The whole set is judged, then swapped in one step.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use leasehold_keys::{
     activation::{FileKind, HostRole, Level, LicenseId, Units},
@@ -45,14 +48,11 @@ impl Turn<'_> {
             })
         });
         let mut verdicts: BTreeMap<String, Result<Taken, FileRefusal>> = BTreeMap::new();
-        let mut present: Vec<(LicenseId, Sha256)> = Vec::new();
+        let present: BTreeSet<(LicenseId, Sha256)> =
+            files.iter().map(|file| (file.terms.license_id, file.terms.sha256())).collect();
         for file in files {
             let name = file.name.clone();
-            let key = (file.terms.license_id, file.terms.sha256());
             let verdict = self.take_file(file);
-            if matches!(verdict, Ok(Taken::Accepted | Taken::Known | Taken::Deactivated)) {
-                present.push(key);
-            }
             verdicts.insert(name, verdict);
         }
         self.note_absent(&present);
@@ -105,24 +105,27 @@ impl Turn<'_> {
         })
     }
 
-    /// The accepted file is seen again: on this host, or no longer (02, Host IDs).
+    /// The accepted file is seen again: on this host, or no longer (02, Host IDs). The 72 hours of a lost host run once per
+    /// sequence: a host that matches again and is lost again goes on with what was left of them.
     fn keep_file(&mut self, row: FileRow, file: &FolderFile) -> Result<Taken, FileRefusal> {
         let mut kept = row.clone();
         kept.absent_since = None;
         kept.name.clone_from(&file.name);
+        let license = row.terms.license_id;
+        let was_lost = self.engine.state.host_lost(&row);
+        if !matches!(file.host, HostFinding::Other(_)) {
+            self.engine.state.matched_again.insert(license);
+        }
         match &file.host {
             HostFinding::Unbound => {}
-            HostFinding::Primary => {
-                (kept.host_role, kept.host_lost_since) = (Some(HostRole::Primary), None);
-            }
-            HostFinding::Switchover => {
-                (kept.host_role, kept.host_lost_since) = (Some(HostRole::Switchover), None);
-            }
+            HostFinding::Primary => kept.host_role = Some(HostRole::Primary),
+            HostFinding::Switchover => kept.host_role = Some(HostRole::Switchover),
             HostFinding::Other(comparison) => {
+                self.engine.state.matched_again.remove(&license);
                 let since = kept.host_lost_since.unwrap_or(self.now.lease);
                 kept.host_lost_since = Some(since);
                 let gone_ms = self.now.lease.ms_since(since);
-                if row.host_lost_since.is_none() {
+                if !was_lost && gone_ms < GRACE_MS {
                     self.out.notices.push(Notice::HostLost {
                         name: file.name.clone(),
                         hours_left: GRACE_MS.saturating_sub(gone_ms) / 3_600_000,
@@ -194,6 +197,7 @@ impl Turn<'_> {
         let mark = self.engine.state.marks.get(&row.terms.license_id).copied();
         self.change(mark.map(Row::Mark), Some(Row::Mark(Mark::of(&row.terms))));
         let deactivated = row.terms.is_deactivation();
+        self.engine.state.matched_again.remove(&row.terms.license_id);
         self.put_file(known, row);
         Ok(if deactivated { Taken::Deactivated } else { Taken::Accepted })
     }
@@ -246,7 +250,7 @@ impl Turn<'_> {
     }
 
     /// Accepted files that the folder no longer has: reported, and gone after 72 hours.
-    fn note_absent(&mut self, present: &[(LicenseId, Sha256)]) {
+    fn note_absent(&mut self, present: &BTreeSet<(LicenseId, Sha256)>) {
         let absent: Vec<FileRow> = self
             .engine
             .state
@@ -310,13 +314,15 @@ impl Turn<'_> {
         pools.extend(grants.keys().copied());
         pools.sort();
         pools.dedup();
+        let mut changed = false;
         for id in pools {
             let capacity = grants.get(&id).copied().unwrap_or(Units::Count(0));
             let pool = self.engine.state.pool(id);
-            if pool.capacity < capacity {
+            let old = std::mem::replace(&mut pool.capacity, capacity);
+            changed |= old != capacity;
+            if old < capacity {
                 self.engine.state.freed.insert(id);
             }
-            self.engine.state.pool(id).capacity = capacity;
         }
         self.engine.next_file_boundary = self.engine.state.file_boundaries(now).first().copied();
         let closing = self.closing_within_the_hour();
@@ -327,7 +333,9 @@ impl Turn<'_> {
         if self.site_keys_licensed() != before {
             self.out.events.push(Event { to: None, what: Told::SiteKeysChanged });
         }
-        self.check_compliance(false);
+        if changed {
+            self.check_compliance(false);
+        }
     }
 
     fn site_keys_licensed(&self) -> Vec<(KeyId, bool, Units)> {
@@ -424,15 +432,18 @@ impl Turn<'_> {
         }
     }
 
-    /// Warns of files that end within 30, 14, 7 or 1 days, and tells those that have ended (LEVEL-5). Once a day.
-    pub(crate) fn warn_of_ends(&mut self) {
+    /// Warns of files that end in 30, 14, 7 or 1 days (LEVEL-5). Made once a day; at a start any file that ends within 30
+    /// days is told, since a warning may have been missed.
+    pub(crate) fn warn_of_ends(&mut self, at_start: bool) {
         let now = self.now;
         let mut notices = Vec::new();
         for row in self.engine.state.files.values() {
             if self.engine.state.file_state(row, now) != FileState::InEffect {
                 continue;
             }
-            if let Some(days) = warning_days(row, now.wall) {
+            if let Some(days) = warning_days(row, now.wall)
+                && (at_start || WARN_DAYS.contains(&days))
+            {
                 notices.push(Notice::FileEndsSoon { license: row.terms.license_id, title: title(row), days });
             }
         }
@@ -469,7 +480,7 @@ pub(crate) fn title(row: &FileRow) -> String {
     format!("{} for {} ({})", row.terms.product, row.terms.account, row.name)
 }
 
-/// Whole days to a file's end, where that is within one of the warnings.
+/// Whole days to a file's end, where that is within the first warning.
 pub(crate) fn warning_days(row: &FileRow, now: WallTime) -> Option<i64> {
     let left_ms = ends(row).as_ms() - now.as_ms();
     let days = left_ms.div_euclid(DAY_MS);

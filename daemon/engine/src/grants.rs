@@ -34,7 +34,7 @@ pub(crate) enum FileState {
     Deactivated,
     HostLost,
     Revoked,
-    /// An add-on whose base is not in effect.
+    /// An add-on without a base in effect, or beside an evaluation base (LEVEL-4).
     BaseMissing,
 }
 
@@ -80,11 +80,16 @@ impl State {
             FileState::Ended
         } else if !in_grace(file.absent_since, now) {
             FileState::Missing
-        } else if !in_grace(file.host_lost_since, now) {
+        } else if self.host_lost(file) && !in_grace(file.host_lost_since, now) {
             FileState::HostLost
         } else {
             FileState::InEffect
         }
+    }
+
+    /// True where this host did not match the file when it was last looked at.
+    pub(crate) fn host_lost(&self, file: &FileRow) -> bool {
+        file.host_lost_since.is_some() && !self.matched_again.contains(&file.terms.license_id)
     }
 
     pub(crate) fn file_state(&self, file: &FileRow, now: Now) -> FileState {
@@ -95,6 +100,7 @@ impl State {
         let has_base = self.files.values().any(|base| {
             base.terms.kind == FileKind::Base
                 && base.terms.product == file.terms.product
+                && base.terms.level != Level::Evaluation
                 && self.own_state(base, now) == FileState::InEffect
         });
         if has_base { FileState::InEffect } else { FileState::BaseMissing }

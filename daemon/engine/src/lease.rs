@@ -241,7 +241,7 @@ impl Turn<'_> {
         }
         let holder = self.holder_of(&acquire.from)?;
         let deadline = self.now.lease.plus_ms(acquire.wait_ms);
-        let pools = blocked.pools;
+        let pools = blocked.waits_for(&[]);
         let waiter =
             Waiter { tickets: vec![acquire.ticket], acquire, holder, pools: pools.clone(), deadline, abandoned: None };
         let place = self.engine.queue.join(number, waiter, self.now.lease);
@@ -618,11 +618,12 @@ impl Turn<'_> {
                 }
             }
             Err(blocked) if !blocked.pools.is_empty() => {
-                if blocked.pools != before {
+                let pools = blocked.waits_for(&before);
+                if pools != before {
                     if let Some(waiter) = self.engine.queue.waiters.get_mut(&place) {
-                        waiter.pools.clone_from(&blocked.pools);
+                        waiter.pools.clone_from(&pools);
                     }
-                    self.engine.state.list_waiter(&self.engine.queue, place, &before, &blocked.pools, self.now.lease);
+                    self.engine.state.list_waiter(&self.engine.queue, place, &before, &pools, self.now.lease);
                 }
             }
             Err(blocked) => {

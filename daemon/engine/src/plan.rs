@@ -46,11 +46,26 @@ pub(crate) struct Blocked {
     pub refusal: Refusal,
     /// Full pools; empty where waiting would not help.
     pub pools: Vec<(PoolId, u32)>,
+    /// Pools with room, in which the request would take a seat that it needs.
+    pub ready: Vec<PoolId>,
+}
+
+impl Blocked {
+    /// What a waiter stays listed for: what it lacks, and what it had lacked before and is free now. Without the latter a
+    /// request for several keys would lose each as it waits for the next (03, Queue and shares).
+    pub(crate) fn waits_for(&self, before: &[(PoolId, u32)]) -> Vec<(PoolId, u32)> {
+        let mut pools = self.pools.clone();
+        let lacks = |id: PoolId| self.pools.iter().any(|(pool, _)| *pool == id);
+        pools.extend(before.iter().filter(|(id, _)| self.ready.contains(id) && !lacks(*id)));
+        pools.sort();
+        pools.dedup();
+        pools
+    }
 }
 
 impl From<Refusal> for Blocked {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, pools: Vec::new() }
+        Self { refusal, pools: Vec::new(), ready: Vec::new() }
     }
 }
 
@@ -70,7 +85,11 @@ pub(crate) struct Planner<'a> {
 impl Planner<'_> {
     fn step(&mut self, rule: &'static str, passed: bool, message: impl FnOnce() -> String) {
         if let Some(steps) = &mut self.steps {
-            steps.push(Step { rule, passed, message: message() });
+            let step = Step { rule, passed, message: message() };
+            // Keys are gone through anew after each that cannot be had.
+            if !steps.contains(&step) {
+                steps.push(step);
+            }
         }
     }
 
@@ -180,7 +199,7 @@ impl Planner<'_> {
             Claimant { application: Some(want.application.clone()), place: self.place, ..Claimant::default() };
         if let Err(refusal) = state.room(self.queue, pool, units, &claimant, self.now) {
             self.step("SITE-5", false, || refusal.message());
-            return Err(Blocked { pools: waitable(&refusal, pool, units), refusal });
+            return Err(Blocked { pools: waitable(&refusal, pool, units), refusal, ready: Vec::new() });
         }
         self.step("SITE-5", true, || format!("{units} units of {} are free", state.pool_name(pool)));
         Ok(Plan {
@@ -294,7 +313,7 @@ impl Planner<'_> {
             lineage: state.lineage(user.row.organization),
             application: Some(want.application.clone()),
             place: self.place,
-            passing: self.passing(user_id, &displaces),
+            passing: self.passing(&displaces),
             assigns: false,
         };
         let held_before = self.held_before();
@@ -313,7 +332,10 @@ impl Planner<'_> {
         if remote {
             seats.extend(self.remote_seat(want, &claimant)?);
             // STATION-4: the user needs no client key.
-            brought.extend(state.catalog.with_role(Role::Client).map(|key| (key, Source::Logon)));
+            let roles = [Role::BasicStation, Role::Client];
+            brought.extend(
+                roles.into_iter().flat_map(|role| state.catalog.with_role(role)).map(|key| (key, Source::Logon)),
+            );
         }
 
         let given =
@@ -362,7 +384,8 @@ impl Planner<'_> {
             let helps = |key: KeyId| {
                 want.needed.is_empty()
                     || want.needed.iter().any(|needed| {
-                        !held.contains_key(needed) && (key == *needed || state.catalog.includes(key, *needed))
+                        key == *needed
+                            || state.catalog.includes(key, *needed)
                             || self
                                 .state
                                 .catalog
@@ -371,7 +394,10 @@ impl Planner<'_> {
                     })
             };
             let pools = full.iter().filter(|(_, _, key)| helps(*key)).map(|(pool, units, _)| (*pool, *units)).collect();
-            return Err(Blocked { refusal, pools });
+            let has_seat = |pool: &PoolId| user.seats.contains_key(pool);
+            let ready = seats.iter().map(|seat| seat.pool).filter(|pool| !has_seat(pool));
+            let ready = ready.filter(|pool| pool.method == Method::Assignable || helps(pool.key)).collect();
+            return Err(Blocked { refusal, pools, ready });
         }
         let (types, media_warnings) = self.media(user_id, &held);
         let mut warnings = state.level_warnings(self.now);
@@ -411,14 +437,15 @@ impl Planner<'_> {
     }
 
     /// Seats that pass on to this logon: those of its own lease, and those that only displaced leases use.
-    fn passing(&self, user: UserId, displaces: &[LeaseId]) -> Vec<(PoolId, u64)> {
-        let _ = user;
+    fn passing(&self, displaces: &[LeaseId]) -> Vec<(PoolId, u64, Label)> {
         displaces
             .iter()
             .chain(self.own.as_ref())
             .filter_map(|id| self.state.leases.get(id))
-            .flat_map(|lease| lease.row.terms.seats.iter().filter(|seat| !seat.shared))
-            .map(|seat| (seat.pool, u64::from(seat.units)))
+            .flat_map(|lease| {
+                let own = lease.row.terms.seats.iter().filter(|seat| !seat.shared);
+                own.map(|seat| (seat.pool, u64::from(seat.units), lease.row.application.clone()))
+            })
             .collect()
     }
 
@@ -437,7 +464,7 @@ impl Planner<'_> {
         let held = self.own.is_some() && state.serves(pool, self.now, true);
         if !held && let Err(refusal) = state.room(self.queue, pool, 1, claimant, self.now) {
             self.step("STATION-4", false, || refusal.message());
-            return Err(Blocked { pools: waitable(&refusal, pool, 1), refusal });
+            return Err(Blocked { pools: waitable(&refusal, pool, 1), refusal, ready: Vec::new() });
         }
         self.step("STATION-4", true, || {
             format!("a seat of {} is free for the dynamic remote logon", state.pool_name(pool))
@@ -515,7 +542,8 @@ impl Planner<'_> {
             }
             let outer =
                 missing.iter().find(|(key, _)| state.catalog.includes(**key, *needed)).map(|(_, refusal)| refusal);
-            let refusal = missing.get(needed).or(outer).cloned().unwrap_or_else(|| {
+            let refusal = missing.get(needed).or(outer).map(|refusal| cause(state, missing, refusal).clone());
+            let refusal = refusal.unwrap_or_else(|| {
                 if state.is_licensed(*needed) || state.site_has(*needed) {
                     Refusal::NotAssigned { subject: state.subject_name(subject), key: state.key_name(*needed) }
                 } else {
@@ -598,6 +626,22 @@ impl State {
     ) -> Option<leasehold_keys::definition::MediaLevel> {
         keys.filter_map(|key| self.catalog.get(key).and_then(|definition| definition.def.level)).max()
     }
+}
+
+/// The reason behind a missing prerequisite, where that is among the keys that could not be had.
+fn cause<'a>(state: &State, missing: &'a BTreeMap<KeyId, Refusal>, mut refusal: &'a Refusal) -> &'a Refusal {
+    // Requirements have no circles; the bound is for a catalog that changed meanwhile.
+    for _ in 0..missing.len() {
+        let Refusal::PrerequisiteMissing { missing: lacking, .. } = refusal else {
+            break;
+        };
+        let behind = lacking.iter().find_map(|name| missing.get(&state.catalog.find(name.as_str())?));
+        match behind {
+            Some(behind) => refusal = behind,
+            None => break,
+        }
+    }
+    refusal
 }
 
 fn held_keys(held: &BTreeMap<KeyId, Source>) -> Vec<HeldKey> {

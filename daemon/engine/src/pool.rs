@@ -113,17 +113,23 @@ impl Pool {
         }
     }
 
-    /// Units reserved by shares that do not belong to the claimant and not yet in use by them.
-    pub(crate) fn reserved_for_others(&self, lineage: &[OrganizationId], application: Option<&Label>) -> u64 {
-        self.shares
-            .iter()
-            .filter(|share| !share.belongs_to(lineage, application))
-            .map(|share| u64::from(share.row.reserve).saturating_sub(share.used))
-            .sum()
+    /// Units reserved by shares and not yet in use by them.
+    pub(crate) fn reserved(&self) -> u64 {
+        self.shares.iter().map(|share| share.unused_reserve(0)).sum()
     }
 }
 
 impl Share {
+    /// Its use, as if so many units had ended.
+    pub(crate) fn used_without(&self, ended: u64) -> u64 {
+        self.used.saturating_sub(ended)
+    }
+
+    /// What is still set aside for it, as if so many units had ended.
+    pub(crate) fn unused_reserve(&self, ended: u64) -> u64 {
+        u64::from(self.row.reserve).saturating_sub(self.used_without(ended))
+    }
+
     pub(crate) fn belongs_to(&self, lineage: &[OrganizationId], application: Option<&Label>) -> bool {
         match &self.row.holder {
             ShareHolder::Organization(id) => lineage.contains(id),

@@ -145,14 +145,15 @@ impl Engine {
                              `leasehold unload` it."
                         )));
                     }
-                    if row.host_lost_since.is_some() {
+                    if self.state.host_lost(row) {
                         notices.push(("HOST_LOST", format!(
                             "This host no longer matches {about}; it runs on for 72 h. Send the licensor a new request made with \
                              `leasehold request`."
                         )));
                     }
                     if let Some(days) = warning_days(row, now.wall) {
-                        notices.push(("FILE_ENDS_SOON", format!("{about} ends in {days} days. Ask the licensor for its successor.")));
+                        let when = crate::words::in_days(days);
+                        notices.push(("FILE_ENDS_SOON", format!("{about} ends {when}. Ask the licensor for its successor.")));
                     }
                     if row.terms.re_register.is_some_and(|date| date <= now.wall) {
                         notices.push(("RE_REGISTER", format!("{about} asks to be registered again with the licensor. Nothing is limited.")));
@@ -167,7 +168,7 @@ impl Engine {
                      `leasehold request`."
                 ))),
                 FileState::Revoked => notices.push(("REVOKED", format!("The key that signed {about} is revoked. Ask the licensor for a new file."))),
-                FileState::BaseMissing => notices.push(("BASE_MISSING", format!("{about} is an add-on, and its base file is not in effect."))),
+                FileState::BaseMissing => notices.push(("BASE_MISSING", format!("{about} is an add-on, and no base file that takes add-ons is in effect."))),
                 FileState::NotYet => notices.push(("NOT_YET", format!("{about} begins on {}.", row.terms.not_before))),
                 FileState::Unloaded | FileState::Deactivated => {}
             }
@@ -197,7 +198,7 @@ impl Engine {
             let state = self.state.file_state(row, now);
             let message = match state {
                 FileState::InEffect if row.absent_since.is_some() => "gone from the watched folder; runs on for 72 h",
-                FileState::InEffect if row.host_lost_since.is_some() => "this host no longer matches; runs on for 72 h",
+                FileState::InEffect if self.state.host_lost(row) => "this host no longer matches; runs on for 72 h",
                 FileState::InEffect => "",
                 FileState::NotYet => "its time has not come",
                 FileState::Ended => "its time is over",
@@ -206,7 +207,7 @@ impl Engine {
                 FileState::Deactivated => "closed; its receipt is in the state directory",
                 FileState::HostLost => "this host has not matched for more than 72 h",
                 FileState::Revoked => "the key that signed it is revoked",
-                FileState::BaseMissing => "its base file is not in effect",
+                FileState::BaseMissing => "no base file that takes add-ons is in effect",
             };
             LicenseView {
                 license: row.terms.license_id,
@@ -289,7 +290,7 @@ impl Engine {
             kind: definition.map_or(KeyKind::Access, |def| def.kind),
             group: definition.and_then(|def| def.group.clone()),
             capacity: pool.capacity,
-            set_aside: pool.reserved_for_others(&[], None),
+            set_aside: pool.reserved(),
             assigned,
             in_use,
             waiting: pool.waiters.len() as u64,
@@ -668,7 +669,7 @@ impl Engine {
             Some(end) => InstallView {
                 may_install: false,
                 reason: format!(
-                    "Maintenance ended on {end}, before the version was released. Ask the licensor to renew it."
+                    "Maintenance ends on {end}, before the version's release on {release}. Ask the licensor to renew it."
                 ),
                 maintenance_end: Some(end),
             },
@@ -853,7 +854,12 @@ impl Engine {
             };
             checked += 1;
             let plays = state.catalog.plays(id.key, Role::Organization) && id.method == Method::Assignable;
-            let used = if plays { state.organizations.len() as u64 } else { pool.held(id.method) };
+            let used = match plays {
+                // SITE-3 counts organizations where any are licensed.
+                true if capacity == 0 => 0,
+                true => state.organizations.len() as u64,
+                false => pool.held(id.method),
+            };
             if used > u64::from(capacity) {
                 let pool = state.pool_name(*id);
                 let title = state

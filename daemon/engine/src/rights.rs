@@ -10,7 +10,7 @@ use leasehold_keys::{
 };
 
 use crate::{
-    ids::{KeyId, PoolId, Subject},
+    ids::{KeyId, PoolId, Subject, UserId},
     refusal::Refusal,
     row::{AssignmentRow, Source},
     state::State,
@@ -138,6 +138,8 @@ impl State {
                 Some(self.not_licensed(*key, now))
             } else if !self.assignment_counts(row, now, before) {
                 Some(self.exhausted(row.pool(), 1, 0, now))
+            } else if let Some(leader) = self.lacking_leader(subject, *key, now) {
+                Some(Refusal::PrerequisiteMissing { key: self.key_name(*key), missing: vec![self.key_name(leader)] })
             } else if before {
                 None
             } else {
@@ -153,6 +155,22 @@ impl State {
             }
         }
         given
+    }
+
+    /// STATION-5: the key of its owner that a device's key follows, where the owner does not hold it.
+    fn lacking_leader(&self, subject: Subject, key: KeyId, now: Now) -> Option<KeyId> {
+        let Subject::Station(station) = subject else {
+            return None;
+        };
+        let owner = self.stations.get(&station)?.row.owner?;
+        let leader = self.catalog.get(key)?.follows?;
+        (!self.owner_keys(owner, now).contains_key(&leader)).then_some(leader)
+    }
+
+    /// What a device's owner holds, logged on or not.
+    pub(crate) fn owner_keys(&self, owner: UserId, now: Now) -> BTreeMap<KeyId, Source> {
+        let given = self.given(Subject::User(owner), Source::User, None, now, |_| true);
+        self.effective(&given.held).0
     }
 
     /// Closes keys under `includes` (ALLOC-9) and drops those whose prerequisites are missing, with what they lack. What

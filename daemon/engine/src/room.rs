@@ -7,6 +7,7 @@ use leasehold_keys::{
 
 use crate::{
     ids::{OrganizationId, PoolId, ShareHolder},
+    pool::Share,
     queue::{HEAD_AGE_MS, Place, Queue},
     refusal::{Exhausted, HolderLine, Holding, Limit, Refusal},
     row::LeaseSubject,
@@ -23,12 +24,23 @@ pub(crate) struct Claimant {
     pub application: Option<Label>,
     /// Its place in the queue; a claimant without one waits for nothing and overtakes nobody.
     pub place: Option<Place>,
-    /// Seats that pass on to it from leases which end in the same step (ALLOC-8).
-    pub passing: Vec<(PoolId, u64)>,
+    /// Seats that pass on to it from leases which end in the same step (ALLOC-8), with the application of each.
+    pub passing: Vec<(PoolId, u64, Label)>,
     /// An administrator's assignment, which waiting requests do not hold up.
     pub assigns: bool,
 }
 
+impl Claimant {
+    /// Units of a share's use that end in the same step.
+    fn passed_on(&self, id: PoolId, share: &Share) -> u64 {
+        // The leases that end are of the same user, so of the same organizations.
+        let of_share = |application: &Label| share.belongs_to(&self.lineage, Some(application));
+        self.passing.iter().filter(|(pool, _, app)| *pool == id && of_share(app)).map(|(_, units, _)| units).sum()
+    }
+}
+
+/// What stands for an application where seats are assigned (LEASE-12).
+pub(crate) const ASSIGNED: &str = "assigned";
 /// Oldest holders that a refusal names.
 const OLDEST_NAMED: usize = 8;
 
@@ -48,25 +60,31 @@ impl State {
         for share in
             pool.shares.iter().filter(|share| share.belongs_to(&claimant.lineage, claimant.application.as_ref()))
         {
+            let used = share.used_without(claimant.passed_on(id, share));
             if let Some(limit) = share.row.limit
-                && share.used + u64::from(units) > u64::from(limit)
+                && used + u64::from(units) > u64::from(limit)
             {
                 return Err(Refusal::LimitReached(Limit::Share {
                     holder: self.share_holder_name(&share.row.holder),
                     pool: self.pool_name(id),
-                    used: share.used,
+                    used,
                     limit,
                 }));
             }
         }
-        let passing: u64 = claimant.passing.iter().filter(|(pool, _)| *pool == id).map(|(_, units)| units).sum();
+        let passing: u64 = claimant.passing.iter().filter(|(pool, _, _)| *pool == id).map(|(_, units, _)| units).sum();
         let mut free = pool.free(id.method).saturating_add(passing);
         if let Some(joint) = self.joint_call_ports
             && self.catalog.is_call_port(id.key)
         {
             free = free.min((joint + passing).saturating_sub(self.call_ports_held()));
         }
-        let mut set_aside = pool.reserved_for_others(&claimant.lineage, claimant.application.as_ref());
+        let mut set_aside: u64 = pool
+            .shares
+            .iter()
+            .filter(|share| !share.belongs_to(&claimant.lineage, claimant.application.as_ref()))
+            .map(|share| share.unused_reserve(claimant.passed_on(id, share)))
+            .sum();
         if !claimant.assigns {
             set_aside = set_aside.saturating_add(match (pool.head, claimant.place) {
                 (None, _) => 0,
@@ -82,7 +100,7 @@ impl State {
         if free.saturating_sub(set_aside) >= u64::from(units) {
             return Ok(());
         }
-        Err(self.exhausted(id, units, set_aside.min(free), now))
+        Err(self.exhausted_for(id, units, set_aside.min(free), claimant.place, now))
     }
 
     fn call_ports_held(&self) -> u64 {
@@ -105,14 +123,23 @@ impl State {
 
     /// The account of a full pool.
     pub(crate) fn exhausted(&self, id: PoolId, wanted: u32, set_aside: u64, now: Now) -> Refusal {
+        self.exhausted_for(id, wanted, set_aside, None, now)
+    }
+
+    /// The same for a claimant at this place in the queue: those who come after it do not wait before it.
+    fn exhausted_for(&self, id: PoolId, wanted: u32, set_aside: u64, place: Option<Place>, now: Now) -> Refusal {
         let pool = self.pools.get(&id);
+        let ahead = |pool: &crate::pool::Pool| match place {
+            None | Some(Place::LAST) => pool.waiters.len(),
+            Some(place) => pool.waiters.range(..place).count(),
+        };
         Refusal::PoolExhausted(Box::new(Exhausted {
             pool: self.pool_name(id),
             capacity: pool.map_or(Units::Count(0), |pool| pool.capacity),
             held: self.held(id),
             wanted,
             set_aside,
-            waiting: pool.map_or(0, |pool| pool.waiters.len() as u64),
+            waiting: pool.map_or(0, |pool| ahead(pool) as u64),
             holders: self.holding(id),
             frees_in_ms: self.frees_in_ms(id, now),
         }))
@@ -127,7 +154,7 @@ impl State {
             pool.by_application.iter().map(|(name, count)| (name.to_string(), *count)).collect();
         let mut oldest = Vec::new();
         if id.method == Method::Assignable && !pool.assigned.is_empty() {
-            by_application.push(("assigned".into(), pool.assigned.len() as u64));
+            by_application.push((ASSIGNED.into(), pool.assigned.len() as u64));
             for row in pool.assigned.iter().take(OLDEST_NAMED).filter_map(|id| self.assignments.get(id)) {
                 oldest.push(HolderLine { who: self.subject_name(row.subject), since: row.since, lease: None });
             }

@@ -103,6 +103,8 @@ pub(crate) struct State {
     pub marks: BTreeMap<LicenseId, Mark>,
     /// Keys that the roots revoke, with the date from which. Told at every start; not a row.
     pub revoked: BTreeMap<Sha256, WallTime>,
+    /// Files whose host was lost and matches again. Told anew whenever the folder is judged; not a row.
+    pub matched_again: BTreeSet<LicenseId>,
     /// A development file is in effect (LEVEL-2).
     pub development: bool,
     /// Pools with something freed since they were last offered to their waiters.

@@ -101,9 +101,11 @@ impl Turn<'_> {
         let wall_before = std::mem::replace(&mut self.engine.last_wall, self.now.wall);
         let boundary = self.engine.next_file_boundary.is_some_and(|at| at <= self.now.wall);
         let stamp = self.engine.next_stamp <= self.now.lease;
-        let grace =
-            self.engine.state.files.values().any(|file| file.absent_since.is_some() || file.host_lost_since.is_some());
-        if boundary || stamp && (grace || self.within_the_hour()) {
+        let state = &self.engine.state;
+        let grace = state.files.values().any(|file| file.absent_since.is_some() || state.host_lost(file));
+        // A clock that was set back may bring a file back.
+        let stepped_back = self.now.wall < wall_before;
+        if boundary || stepped_back || stamp && (grace || self.within_the_hour()) {
             self.tell_ended(wall_before);
             self.refresh_grants();
         }
@@ -136,7 +138,7 @@ impl Turn<'_> {
         if self.engine.state.site.compliance_day != day {
             self.change_site(|site| site.compliance_day = day);
             self.check_compliance(true);
-            self.warn_of_ends();
+            self.warn_of_ends(false);
         }
     }
 

@@ -3,7 +3,11 @@
 
 use std::fmt::Write;
 
-use leasehold_keys::{activation::Level, definition::MediaLevel, name::Label};
+use leasehold_keys::{
+    activation::{Level, Units},
+    definition::{Holder, MediaLevel},
+    name::Label,
+};
 
 use crate::{
     decision::Notice,
@@ -31,6 +35,15 @@ pub fn duration(ms: u64) -> String {
         120..=7_199 => format!("{} min", seconds / 60),
         7_200..=172_799 => format!("{} h", seconds / 3_600),
         _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// `in 7 days`, `in 1 day`, `within a day`.
+pub fn in_days(days: i64) -> String {
+    match days {
+        ..=0 => "within a day".into(),
+        1 => "in 1 day".into(),
+        _ => format!("in {days} days"),
     }
 }
 
@@ -105,13 +118,20 @@ impl Refusal {
             Refusal::StationNotLicensed { station, key: None } => {
                 format!("Station {station} is switched off. Switch it on with `leasehold station set {station} --enabled true`.")
             }
+            Refusal::HolderNotAllowed { key, allowed, .. } if allowed.is_empty() => format!(
+                "{key} is held by the site as a whole and not in units. Ask for it with SiteKeys."
+            ),
             Refusal::HolderNotAllowed { key, subject, allowed } => {
-                let allowed: Vec<String> = allowed.iter().map(|holder| format!("{holder:?}s").to_lowercase()).collect();
-                format!("{key} cannot be held by a {}: only by {}.", format!("{subject:?}").to_lowercase(), list(&allowed))
+                let allowed: Vec<&str> = allowed.iter().map(|holder| holder_words(*holder).1).collect();
+                format!("{key} cannot be held by {}: only by {}.", holder_words(*subject).0, list(&allowed))
             }
+            Refusal::MethodMismatch { subject, key, method } if subject.starts_with("station") => format!(
+                "Stations hold keys by the {method} method, and there are no {method} units of {key} for {subject}. Ask the \
+                 licensor for {method} units."
+            ),
             Refusal::MethodMismatch { subject, key, method } => format!(
-                "{subject} holds keys by the {method} method, and there are no {method} units of {key}. Change the method of \
-                 the user for all keys at once, or ask the licensor for {method} units."
+                "There are no {method} units of {key}, and {subject} holds all keys by the {method} method. Change the user's \
+                 method, which converts all keys at once, or ask the licensor for {method} units."
             ),
             Refusal::PrerequisiteMissing { key, missing } => {
                 format!("{key} has no effect without {}. License or assign what is missing first.", list(missing))
@@ -159,7 +179,7 @@ impl Refusal {
                  it."
                     .into()
             }
-            Refusal::Malformed { field, fault } => format!("`{field}` cannot be used: {fault}."),
+            Refusal::Malformed { field, fault } => format!("`{field}` is refused: {fault}."),
             Refusal::AlreadyExists { what, name } => format!("There is a {what} `{name}` already. Change it with `set`."),
             Refusal::InUse { what, by } => format!("{what} cannot be deleted: {by} refer to it. Change or delete them first."),
             Refusal::NotActive => {
@@ -270,18 +290,34 @@ impl Refusal {
     }
 }
 
-fn exhausted(full: &Exhausted) -> String {
-    let Exhausted { pool, capacity, held, wanted, set_aside, waiting, holders, frees_in_ms } = full;
-    let mut text = if *wanted > 1 {
-        format!("{wanted} units of {pool} were asked for, and {held} of {capacity} are in use")
-    } else {
-        format!("All seats of {pool} are taken: {held} of {capacity} are in use")
+const fn are(count: u64) -> &'static str {
+    if count == 1 { "is" } else { "are" }
+}
+
+/// A sentence begins with a capital.
+fn sentence(text: String) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().collect::<String>() + letters.as_str())
+}
+
+fn exhausted(account: &Exhausted) -> String {
+    let Exhausted { pool, capacity, held, wanted, set_aside, waiting, holders, frees_in_ms } = account;
+    let full = matches!(capacity, Units::Count(count) if *held >= u64::from(*count));
+    let mut text = match *wanted {
+        2.. => format!("{wanted} units of {pool} were asked for"),
+        _ if full => format!("All seats of {pool} are taken"),
+        _ => format!("No seat of {pool} is free for this request"),
     };
+    let _ = write!(text, ": {held} of {capacity} {} in use", are(*held));
     if *set_aside > 0 {
-        let _ = write!(text, ", {set_aside} are set aside for others");
+        let _ = write!(text, ", {set_aside} {} set aside for others", are(*set_aside));
     }
-    if *waiting > 0 {
-        let _ = write!(text, ", {waiting} requests wait before this one");
+    match waiting {
+        0 => {}
+        1 => text.push_str(", 1 request waits before this one"),
+        _ => {
+            let _ = write!(text, ", {waiting} requests wait before this one");
+        }
     }
     text.push('.');
     if let Some(sentence) = holding(holders) {
@@ -292,10 +328,33 @@ fn exhausted(full: &Exhausted) -> String {
         Some(ms) => {
             let _ = write!(text, " The next seat that frees itself does so in about {}.", duration(*ms));
         }
-        None => text.push_str(" A seat comes free when one of its holders logs off or is unassigned."),
+        None if account.is_assigned() => {
+            text.push_str(" A seat comes free when the key is taken from one who holds it.")
+        }
+        None if *wanted > 1 => text.push_str(" Units come free when their holders give them back."),
+        None => text.push_str(" A seat comes free when one of its holders logs off or gives it back."),
     }
-    let _ = write!(text, " `leasehold leases --pool {pool}` lists them.");
+    let _ = match account.is_assigned() {
+        true => write!(text, " `leasehold assignments --key {}` lists them.", pool.key),
+        false => write!(text, " `leasehold leases --pool {pool}` lists them."),
+    };
     text
+}
+
+impl Exhausted {
+    /// True where assignments hold the seats, as against leases.
+    fn is_assigned(&self) -> bool {
+        self.holders.by_application.first().is_some_and(|(who, _)| who == crate::room::ASSIGNED)
+    }
+}
+
+/// A sort of holder with its article, and in the plural.
+const fn holder_words(holder: Holder) -> (&'static str, &'static str) {
+    match holder {
+        Holder::User => ("a user", "users"),
+        Holder::Station => ("a station", "stations"),
+        Holder::Server => ("an application server", "application servers"),
+    }
 }
 
 fn holding(holders: &Holding) -> Option<String> {
@@ -308,9 +367,9 @@ fn holding(holders: &Holding) -> Option<String> {
 impl Limit {
     fn message(&self) -> String {
         match self {
-            Limit::Share { holder, pool, used, limit } => format!(
+            Limit::Share { holder, pool, used, limit } => sentence(format!(
                 "{holder} may hold {limit} of {pool} and holds {used}. Raise its limit with `leasehold share set`, or free one."
-            ),
+            )),
             Limit::Organizations { key, licensed, configured } => format!(
                 "{configured} organizations are configured and {licensed} are licensed by {key}. Delete one, or ask the licensor \
                  for more."
@@ -509,13 +568,18 @@ impl Notice {
     /// One sentence for the log.
     pub fn message(&self) -> String {
         match self {
+            Notice::Exceeded { pool, title, licensed: 0, used } => format!(
+                "{title} ({pool}): {used} are assigned or in use and none are licensed any more. Leases on it end within the \
+                 hour; assignments stay recorded and have no effect."
+            ),
             Notice::Exceeded { pool, title, licensed, used } => format!(
                 "{title} ({pool}): {used} are in use and {licensed} are licensed. New ones are refused until the count falls; after 24 \
                  hours the excess leases are ended, newest first."
             ),
             Notice::FileEndsSoon { title, days, .. } => {
                 format!(
-                    "{title} ends in {days} days. Ask the licensor for its successor and drop it into the watched folder."
+                    "{title} ends {}. Ask the licensor for its successor and drop it into the watched folder.",
+                    in_days(*days)
                 )
             }
             Notice::FileEnded { title, .. } => format!(

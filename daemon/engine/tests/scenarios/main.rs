@@ -51,7 +51,7 @@ fn play(story: &Story) -> String {
             result => writeln!(text, "{step} -> {result}"),
         };
         for line in lines {
-            let _ = writeln!(text, "    | {line}");
+            let _ = writeln!(text, "    | {}", line.trim_end());
         }
     }
     text
@@ -101,4 +101,4 @@ macro_rules! tables {
     )*};
 }
 
-tables! { alloc }
+tables! { alloc station media site level comply lease queue shares idle folder denials }

@@ -218,8 +218,13 @@ impl Stage {
         engine.undo(made.iter().cloned().chain(recovery).collect());
         let after = as_stored(engine.lasting_rows());
         assert_same(&as_stored(before.to_vec()), &after, &format!("undoing `{step}`"));
-        let found: Vec<String> =
-            engine.discrepancies().into_iter().filter(|line| !line.contains("head") && !line.contains("waiters")).collect();
+        // Time goes on after a commit that failed.
+        engine.apply(self.site.now(), Command::Tick).0.unwrap();
+        let found: Vec<String> = engine
+            .discrepancies()
+            .into_iter()
+            .filter(|line| !line.contains("head") && !line.contains("waiters"))
+            .collect();
         assert!(found.is_empty(), "counts differ after undoing `{step}`:\n{}", found.join("\n"));
     }
 
@@ -329,7 +334,7 @@ impl Stage {
     }
 
     fn play(&mut self, step: &str) -> String {
-        let (head, tail) = step.split_once(" : ").unwrap_or((step, ""));
+        let (head, tail) = step.trim_end_matches(" :").split_once(" : ").unwrap_or((step.trim_end_matches(" :"), ""));
         let mut words = Words::of(head);
         let result = match words.next() {
             "grants" => {
@@ -370,7 +375,8 @@ impl Stage {
             "revoke-signer" => {
                 let key = self.site.folder.first().expect("a file").terms.key_sha256();
                 let from = self.site.now().wall.plus_ms(words.named("in").map_or(0, signed_ms));
-                self.run(Command::Revocations(vec![(key, from)]))
+                self.site.revoked = vec![(key, from)];
+                self.run(Command::Revocations(self.site.revoked.clone()))
             }
             "limits" => {
                 let waiting = words.named("waiting").map_or(10_000, |n| n.parse().unwrap());
@@ -552,10 +558,9 @@ impl Stage {
                 };
                 let share = match (words.named("reserve"), words.named("limit")) {
                     (None, None) => None,
-                    (reserve, limit) => Some((
-                        reserve.map_or(0, |n| n.parse().unwrap()),
-                        limit.map(|n| n.parse().unwrap()),
-                    )),
+                    (reserve, limit) => {
+                        Some((reserve.map_or(0, |n| n.parse().unwrap()), limit.map(|n| n.parse().unwrap())))
+                    }
                 };
                 self.act(Act::SetShare { pool, holder, share })
             }
@@ -595,7 +600,8 @@ impl Stage {
                 let name: PoolName = words.next().parse().unwrap();
                 let org = words.named("org");
                 let pools = engine.pools(now, Some(&name.key), org).unwrap();
-                let name = PoolName { key: pools.first().map_or(name.key.clone(), |pool| pool.name.key.clone()), ..name };
+                let name =
+                    PoolName { key: pools.first().map_or(name.key.clone(), |pool| pool.name.key.clone()), ..name };
                 match pools.iter().find(|pool| pool.name == name) {
                     None => "no such pool".into(),
                     Some(pool) => {
@@ -631,6 +637,16 @@ impl Stage {
                     }
                 }
             }
+            "remedies" => {
+                let id = self.lease_of(words.next());
+                let filter = LeaseFilter { after: id.0 - 1, limit: 1, ..LeaseFilter::default() };
+                for held in engine.leases(now, &filter).unwrap() {
+                    self.lines.extend(held.lease.warnings.iter().map(leasehold_engine::row::Warning::message));
+                    let told = held.lease.missing.iter().map(|(key, refusal)| format!("{key}: {}", refusal.message()));
+                    self.lines.extend(told);
+                }
+                String::new()
+            }
             "leases" => {
                 let filter = LeaseFilter {
                     user: words.named("user").map(label),
@@ -651,8 +667,10 @@ impl Stage {
                         ShareName::Organization(name) | ShareName::Application(name) => name,
                     };
                     let limit = share.limit.map_or("-".to_string(), |limit| limit.to_string());
-                    let line =
-                        format!("{} {holder}: {} used, reserve {}, limit {limit}", share.pool, share.in_use, share.reserve);
+                    let line = format!(
+                        "{} {holder}: {} used, reserve {}, limit {limit}",
+                        share.pool, share.in_use, share.reserve
+                    );
                     self.lines.push(line);
                 }
                 String::new()
@@ -998,12 +1016,8 @@ impl Stage {
             self.site.pass(piece);
             left -= piece;
             if beating {
-                let streams: Vec<HolderId> = self
-                    .servers
-                    .values()
-                    .filter(|server| server.attached)
-                    .filter_map(|server| server.stream)
-                    .collect();
+                let streams: Vec<HolderId> =
+                    self.servers.values().filter(|server| server.attached).filter_map(|server| server.stream).collect();
                 for id in streams {
                     self.site.run(Command::Beat(id)).unwrap();
                 }

@@ -121,6 +121,7 @@ pub(crate) fn definitions() -> Vec<KeyDefinition> {
         },
         // Counted in units.
         KeyDefinition { call_port: true, ..plain("SESSION", KeyKind::Session, SERVER) },
+        KeyDefinition { call_port: true, ..plain("TRUNK", KeyKind::Session, SERVER) },
         plain("SPEECH", KeyKind::Engine, SERVER),
         plain("FAX_PORT", KeyKind::Hardware, SERVER),
         KeyDefinition { requires: keys(&["RECORDER_SERVER"]), ..plain("SCREEN_RECORDING", KeyKind::Session, SERVER) },
