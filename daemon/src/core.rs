@@ -277,13 +277,13 @@ impl Core {
     }
 
     /// Moves the daemon on in its life. Said by its start and stop only.
-    pub(crate) fn set_phase(&self, phase: Phase) {
+    pub fn set_phase(&self, phase: Phase) {
         self.shared.phase.send_replace(phase);
         self.shared.show_health();
     }
 
     /// Ends the core after everything that was submitted before is decided, durable and answered.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         let _ = self.shared.queue.push(Job::Stop, Shed::Never);
         self.shared.queue.call();
     }

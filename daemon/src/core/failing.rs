@@ -32,6 +32,7 @@ pub(super) struct Failing {
     owed: Vec<Change>,
     /// Told when the changes are stored.
     events: Vec<Event>,
+    tried_at: LeaseTime,
     retry_at: LeaseTime,
     wait_ms: u64,
     /// The writer is trying now.
@@ -44,6 +45,7 @@ impl Failing {
             why,
             owed: Vec::new(),
             events: Vec::new(),
+            tried_at: now,
             retry_at: now.plus_ms(FIRST_RETRY_MS),
             wait_ms: FIRST_RETRY_MS,
             trying: false,
@@ -87,7 +89,7 @@ impl Deciding {
                 failing.why = why;
                 failing.trying = false;
                 failing.wait_ms = (failing.wait_ms * 2).min(LONGEST_RETRY_MS);
-                failing.retry_at = now.lease.plus_ms(failing.wait_ms);
+                failing.retry_at = failing.tried_at.plus_ms(failing.wait_ms);
             }
         }
     }
@@ -173,7 +175,8 @@ impl Deciding {
         let (result, mut outcome) = self.engine.apply(batch.now, command);
         let answers = std::mem::take(&mut outcome.answers);
         // A stream that comes back to its run renews; a new run would need a row. What ends by time may end.
-        let grants = |change: &Change| change.before.is_none() && matches!(change.after, Some(Row::Holder(_) | Row::Lease(_)));
+        let grants =
+            |change: &Change| change.before.is_none() && matches!(change.after, Some(Row::Holder(_) | Row::Lease(_)));
         if answers.iter().any(|(_, answer)| answer.is_ok()) || outcome.changes.iter().any(grants) {
             self.engine.undo(outcome.changes);
             for (ticket, _) in answers {
@@ -195,6 +198,7 @@ impl Deciding {
         let Some(failing) = &mut self.failing else { return };
         if !failing.trying && (last || failing.retry_at <= now.lease) {
             failing.trying = true;
+            failing.tried_at = now.lease;
             let _ = self.writer.send(ToWriter::Retry(crate::storage::net(std::mem::take(&mut failing.owed)), now));
         }
     }
