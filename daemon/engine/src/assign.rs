@@ -42,7 +42,14 @@ impl Turn<'_> {
                     self.roll_back(&before);
                 }
                 let message = self.pair_message(subject, key);
-                done.assignments.push(AssignOutcome { subject: subject.clone(), key: key.clone(), result, message });
+                let method = self.subject(subject).ok().map(|(subject, _)| self.method_of(subject));
+                done.assignments.push(AssignOutcome {
+                    subject: subject.clone(),
+                    key: key.clone(),
+                    method,
+                    result,
+                    message,
+                });
             }
         }
         // Leases are looked at when all keys are in place: a user may swap one for another in one act.

@@ -2,7 +2,7 @@
 
 use leasehold_keys::{
     activation::LicenseId,
-    name::{KeyName, Label, PoolName},
+    name::{KeyName, Label, Method, PoolName},
     time::WallTime,
 };
 
@@ -92,6 +92,8 @@ pub struct AssignOutcome {
     pub subject: crate::command::EntityName,
     /// The key, as it was asked for.
     pub key: Label,
+    /// The method of the subject, and so of the pool; `None` where the subject is unknown.
+    pub method: Option<Method>,
     /// True where something changed; or why not.
     pub result: Result<bool, Refusal>,
     /// What it means, for people: `5 of 30 taken`.
@@ -168,6 +170,8 @@ pub struct HeldKeyView {
     pub source: SourceView,
     /// The pool in which the lease uses a seat or units, and how many.
     pub seat: Option<(PoolName, u32)>,
+    /// The pool in which the assignment counts upon which it rests, where the lease itself takes nothing.
+    pub assigned: Option<PoolName>,
 }
 
 /// Where a key comes from, by name.

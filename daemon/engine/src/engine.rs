@@ -51,6 +51,8 @@ pub struct Engine {
     pub(crate) closing_told: BTreeMap<PoolId, LeaseId>,
     /// Idle leases that were warned, and when they end.
     pub(crate) idle_warned: BTreeMap<LeaseId, LeaseTime>,
+    /// How far the idle leases have been looked at, where they are too many for one look.
+    pub(crate) idle_looked: Option<(LeaseTime, LeaseId)>,
     pub(crate) next_file_boundary: Option<WallTime>,
     pub(crate) next_stamp: LeaseTime,
     /// The wall-clock moment up to which ends of files were told.
@@ -92,6 +94,7 @@ impl Engine {
             serving: BTreeMap::new(),
             closing_told: BTreeMap::new(),
             idle_warned: BTreeMap::new(),
+            idle_looked: None,
             next_file_boundary: None,
             next_stamp: LeaseTime::default(),
             last_wall: WallTime::default(),
@@ -241,7 +244,8 @@ impl Turn<'_> {
     pub(crate) fn serve_queue(&mut self) {
         let mut budget = crate::lease::WAITERS_PER_TURN;
         loop {
-            let freed: BTreeSet<PoolId> = std::mem::take(&mut self.engine.state.freed);
+            let mut freed: BTreeSet<PoolId> = std::mem::take(&mut self.engine.state.freed);
+            self.engine.state.free_jointly(&mut freed);
             for pool in freed {
                 if self.engine.state.pools.get(&pool).is_some_and(|pool| !pool.waiters.is_empty()) {
                     self.engine.serving.insert(pool, None);

@@ -1,6 +1,8 @@
 //! Application servers and their runs: who holds leases, when they were last heard of, and what a restart of theirs or of
 //! ours means (LEASE-5 to LEASE-7, LEASE-13).
 
+use std::collections::BTreeSet;
+
 use crate::{
     command::{Attach, CallerInfo, Origin},
     decision::Reply,
@@ -107,6 +109,7 @@ impl Turn<'_> {
             .flat_map(|old| old.leases.iter().copied())
             .collect();
         let asked = if asked.is_empty() { &theirs[..] } else { asked };
+        let theirs: BTreeSet<LeaseId> = theirs.iter().copied().collect();
         let mut outcomes = Vec::with_capacity(asked.len());
         for &id in asked {
             if !theirs.contains(&id) {

@@ -18,7 +18,7 @@ use crate::{
     engine::Turn,
     ids::{HolderId, Identity, LeaseId, PoolId, RequestId, Ticket},
     plan::{Blocked, Plan, Planner, Want},
-    queue::{PLACE_KEPT_MS, Place, Waiter},
+    queue::{Place, Waiter},
     refusal::{EndReason, Refusal},
     row::{LeaseRow, LeaseSubject, Row, Terms},
     time::{HOUR_MS, LeaseTime},
@@ -141,6 +141,13 @@ impl Turn<'_> {
             self.serve_queue();
             decided = self.look(&acquire, place);
         }
+        if acquire.wait_ms > 0
+            && decided.as_ref().is_err_and(|blocked| !blocked.pools.is_empty())
+            && let Err(other) = self.look_at(&acquire, place, true)
+        {
+            // Room is not all that is missing: waiting would end in the same refusal.
+            decided = Err(other);
+        }
         match decided {
             Ok((want, plan)) => {
                 let holder = self.holder_of(&acquire.from)?;
@@ -181,15 +188,14 @@ impl Turn<'_> {
         let Some(place) = self.engine.queue.by_request(number, acquire.request) else {
             return Ok(None);
         };
-        let Some(waiter) = self.engine.queue.waiters.get_mut(&place) else {
+        let Some(waiter) = self.engine.queue.waiters.get(&place) else {
             return Ok(None);
         };
         if body(&waiter.acquire.ask, waiter.acquire.ttl_ms) != asked {
             return Err(Refusal::RequestIdReused);
         }
-        waiter.deadline = waiter.deadline.max(self.now.lease.plus_ms(acquire.wait_ms));
         let pools = waiter.pools.clone();
-        self.engine.queue.add_ticket(place, acquire.ticket);
+        self.engine.queue.add_ticket(place, acquire.ticket, self.now.lease.plus_ms(acquire.wait_ms));
         for (pool, _) in &pools {
             self.engine.state.find_head(&self.engine.queue, *pool, self.now.lease);
             // It may have been passed over while nobody waited for it.
@@ -213,6 +219,11 @@ impl Turn<'_> {
 
     /// What the request would get now.
     fn look(&self, acquire: &Acquire, place: Option<Place>) -> Result<(Want, Plan), Blocked> {
+        self.look_at(acquire, place, false)
+    }
+
+    /// The same; `roomy`: as if there were room in every pool.
+    fn look_at(&self, acquire: &Acquire, place: Option<Place>, roomy: bool) -> Result<(Want, Plan), Blocked> {
         let Some((application, version)) = self.caller_facts(&acquire.from) else {
             return Err(Refusal::Malformed { field: "caller".into(), fault: "it is not known".into() }.into());
         };
@@ -222,6 +233,7 @@ impl Turn<'_> {
             now: self.now,
             place,
             own: None,
+            roomy,
             steps: None,
         };
         let want = planner.resolve(&acquire.ask, &application, version)?;
@@ -638,7 +650,7 @@ impl Turn<'_> {
 
     /// Ends waits whose deadline has come, and drops places that nobody came back for.
     pub(crate) fn end_waits(&mut self) {
-        for place in self.engine.queue.due(self.now.lease, PLACE_KEPT_MS, WAITERS_PER_TURN) {
+        for place in self.engine.queue.due(self.now.lease, WAITERS_PER_TURN) {
             let Some(waiter) = self.engine.queue.waiters.get(&place) else {
                 continue;
             };
@@ -648,11 +660,9 @@ impl Turn<'_> {
             };
             let refusal = match self.look(&acquire, Some(place)) {
                 Err(blocked) => blocked.refusal,
-                // Freed in this very turn: the queue is served before anyone is told no.
+                // Freed in this very turn, or not needed any more: granted before anyone is told no.
                 Ok(_) if !abandoned => {
-                    let pools =
-                        self.engine.queue.waiters.get(&place).map(|waiter| waiter.pools.clone()).unwrap_or_default();
-                    self.engine.state.freed.extend(pools.iter().map(|(pool, _)| *pool));
+                    self.try_waiter(place);
                     continue;
                 }
                 Ok(_) => Refusal::Cancelled,
@@ -688,6 +698,7 @@ impl Turn<'_> {
             now: self.now,
             place: None,
             own: Some(id),
+            roomy: false,
             steps: None,
         };
         match planner.plan(&want) {

@@ -21,6 +21,7 @@ mod engine;
 mod files;
 mod grants;
 mod holder;
+mod intern;
 mod lease;
 mod plan;
 mod pool;

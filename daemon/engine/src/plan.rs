@@ -78,6 +78,8 @@ pub(crate) struct Planner<'a> {
     pub place: Option<Place>,
     /// A live lease that is looked at again: what it holds counts as its own.
     pub own: Option<LeaseId>,
+    /// Judge as if there were room in every pool.
+    pub roomy: bool,
     /// Collects the steps for `explain`.
     pub steps: Option<Vec<Step>>,
 }
@@ -195,8 +197,12 @@ impl Planner<'_> {
         if !missing.is_empty() {
             return Err(Refusal::PrerequisiteMissing { key: state.key_name(key), missing }.into());
         }
-        let claimant =
-            Claimant { application: Some(want.application.clone()), place: self.place, ..Claimant::default() };
+        let claimant = Claimant {
+            application: Some(want.application.clone()),
+            place: self.place,
+            roomy: self.roomy,
+            ..Claimant::default()
+        };
         if let Err(refusal) = state.room(self.queue, pool, units, &claimant, self.now) {
             self.step("SITE-5", false, || refusal.message());
             return Err(Blocked { pools: waitable(&refusal, pool, units), refusal, ready: Vec::new() });
@@ -315,6 +321,7 @@ impl Planner<'_> {
             place: self.place,
             passing: self.passing(&displaces),
             assigns: false,
+            roomy: self.roomy,
         };
         let held_before = self.held_before();
 
@@ -414,7 +421,11 @@ impl Planner<'_> {
                 needed: want.needed.clone(),
                 keys: held_keys(&held),
                 seats,
-                missing: missing.into_iter().filter(|(key, _)| !held.contains_key(key)).collect(),
+                missing: missing
+                    .into_iter()
+                    .filter(|(key, _)| !held.contains_key(key))
+                    .map(|(key, refusal)| (key, refusal.for_the_record()))
+                    .collect(),
                 warnings,
                 types,
             },

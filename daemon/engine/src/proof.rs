@@ -195,6 +195,15 @@ impl Engine {
                 waiters.entry(*pool).or_default().insert(*place);
             }
         }
+        differ(found, "ends of waits", &self.queue.ends_are_true(), &true);
+        let rules: BTreeMap<PoolId, u64> = self
+            .state
+            .pools
+            .iter()
+            .filter_map(|(id, pool)| Some((*id, pool.rule?.idle_ms)))
+            .filter(|(_, idle_ms)| *idle_ms > 0)
+            .collect();
+        differ(found, "idle rules", &self.state.idle_rules, &rules);
         let none = BTreeSet::new();
         for (id, pool) in &self.state.pools {
             let name = self.state.pool_name(*id);

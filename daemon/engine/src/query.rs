@@ -15,7 +15,7 @@ use crate::{
     engine::{Engine, Turn},
     files::{title, warning_days},
     grants::{FileState, ends},
-    ids::{AssignmentId, KeyId, LeaseId, OrganizationId, PoolId, ShareHolder, Subject},
+    ids::{AssignmentId, HolderId, KeyId, LeaseId, OrganizationId, PoolId, ShareHolder, Subject},
     plan::Planner,
     queue::Place,
     refusal::Refusal,
@@ -47,12 +47,22 @@ impl Engine {
             LeaseSubject::Station(station) => (None, Some(*station), None, None),
             LeaseSubject::Units => (None, None, None, None),
         };
+        let given_to = |source: Source| match source {
+            Source::User => user.map(Subject::User),
+            Source::Station => station.map(Subject::Station),
+            Source::Included(_) | Source::Logon | Source::Units => None,
+        };
         let mut keys: Vec<HeldKeyView> = row
             .terms
             .keys
             .iter()
             .map(|held| HeldKeyView {
                 key: state.key_name(held.key),
+                assigned: given_to(held.source)
+                    .and_then(|subject| state.assignments_of(subject)?.get(&held.key))
+                    .and_then(|id| state.assignments.get(id))
+                    .filter(|row| row.method == Method::Assignable)
+                    .map(|row| state.pool_name(row.pool())),
                 source: match held.source {
                     Source::User => SourceView::User,
                     Source::Station => SourceView::Station,
@@ -96,6 +106,16 @@ impl Engine {
             idle: row.idle_since.is_some(),
             renewed_ms_ago: now.lease.ms_since(renewed),
         }
+    }
+
+    /// Those of these leases that are live and belong to this run, as their holder sees them.
+    pub fn leases_of_run(&self, now: Now, holder: HolderId, leases: &[LeaseId]) -> Vec<LeaseView> {
+        leases
+            .iter()
+            .filter_map(|id| self.state.leases.get(id))
+            .filter(|lease| lease.row.holder == holder)
+            .map(|lease| self.lease_view(&lease.row, now))
+            .collect()
     }
 
     /// The site at a glance.
@@ -627,6 +647,7 @@ impl Engine {
                 };
                 SiteKeyView {
                     key: state.key_name(key),
+                    kind: state.catalog.get(key).map_or(KeyKind::Access, |definition| definition.def.kind),
                     licensed: missing.is_none() && !standby,
                     units: state.capacity(PoolId { key, method: Method::Assignable }),
                     reason,
@@ -789,8 +810,15 @@ impl Engine {
             },
         };
         let place = (acquire.wait_ms > 0).then_some(Place::LAST);
-        let mut planner =
-            Planner { state: &self.state, queue: &self.queue, now, place, own: None, steps: Some(Vec::new()) };
+        let mut planner = Planner {
+            state: &self.state,
+            queue: &self.queue,
+            now,
+            place,
+            own: None,
+            roomy: false,
+            steps: Some(Vec::new()),
+        };
         if self.state.is_standby(now) {
             return Explanation {
                 steps: vec![Step { rule: "02", passed: false, message: Refusal::NotActive.message() }],

@@ -1,7 +1,7 @@
 //! Requests that wait for seats: by priority class, then arrival, with waiting that makes up for class (03, Queue and
 //! shares). The order is one for all pools, so that two waiters can never block each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     command::Acquire,
@@ -50,7 +50,15 @@ pub(crate) struct Queue {
     pub waiters: BTreeMap<Place, Waiter>,
     by_ticket: BTreeMap<Ticket, Place>,
     by_request: BTreeMap<(u32, RequestId), Place>,
+    /// When each wait ends: at its deadline, or when its place is not kept any longer.
+    ends: BTreeSet<(LeaseTime, Place)>,
     last_number: u64,
+}
+
+impl Waiter {
+    fn ends(&self) -> LeaseTime {
+        self.abandoned.map_or(self.deadline, |since| since.plus_ms(PLACE_KEPT_MS))
+    }
 }
 
 impl Queue {
@@ -74,15 +82,19 @@ impl Queue {
             self.by_ticket.insert(*ticket, place);
         }
         self.by_request.insert((identity, waiter.acquire.request), place);
+        self.ends.insert((waiter.ends(), place));
         self.waiters.insert(place, waiter);
         place
     }
 
-    /// Another caller waits for the same answer.
-    pub(crate) fn add_ticket(&mut self, place: Place, ticket: Ticket) {
+    /// Another caller waits for the same answer, perhaps for longer.
+    pub(crate) fn add_ticket(&mut self, place: Place, ticket: Ticket, deadline: LeaseTime) {
         if let Some(waiter) = self.waiters.get_mut(&place) {
+            self.ends.remove(&(waiter.ends(), place));
             waiter.tickets.push(ticket);
             waiter.abandoned = None;
+            waiter.deadline = waiter.deadline.max(deadline);
+            self.ends.insert((waiter.ends(), place));
             self.by_ticket.insert(ticket, place);
         }
     }
@@ -93,7 +105,9 @@ impl Queue {
         let waiter = self.waiters.get_mut(&place)?;
         waiter.tickets.retain(|other| *other != ticket);
         if waiter.tickets.is_empty() {
+            self.ends.remove(&(waiter.ends(), place));
             waiter.abandoned = Some(now);
+            self.ends.insert((waiter.ends(), place));
         }
         Some(place)
     }
@@ -101,6 +115,7 @@ impl Queue {
     /// Takes a waiter out.
     pub(crate) fn leave(&mut self, identity: u32, place: Place) -> Option<Waiter> {
         let waiter = self.waiters.remove(&place)?;
+        self.ends.remove(&(waiter.ends(), place));
         for ticket in &waiter.tickets {
             self.by_ticket.remove(ticket);
         }
@@ -148,22 +163,16 @@ impl State {
 impl Queue {
     /// The soonest moment at which a wait ends.
     pub(crate) fn next_deadline(&self) -> Option<LeaseTime> {
-        self.waiters
-            .values()
-            .map(|waiter| waiter.abandoned.map_or(waiter.deadline, |since| since.plus_ms(PLACE_KEPT_MS)))
-            .min()
+        self.ends.first().map(|(at, _)| *at)
     }
 
     /// Waits that are over: their deadline has come, or nobody came back for their place.
-    pub(crate) fn due(&self, now: LeaseTime, kept_ms: u64, most: usize) -> Vec<Place> {
-        self.waiters
-            .iter()
-            .filter(|(_, waiter)| match waiter.abandoned {
-                Some(since) => now.ms_since(since) >= kept_ms,
-                None => waiter.deadline <= now,
-            })
-            .map(|(place, _)| *place)
-            .take(most)
-            .collect()
+    pub(crate) fn due(&self, now: LeaseTime, most: usize) -> Vec<Place> {
+        self.ends.iter().take_while(|(at, _)| *at <= now).take(most).map(|(_, place)| *place).collect()
+    }
+
+    /// The index of ends as the waiters say it should be, for a second opinion.
+    pub(crate) fn ends_are_true(&self) -> bool {
+        self.ends == self.waiters.iter().map(|(place, waiter)| (waiter.ends(), *place)).collect()
     }
 }

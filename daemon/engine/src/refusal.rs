@@ -157,6 +157,18 @@ pub enum Refusal {
     Cancelled,
 }
 
+impl Refusal {
+    /// The same without the names of a moment, to be kept with a lease that was granted without the key.
+    pub(crate) fn for_the_record(self) -> Self {
+        match self {
+            Refusal::PoolExhausted(full) => {
+                Refusal::PoolExhausted(Box::new(Exhausted { holders: Holding::default(), frees_in_ms: None, ..*full }))
+            }
+            other => other,
+        }
+    }
+}
+
 /// A full pool, who holds it, and when a seat comes free.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exhausted {

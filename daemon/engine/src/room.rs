@@ -1,5 +1,7 @@
 //! Whether a pool has room for one more claim, and the full account of why it has not (ALLOC-14).
 
+use std::collections::BTreeSet;
+
 use leasehold_keys::{
     activation::Units,
     name::{Label, Method},
@@ -28,6 +30,8 @@ pub(crate) struct Claimant {
     pub passing: Vec<(PoolId, u64, Label)>,
     /// An administrator's assignment, which waiting requests do not hold up.
     pub assigns: bool,
+    /// As if there were room in every pool: what else stands against a request?
+    pub roomy: bool,
 }
 
 impl Claimant {
@@ -57,6 +61,9 @@ impl State {
         let Some(pool) = self.pools.get(&id).filter(|_| self.is_granted(id)) else {
             return Err(self.not_licensed(id.key, now));
         };
+        if claimant.roomy {
+            return Ok(());
+        }
         for share in
             pool.shares.iter().filter(|share| share.belongs_to(&claimant.lineage, claimant.application.as_ref()))
         {
@@ -77,7 +84,12 @@ impl State {
         if let Some(joint) = self.joint_call_ports
             && self.catalog.is_call_port(id.key)
         {
-            free = free.min((joint + passing).saturating_sub(self.call_ports_held()));
+            let held = self.call_ports_held();
+            let left = (joint + passing).saturating_sub(held);
+            if left < u64::from(units).min(free) {
+                return Err(self.joint_exhausted(id, units, joint, held, claimant.place, now));
+            }
+            free = free.min(left);
         }
         let mut set_aside: u64 = pool
             .shares
@@ -101,6 +113,33 @@ impl State {
             return Ok(());
         }
         Err(self.exhausted_for(id, units, set_aside.min(free), claimant.place, now))
+    }
+
+    /// What frees one of an unlicensed site's call ports frees them all (01, Levels).
+    pub(crate) fn free_jointly(&self, freed: &mut BTreeSet<PoolId>) {
+        if self.joint_call_ports.is_some() && freed.iter().any(|id| self.catalog.is_call_port(id.key)) {
+            freed.extend(self.pools.keys().filter(|id| self.catalog.is_call_port(id.key)));
+        }
+    }
+
+    /// An unlicensed site's call ports are one pool: all of them are in the account.
+    fn joint_exhausted(
+        &self,
+        id: PoolId,
+        units: u32,
+        joint: u64,
+        held: u64,
+        place: Option<Place>,
+        now: Now,
+    ) -> Refusal {
+        match self.exhausted_for(id, units, 0, place, now) {
+            Refusal::PoolExhausted(account) => Refusal::PoolExhausted(Box::new(Exhausted {
+                capacity: Units::Count(u32::try_from(joint).unwrap_or(u32::MAX)),
+                held,
+                ..*account
+            })),
+            other => other,
+        }
     }
 
     fn call_ports_held(&self) -> u64 {

@@ -295,7 +295,7 @@ pub enum LeaseSubject {
 }
 
 /// Seats or units of one pool that a lease uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Seat {
     /// The pool.
     pub pool: PoolId,
@@ -306,7 +306,7 @@ pub struct Seat {
 }
 
 /// Where a key that a lease holds comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// Given to the user.
@@ -322,7 +322,7 @@ pub enum Source {
 }
 
 /// A key that a lease holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HeldKey {
     /// The key.
     pub key: KeyId,

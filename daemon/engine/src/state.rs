@@ -17,6 +17,7 @@ use crate::{
         AssignmentId, HolderId, Identity, KeyId, LeaseId, OrganizationId, PoolId, RequestId, RunId, ShareHolder,
         StationId, Subject, UserId, WorkgroupId,
     },
+    intern::Interner,
     pool::{Pool, Share},
     refusal::EndReason,
     row::{
@@ -103,6 +104,9 @@ pub(crate) struct State {
     pub marks: BTreeMap<LicenseId, Mark>,
     /// Keys that the roots revoke, with the date from which. Told at every start; not a row.
     pub revoked: BTreeMap<Sha256, WallTime>,
+    pub interner: Interner,
+    /// Pools with an idle rule, with the time of each.
+    pub idle_rules: BTreeMap<PoolId, u64>,
     /// Files whose host was lost and matches again. Told anew whenever the folder is judged; not a row.
     pub matched_again: BTreeSet<LicenseId>,
     /// A development file is in effect (LEVEL-2).
@@ -307,7 +311,10 @@ impl State {
                 pool.shares.retain(|share| share.row.holder != row.holder);
                 self.freed.insert(row.pool);
             }
-            Row::PoolRule(row) => self.pool(row.pool).rule = None,
+            Row::PoolRule(row) => {
+                self.pool(row.pool).rule = None;
+                self.idle_rules.remove(&row.pool);
+            }
             Row::PoolState(row) => {
                 self.pool(row.pool).state = None;
                 self.watched_pools.remove(&row.pool);
@@ -371,7 +378,12 @@ impl State {
                 pool.shares.sort_by(|a, b| a.row.holder.cmp(&b.row.holder));
                 self.freed.insert(row.pool);
             }
-            Row::PoolRule(row) => self.pool(row.pool).rule = Some(*row),
+            Row::PoolRule(row) => {
+                self.pool(row.pool).rule = Some(*row);
+                if row.idle_ms > 0 {
+                    self.idle_rules.insert(row.pool, row.idle_ms);
+                }
+            }
             Row::PoolState(row) => {
                 self.pool(row.pool).state = Some(*row);
                 self.watched_pools.insert(row.pool);
@@ -550,10 +562,11 @@ impl State {
         if let Some(since) = row.idle_since {
             self.idle.insert((since, row.id));
         }
-        let lease = Lease { row: row.clone(), renewed: row.granted, timer: LeaseTime::default() };
+        let row = LeaseRow { terms: self.interner.share(&row.terms), ..row.clone() };
+        let lease = Lease { renewed: row.granted, timer: LeaseTime::default(), row };
         let at = self.deadline(&lease);
-        self.leases.insert(row.id, Lease { timer: at, ..lease });
-        self.timers.insert((at, row.id));
+        self.timers.insert((at, lease.row.id));
+        self.leases.insert(lease.row.id, Lease { timer: at, ..lease });
     }
 
     fn remove_lease(&mut self, row: &LeaseRow) {

@@ -31,10 +31,11 @@ const IDLE_WARNED_MS: u64 = 60_000;
 impl Engine {
     /// When an idle lease is to be warned or ended next.
     pub(crate) fn next_idle(&self, now: Now) -> Option<LeaseTime> {
-        if self.state.idle.is_empty()
-            || self.state.pools.values().all(|pool| pool.rule.is_none_or(|rule| rule.idle_ms == 0))
-        {
-            return None;
+        let shortest_ms = self.state.idle_rules.values().min().copied()?;
+        let longest_idle = self.state.idle.first()?.0;
+        let due = longest_idle.plus_ms(shortest_ms);
+        if due > now.lease {
+            return Some(due);
         }
         let warned = self.idle_warned.values().min().copied();
         // Whether others wait changes at any time: look once a second while leases stand idle under a rule.
@@ -185,7 +186,19 @@ impl Turn<'_> {
         let now = self.now.lease;
         let mut warn = Vec::new();
         let mut end = Vec::new();
-        for &(since, id) in self.engine.state.idle.iter().take(PIECE * 16) {
+        let state = &self.engine.state;
+        let Some(shortest_ms) = state.idle_rules.values().min().copied() else {
+            return;
+        };
+        // Where more stand idle than one look takes in, the next one goes on after them.
+        let begin = self.engine.idle_looked.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let old_enough = |(since, _): &&(LeaseTime, LeaseId)| now.ms_since(*since) >= shortest_ms;
+        let looked: Vec<(LeaseTime, LeaseId)> =
+            state.idle.range((begin, Bound::Unbounded)).take_while(old_enough).take(PIECE * 16).copied().collect();
+        if looked.len() == PIECE * 16 {
+            self.engine.idle_looked = looked.last().copied();
+        }
+        for (since, id) in looked {
             if !self.idle_too_long(id, since) {
                 self.engine.idle_warned.remove(&id);
                 continue;
@@ -202,7 +215,8 @@ impl Turn<'_> {
         }
         for id in end.into_iter().take(PIECE) {
             // Each ending may satisfy the one who waited.
-            if let Some((since, id)) = self.engine.state.idle.iter().find(|(_, idle)| *idle == id).copied()
+            let since = self.engine.state.leases.get(&id).and_then(|lease| lease.row.idle_since);
+            if let Some(since) = since
                 && self.idle_too_long(id, since)
             {
                 self.end(id, EndReason::Idle, None);

@@ -251,6 +251,8 @@ pub struct LeaseFilter {
 pub struct SiteKeyView {
     /// The key.
     pub key: KeyName,
+    /// What sort of right it is.
+    pub kind: KeyKind,
     /// Granted, with all that it requires.
     pub licensed: bool,
     /// Units granted.
