@@ -185,6 +185,11 @@ impl Site {
         RequestId(self.last_request.to_be_bytes())
     }
 
+    /// The last request ID that was given out, as a number.
+    pub(crate) fn last_request(&self) -> u128 {
+        self.last_request
+    }
+
     /// Opens a stream; the run tells processes of one application apart.
     pub(crate) fn attach(&mut self, caller: CallerInfo, run: u8) -> HolderId {
         match self.run(Command::Attach(Attach { caller, run: RunId([run; 16]) })) {
