@@ -134,7 +134,12 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartFault>
     let (core, ended) = Core::start(engine, recovered, store, clock.clone(), bounds)?;
     let (folder, watching) =
         Folder::start(config.folder.clone(), state.path(), core.clone(), clock.clone(), trust, identity);
-    folder.judged().await;
+    let mut fault = core.storage_fault();
+    tokio::select! {
+        () = folder.judged() => {}
+        // Nothing of the folder can be stored: what was accepted before counts, and renewals are served (LEASE-11).
+        _ = fault.wait_for(Option::is_some) => {}
+    }
 
     let facts = grpc::Facts {
         started_at: now.wall,

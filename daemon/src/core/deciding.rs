@@ -11,8 +11,9 @@ use std::{
 use leasehold_engine::{
     Engine,
     command::Command,
-    decision::{Outcome, Reply},
+    decision::{LeaseView, Outcome, Reply},
     ids::{HolderId, Ticket},
+    refusal::Refusal,
     time::{LeaseTime, Now},
 };
 
@@ -189,8 +190,12 @@ impl Deciding {
             Command::Renew { .. } => IfUndone::Again(Box::new(command.clone())),
             _ => IfUndone::Refuse,
         };
+        let shown = tracing::enabled!(tracing::Level::DEBUG).then(|| shown(&command));
         let (result, mut outcome) = self.engine.apply(batch.now, command);
         let answers = std::mem::take(&mut outcome.answers);
+        if let Some(command) = shown {
+            show(&command, &result, &answers, outcome.changes.len());
+        }
         batch.take(outcome);
         self.sort(asked, to, undone, result.map_err(Refused::Rule), answers, batch);
     }
@@ -202,7 +207,7 @@ impl Deciding {
         to: To,
         undone: IfUndone,
         result: Result<Reply, Refused>,
-        answers: Vec<(Ticket, Result<leasehold_engine::decision::LeaseView, leasehold_engine::refusal::Refusal>)>,
+        answers: Vec<Answered>,
         batch: &mut Batch,
     ) {
         let mut to = Some(to);
@@ -269,6 +274,35 @@ impl Deciding {
         }
     }
 }
+
+/// A command for the log: what and for whom, on one line.
+fn shown(command: &Command) -> String {
+    let text = match command {
+        Command::Acquire(acquire) => format!("acquire {:?}", acquire.ask),
+        Command::Release(release) => format!("release {:?} {:?}", release.leases, release.acquired_by),
+        Command::Administer { by, act } => format!("administer by {by}: {act:?}"),
+        Command::Folder(files) => format!("folder of {} files", files.len()),
+        other => format!("{other:?}"),
+    };
+    text.chars().take(300).collect()
+}
+
+/// One line a decision, at debug.
+fn show(command: &str, result: &Result<Reply, Refusal>, answers: &[Answered], changes: usize) {
+    for (ticket, answer) in answers {
+        match answer {
+            Ok(lease) => tracing::debug!(ticket = ticket.0, lease = lease.id.0, holder = lease.holder.0, "granted"),
+            Err(refusal) => tracing::debug!(ticket = ticket.0, reason = refusal.reason(), "refused"),
+        }
+    }
+    match result {
+        Ok(_) => tracing::debug!(command, changes, "decided"),
+        Err(refusal) => tracing::debug!(command, changes, reason = refusal.reason(), "refused"),
+    }
+}
+
+/// An answer to an acquire, by its ticket.
+pub(super) type Answered = (Ticket, Result<LeaseView, Refusal>);
 
 /// What a command was, once the engine has it.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,11 @@
 //! Tables to rows: what `write.rs` wrote. A row that cannot be read is a damaged database, said in words; an activation
 //! file that no longer verifies is left out and told.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, mpsc},
+    thread,
+};
 
 use leasehold_engine::{
     ids::{
@@ -21,7 +25,7 @@ use leasehold_keys::{
     name::{Label, Method},
     trust::Trust,
 };
-use rusqlite::{Connection, types::Type};
+use rusqlite::{Connection, OpenFlags, types::Type};
 use serde::de::DeserializeOwned;
 
 /// A stored activation file that was left out.
@@ -34,6 +38,10 @@ pub struct LeftOut {
     /// Why it no longer verifies.
     pub why: String,
 }
+
+/// Leases that are handed from the reading thread at once, and how many such pieces it may be ahead.
+const PIECE: usize = 1_024;
+const PIECES_AHEAD: usize = 16;
 
 type Columns<'r> = &'r rusqlite::Row<'r>;
 
@@ -228,11 +236,7 @@ pub(super) fn all(
         Ok(())
     })?;
     entities(db, &mut take)?;
-    let mut reader = LeaseReader { terms: Shared::new(), labels: Shared::new() };
-    each(db, "SELECT * FROM leases ORDER BY id", |row| {
-        take(Row::Lease(Box::new(reader.read(row)?)));
-        Ok(())
-    })?;
+    leases(db, &mut take)?;
     let left_out = files(db, trust, now, &mut take)?;
     each(db, "SELECT license_id, key_epoch, sequence, sha256, key_sha256 FROM marks ORDER BY license_id", |row| {
         take(Row::Mark(Mark {
@@ -244,7 +248,8 @@ pub(super) fn all(
         }));
         Ok(())
     })?;
-    let site = "SELECT last_lease, last_assignment, last_entity, last_denial, last_audit, promoted, compliance_day FROM site";
+    let site =
+        "SELECT last_lease, last_assignment, last_entity, last_denial, last_audit, promoted, compliance_day FROM site";
     each(db, site, |row| {
         take(Row::Site(SiteRow {
             last_lease: u64_at(row, 0)?,
@@ -258,6 +263,34 @@ pub(super) fn all(
         Ok(())
     })?;
     Ok(left_out)
+}
+
+/// Leases are by far the most rows: one thread reads them while the other puts them in their places.
+fn leases(db: &Connection, take: &mut impl FnMut(Row)) -> rusqlite::Result<()> {
+    let Some(path) = db.path().map(str::to_owned) else { return Ok(()) };
+    thread::scope(|scope| {
+        let (to, pieces) = mpsc::sync_channel::<Vec<Row>>(PIECES_AHEAD);
+        let reading = scope.spawn(move || {
+            let db =
+                Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            let mut reader = LeaseReader { terms: Shared::new(), labels: Shared::new() };
+            let mut piece = Vec::with_capacity(PIECE);
+            each(&db, "SELECT * FROM leases ORDER BY id", |row| {
+                piece.push(Row::Lease(Box::new(reader.read(row)?)));
+                if piece.len() == PIECE {
+                    // Nobody takes them only where taking has panicked.
+                    let _ = to.send(std::mem::replace(&mut piece, Vec::with_capacity(PIECE)));
+                }
+                Ok(())
+            })?;
+            let _ = to.send(piece);
+            Ok(())
+        });
+        for piece in pieces {
+            piece.into_iter().for_each(&mut *take);
+        }
+        reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 fn files(

@@ -1,11 +1,6 @@
 //! Every kind of row there and back, restart, damage, versions, tampering, and disks that fail.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    os::unix::fs::PermissionsExt,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, sync::Arc};
 
 use leasehold_engine::{
     ids::*,
@@ -45,7 +40,10 @@ fn pool(key: u32, method: Method) -> PoolId {
 fn lease(id: u64, subject: LeaseSubject) -> LeaseRow {
     let terms = Terms {
         needed: vec![KeyId(3)],
-        keys: vec![HeldKey { key: KeyId(3), source: Source::User }, HeldKey { key: KeyId(4), source: Source::Included(KeyId(3)) }],
+        keys: vec![
+            HeldKey { key: KeyId(3), source: Source::User },
+            HeldKey { key: KeyId(4), source: Source::Included(KeyId(3)) },
+        ],
         seats: vec![Seat { pool: pool(3, Method::Concurrent), units: 1, shared: true }],
         types: vec![text("call"), text("chat")],
         ..Terms::default()
@@ -118,7 +116,11 @@ fn one_of_each() -> Vec<Row> {
     vec![
         Row::Key(KeyRow { id: KeyId(3), name: text("I3_ACCESS_CLIENT") }),
         Row::Organization(OrganizationRow { id: OrganizationId(1), name: text("acme"), parent: None }),
-        Row::Organization(OrganizationRow { id: OrganizationId(2), name: text("acme north"), parent: Some(OrganizationId(1)) }),
+        Row::Organization(OrganizationRow {
+            id: OrganizationId(2),
+            name: text("acme north"),
+            parent: Some(OrganizationId(1)),
+        }),
         Row::Workgroup(WorkgroupRow {
             id: WorkgroupId(3),
             name: text("sales"),
@@ -312,7 +314,10 @@ fn a_file_that_no_longer_verifies_is_left_out_and_told() {
     let mut store = place.open();
     commit(&mut store, &added(&one_of_each()), 1).unwrap();
     store.close().unwrap();
-    place.outside().execute("UPDATE files SET bytes = CAST(replace(CAST(bytes AS TEXT), 'Acme', 'Acmf') AS BLOB)", []).unwrap();
+    place
+        .outside()
+        .execute("UPDATE files SET bytes = CAST(replace(CAST(bytes AS TEXT), 'Acme', 'Acmf') AS BLOB)", [])
+        .unwrap();
     let (_, rows, left_out) = place.load();
     assert!(!rows.iter().any(|row| matches!(row, Row::File(_))));
     assert_eq!(left_out.len(), 1);
@@ -402,7 +407,12 @@ fn every_tampering_with_the_audit_log_is_found() {
     assert_eq!(first_bad("DELETE FROM audit WHERE id = 3"), Some(3));
     assert_eq!(first_bad("DELETE FROM audit WHERE id = 3; DELETE FROM audit_links WHERE first = 3"), Some(3));
     assert_eq!(first_bad("DELETE FROM audit_links WHERE first = 1"), Some(1));
-    assert_eq!(first_bad("INSERT INTO audit SELECT 4, at_ms, identity, action, subject, before, after, reason FROM audit WHERE id = 1"), Some(4));
+    assert_eq!(
+        first_bad(
+            "INSERT INTO audit SELECT 4, at_ms, identity, action, subject, before, after, reason FROM audit WHERE id = 1"
+        ),
+        Some(4)
+    );
 }
 
 #[test]
@@ -468,7 +478,8 @@ fn the_log_is_kept_short_while_it_is_written() {
     let mut store = place.open();
     let log = place.state.database().with_extension("db-wal");
     for round in 0..60 {
-        let rows: Vec<Row> = (0..2_000).map(|id| Row::Lease(Box::new(lease(id + 1 + round, LeaseSubject::Units)))).collect();
+        let rows: Vec<Row> =
+            (0..2_000).map(|id| Row::Lease(Box::new(lease(id + 1 + round, LeaseSubject::Units)))).collect();
         commit(&mut store, &added(&rows), round).unwrap();
         store.tidy().unwrap();
     }
@@ -507,9 +518,11 @@ fn views_for_people_can_be_read() {
     commit(&mut store, &added(&one_of_each()), 5).unwrap();
     let db = place.outside();
     let line: (String, String, String, String) = db
-        .query_row("SELECT kind, user, keys, state FROM leases_readable WHERE station IS NOT NULL AND user IS NOT NULL", [], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })
+        .query_row(
+            "SELECT kind, user, keys, state FROM leases_readable WHERE station IS NOT NULL AND user IS NOT NULL",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )
         .unwrap();
     assert_eq!(line.0, "logon");
     assert!(line.1.starts_with("Müller"));
