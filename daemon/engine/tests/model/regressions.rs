@@ -1,0 +1,1 @@
+//! What random steps once found, as short as shrinking made it. Each names the rule.
