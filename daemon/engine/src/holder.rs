@@ -68,14 +68,16 @@ impl Turn<'_> {
         if let Some(old) = displaced.and_then(|id| self.engine.state.holders.get_mut(&id)) {
             old.attached = false;
         }
-        let predecessor: Vec<LeaseId> = predecessors
-            .iter()
-            .filter_map(|id| self.engine.state.holders.get(id))
-            .flat_map(|old| old.leases.iter().copied())
-            .collect();
         if !predecessors.is_empty() {
             self.engine.successions.insert(holder, Succession { predecessors, until: now.plus_ms(TAKE_OVER_MS) });
         }
+        // A run that comes again, since it lost its first answer, is told once more what it may still take over.
+        let predecessor: Vec<LeaseId> = (self.engine.successions.get(&holder).into_iter())
+            .filter(|succession| now < succession.until)
+            .flat_map(|succession| &succession.predecessors)
+            .filter_map(|id| self.engine.state.holders.get(id))
+            .flat_map(|old| old.leases.iter().copied())
+            .collect();
         let leases = self.engine.state.holders.get(&holder).map(|holder| holder.leases.iter().copied().collect());
         Ok(Reply::Attached { holder, leases: leases.unwrap_or_default(), predecessor, displaced })
     }
