@@ -58,6 +58,7 @@ fn release(site: &mut Site, from: &Origin, lease: LeaseId) {
     );
 }
 
+#[expect(clippy::disallowed_methods, reason = "a stopwatch of this program's own, no time of the engine's")]
 fn per_round(what: &str, live: usize, site: &mut Site, mut round: impl FnMut(&mut Site, usize)) {
     let start = Instant::now();
     for number in 0..ROUNDS {

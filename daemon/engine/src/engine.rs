@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use leasehold_keys::time::WallTime;
 
 use crate::{
+    answers::Remembered,
     command::Command,
     decision::{Outcome, Reply},
     denial::Denials,
     holder::Succession,
     ids::{HolderId, LeaseId, PoolId},
-    lease::Remembered,
     queue::{Place, Queue},
     refusal::{EndReason, Refusal},
     row::{Change, Row, SiteRow},
@@ -242,7 +242,7 @@ impl Turn<'_> {
 
     /// Offers what was freed to those who wait, first come first served (03, Queue and shares).
     pub(crate) fn serve_queue(&mut self) {
-        let mut budget = crate::lease::WAITERS_PER_TURN;
+        let mut budget = crate::waiting::WAITERS_PER_TURN;
         loop {
             let mut freed: BTreeSet<PoolId> = std::mem::take(&mut self.engine.state.freed);
             self.engine.state.free_jointly(&mut freed);

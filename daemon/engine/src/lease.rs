@@ -1,94 +1,30 @@
 //! The life of a lease: asked for, granted, renewed, given back, ended (LEASE-1 to LEASE-6, LEASE-9, LEASE-10, LEASE-14).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
-    ops::Bound,
     sync::Arc,
 };
 
-use leasehold_keys::{
-    activation::ProductVersion,
-    name::{Label, PoolName},
-};
+use leasehold_keys::{activation::ProductVersion, name::Label};
 
 use crate::{
-    command::{Acquire, Ask, Origin, Release},
+    answers::body,
+    command::{Acquire, Origin, Release},
     decision::{Event, ReleaseOutcome, Reply, Told},
     engine::Turn,
-    ids::{HolderId, Identity, LeaseId, PoolId, RequestId, Ticket},
+    ids::{HolderId, Identity, LeaseId},
     plan::{Blocked, Plan, Planner, Want},
-    queue::{Place, Waiter},
+    queue::Place,
     refusal::{EndReason, Refusal},
     row::{LeaseRow, LeaseSubject, Row, Terms},
-    time::{HOUR_MS, LeaseTime},
+    time::HOUR_MS,
 };
 
-/// Waiters that are looked at in one turn; the next turn goes on.
-pub(crate) const WAITERS_PER_TURN: usize = 512;
 /// Expired leases that are ended for one request which finds its pool full (LEASE-5).
 const EXPIRIES_FOR_A_SEAT: usize = 4_096;
-/// Answers are remembered for so long (LEASE-3).
-pub(crate) const REMEMBERED_MS: u64 = 86_400_000;
 /// Ends of forgotten leases that can still be told.
 const RECENTLY_ENDED: usize = 65_536;
-
-/// Answers to releases, by request. A release that is repeated after a restart succeeds again by itself (LEASE-10), so
-/// these need not last.
-#[derive(Debug, Default)]
-pub(crate) struct Remembered {
-    answers: BTreeMap<(u32, RequestId), (LeaseTime, u64, Vec<ReleaseOutcome>)>,
-    by_time: BTreeSet<(LeaseTime, u32, RequestId)>,
-}
-
-impl Remembered {
-    fn get(&self, identity: u32, request: RequestId) -> Option<(u64, &Vec<ReleaseOutcome>)> {
-        self.answers.get(&(identity, request)).map(|(_, body, outcomes)| (*body, outcomes))
-    }
-
-    fn remember(&mut self, identity: u32, request: RequestId, at: LeaseTime, body: u64, outcomes: Vec<ReleaseOutcome>) {
-        self.answers.insert((identity, request), (at, body, outcomes));
-        self.by_time.insert((at, identity, request));
-    }
-
-    fn forget(&mut self, identity: u32, request: RequestId) -> bool {
-        let Some((at, _, _)) = self.answers.remove(&(identity, request)) else {
-            return false;
-        };
-        self.by_time.remove(&(at, identity, request))
-    }
-
-    /// How many are remembered, by identity.
-    pub(crate) fn counts(&self) -> BTreeMap<u32, u64> {
-        let mut counts = BTreeMap::new();
-        for (identity, _) in self.answers.keys() {
-            *counts.entry(*identity).or_default() += 1;
-        }
-        counts
-    }
-
-    /// Forgets what is older than 24 h; returns whose answers went.
-    pub(crate) fn forget_old(&mut self, now: LeaseTime, most: usize) -> Vec<u32> {
-        let old: Vec<_> = self
-            .by_time
-            .iter()
-            .take(most)
-            .take_while(|(at, _, _)| now.ms_since(*at) >= REMEMBERED_MS)
-            .copied()
-            .collect();
-        old.iter()
-            .filter(|(_, identity, request)| self.forget(*identity, *request))
-            .map(|(_, identity, _)| *identity)
-            .collect()
-    }
-}
-
-/// The content of a request, to tell a repetition from a reuse of its ID (LEASE-3). How long it would wait may differ.
-fn body(ask: &Ask, ttl_ms: u64) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (ask, ttl_ms).hash(&mut hasher);
-    hasher.finish()
-}
 
 impl Turn<'_> {
     /// The identity behind a command, and its version of the product.
@@ -165,60 +101,8 @@ impl Turn<'_> {
         }
     }
 
-    /// LEASE-3: the same request again.
-    fn answered_before(&mut self, acquire: &Acquire, number: u32, asked: u64) -> Result<Option<Reply>, Refusal> {
-        if let Some(&lease) = self.engine.state.answers.get(&(number, acquire.request)) {
-            let row = self
-                .engine
-                .state
-                .leases
-                .get(&lease)
-                .map(|lease| &lease.row)
-                .or_else(|| self.engine.state.ended.get(&lease));
-            if row.and_then(|row| row.request).is_none_or(|(_, body)| body != asked) {
-                return Err(Refusal::RequestIdReused);
-            }
-            let view = self.view(lease);
-            self.out.answers.push((acquire.ticket, view));
-            return Ok(Some(Reply::Ticketed { waiting: None }));
-        }
-        if self.engine.releases.get(number, acquire.request).is_some() {
-            return Err(Refusal::RequestIdReused);
-        }
-        let Some(place) = self.engine.queue.by_request(number, acquire.request) else {
-            return Ok(None);
-        };
-        let Some(waiter) = self.engine.queue.waiters.get(&place) else {
-            return Ok(None);
-        };
-        if body(&waiter.acquire.ask, waiter.acquire.ttl_ms) != asked {
-            return Err(Refusal::RequestIdReused);
-        }
-        let pools = waiter.pools.clone();
-        self.engine.queue.add_ticket(place, acquire.ticket, self.now.lease.plus_ms(acquire.wait_ms));
-        for (pool, _) in &pools {
-            self.engine.state.find_head(&self.engine.queue, *pool, self.now.lease);
-            // It may have been passed over while nobody waited for it.
-            self.engine.state.freed.insert(*pool);
-        }
-        Ok(Some(Reply::Ticketed { waiting: Some(self.position(place, &pools)) }))
-    }
-
-    fn position(&self, place: Place, pools: &[(PoolId, u32)]) -> (u32, Vec<PoolName>) {
-        let ahead = pools
-            .iter()
-            .filter_map(|(pool, _)| self.engine.state.pools.get(pool))
-            .map(|pool| pool.waiters.range(..place).count())
-            .max()
-            .unwrap_or(0);
-        (
-            u32::try_from(ahead + 1).unwrap_or(u32::MAX),
-            pools.iter().map(|(pool, _)| self.engine.state.pool_name(*pool)).collect(),
-        )
-    }
-
     /// What the request would get now.
-    fn look(&self, acquire: &Acquire, place: Option<Place>) -> Result<(Want, Plan), Blocked> {
+    pub(crate) fn look(&self, acquire: &Acquire, place: Option<Place>) -> Result<(Want, Plan), Blocked> {
         self.look_at(acquire, place, false)
     }
 
@@ -241,28 +125,8 @@ impl Turn<'_> {
         Ok((want, plan))
     }
 
-    fn wait(&mut self, acquire: Acquire, blocked: Blocked, number: u32) -> Result<Reply, Refusal> {
-        let most = self.engine.limits.waiting_per_pool;
-        if let Some((pool, _)) = blocked
-            .pools
-            .iter()
-            .find(|(pool, _)| self.engine.state.pools.get(pool).is_some_and(|pool| pool.waiters.len() >= most))
-        {
-            let what = format!("requests waiting for {}", self.engine.state.pool_name(*pool));
-            return Err(Refusal::Overloaded { what: what.into(), most: most as u64, retry_after_ms: 10_000 });
-        }
-        let holder = self.holder_of(&acquire.from)?;
-        let deadline = self.now.lease.plus_ms(acquire.wait_ms);
-        let pools = blocked.waits_for(&[]);
-        let waiter =
-            Waiter { tickets: vec![acquire.ticket], acquire, holder, pools: pools.clone(), deadline, abandoned: None };
-        let place = self.engine.queue.join(number, waiter, self.now.lease);
-        self.engine.state.list_waiter(&self.engine.queue, place, &[], &pools, self.now.lease);
-        Ok(Reply::Ticketed { waiting: Some(self.position(place, &pools)) })
-    }
-
     /// Makes a plan true.
-    fn grant(&mut self, holder: HolderId, want: Want, plan: Plan, acquire: &Acquire, body: u64) -> LeaseId {
+    pub(crate) fn grant(&mut self, holder: HolderId, want: Want, plan: Plan, acquire: &Acquire, body: u64) -> LeaseId {
         self.change_site(|site| site.last_lease += 1);
         let id = LeaseId(self.engine.state.site.last_lease);
         let now = self.now;
@@ -483,195 +347,6 @@ impl Turn<'_> {
             outcomes.push((id, result));
         }
         Ok(Reply::Leases(outcomes))
-    }
-
-    /// LEASE-3: what has arrived need not be remembered.
-    pub(crate) fn answers_received(&mut self, holder: HolderId, requests: &[RequestId]) -> Result<Reply, Refusal> {
-        let identity = self.identity(&Origin::Stream(holder))?;
-        let number = self.engine.state.identity_number(&identity);
-        for &request in requests {
-            self.forget(number, request);
-        }
-        Ok(Reply::Done)
-    }
-
-    fn forget(&mut self, number: u32, request: RequestId) {
-        if self.engine.releases.forget(number, request) {
-            self.one_answer_less(number);
-            return;
-        }
-        let Some(id) = self.engine.state.answers.get(&(number, request)).copied() else {
-            return;
-        };
-        if let Some(row) = self.engine.state.ended.get(&id).cloned() {
-            if let Some((_, how)) = row.ended {
-                self.engine.recently_ended.insert(id, how);
-            }
-            self.change(Some(Row::Lease(Box::new(row))), None);
-        } else if let Some(lease) = self.engine.state.leases.get_mut(&id) {
-            // Only in memory: a row that still names the request after a restart is merely remembered longer.
-            lease.row.request = None;
-            self.engine.state.answers.remove(&(number, request));
-            self.one_answer_less(number);
-        }
-    }
-
-    fn one_answer_less(&mut self, number: u32) {
-        if let Some(count) = self.engine.state.answer_counts.get_mut(&number) {
-            *count = count.saturating_sub(1);
-        }
-    }
-
-    /// Forgets answers that are older than 24 h, at most so many.
-    pub(crate) fn forget_old_answers(&mut self, most: usize) {
-        for number in self.engine.releases.forget_old(self.now.lease, most) {
-            self.one_answer_less(number);
-        }
-        let old: Vec<LeaseRow> = self
-            .engine
-            .state
-            .ended_at
-            .iter()
-            .take(most)
-            .take_while(|(at, _)| self.now.lease.ms_since(*at) >= REMEMBERED_MS)
-            .filter_map(|(_, id)| self.engine.state.ended.get(id).cloned())
-            .collect();
-        for row in old {
-            self.change(Some(Row::Lease(Box::new(row))), None);
-        }
-    }
-
-    // The queue, as far as it changes something.
-
-    pub(crate) fn cancel_wait(&mut self, from: &Origin, request: RequestId) -> Result<Reply, Refusal> {
-        let identity = self.identity(from)?;
-        let number = self.engine.state.identity_number(&identity);
-        if let Some(place) = self.engine.queue.by_request(number, request) {
-            self.leave_queue(number, place, Refusal::Cancelled);
-        }
-        Ok(Reply::Done)
-    }
-
-    pub(crate) fn abandon(&mut self, ticket: Ticket) -> Result<Reply, Refusal> {
-        if let Some(place) = self.engine.queue.drop_ticket(ticket, self.now.lease) {
-            let pools = self.engine.queue.waiters.get(&place).map(|waiter| waiter.pools.clone()).unwrap_or_default();
-            for (pool, _) in pools {
-                self.engine.state.find_head(&self.engine.queue, pool, self.now.lease);
-                // What was set aside for it is for others now.
-                self.engine.state.freed.insert(pool);
-            }
-        }
-        Ok(Reply::Done)
-    }
-
-    /// Takes a waiter out of the queue with a refusal for whoever waits.
-    pub(crate) fn leave_queue(&mut self, number: u32, place: Place, refusal: Refusal) {
-        let Some(waiter) = self.engine.queue.leave(number, place) else {
-            return;
-        };
-        self.engine.state.list_waiter(&self.engine.queue, place, &waiter.pools, &[], self.now.lease);
-        for (pool, _) in &waiter.pools {
-            self.engine.state.freed.insert(*pool);
-        }
-        for ticket in &waiter.tickets {
-            self.out.answers.push((*ticket, Err(refusal.clone())));
-        }
-    }
-
-    fn waiter_identity(&mut self, place: Place) -> Option<(Identity, u32)> {
-        let holder = self.engine.queue.waiters.get(&place)?.holder;
-        let identity = self.engine.state.holders.get(&holder)?.row.identity.clone();
-        let number = self.engine.state.identity_number(&identity);
-        Some((identity, number))
-    }
-
-    /// Goes through the waiters of one pool, from a place on.
-    pub(crate) fn serve_pool(&mut self, id: PoolId, from: Option<Place>, budget: &mut usize) {
-        let mut after = from;
-        loop {
-            let Some(pool) = self.engine.state.pools.get(&id) else {
-                return;
-            };
-            if pool.free(id.method) == 0 {
-                return;
-            }
-            let lower = after.map_or(Bound::Unbounded, Bound::Excluded);
-            let Some(&place) = pool.waiters.range((lower, Bound::Unbounded)).next() else {
-                return;
-            };
-            if *budget == 0 {
-                self.engine.serving.insert(id, after);
-                return;
-            }
-            *budget -= 1;
-            after = Some(place);
-            self.try_waiter(place);
-        }
-    }
-
-    fn try_waiter(&mut self, place: Place) {
-        let Some(waiter) = self.engine.queue.waiters.get(&place).filter(|waiter| waiter.abandoned.is_none()) else {
-            return;
-        };
-        let (acquire, holder, before) = (waiter.acquire.clone(), waiter.holder, waiter.pools.clone());
-        match self.look(&acquire, Some(place)) {
-            Ok((want, plan)) => {
-                let Some((_, number)) = self.waiter_identity(place) else {
-                    return;
-                };
-                let Some(waiter) = self.engine.queue.leave(number, place) else {
-                    return;
-                };
-                self.engine.state.list_waiter(&self.engine.queue, place, &before, &[], self.now.lease);
-                let lease = self.grant(holder, want, plan, &acquire, body(&acquire.ask, acquire.ttl_ms));
-                for ticket in waiter.tickets {
-                    let view = self.view(lease);
-                    self.out.answers.push((ticket, view));
-                }
-            }
-            Err(blocked) if !blocked.pools.is_empty() => {
-                let pools = blocked.waits_for(&before);
-                if pools != before {
-                    if let Some(waiter) = self.engine.queue.waiters.get_mut(&place) {
-                        waiter.pools.clone_from(&pools);
-                    }
-                    self.engine.state.list_waiter(&self.engine.queue, place, &before, &pools, self.now.lease);
-                }
-            }
-            Err(blocked) => {
-                let Some((identity, number)) = self.waiter_identity(place) else {
-                    return;
-                };
-                self.deny(&acquire, &identity, &blocked.refusal);
-                self.leave_queue(number, place, blocked.refusal);
-            }
-        }
-    }
-
-    /// Ends waits whose deadline has come, and drops places that nobody came back for.
-    pub(crate) fn end_waits(&mut self) {
-        for place in self.engine.queue.due(self.now.lease, WAITERS_PER_TURN) {
-            let Some(waiter) = self.engine.queue.waiters.get(&place) else {
-                continue;
-            };
-            let (acquire, abandoned) = (waiter.acquire.clone(), waiter.abandoned.is_some());
-            let Some((identity, number)) = self.waiter_identity(place) else {
-                continue;
-            };
-            let refusal = match self.look(&acquire, Some(place)) {
-                Err(blocked) => blocked.refusal,
-                // Freed in this very turn, or not needed any more: granted before anyone is told no.
-                Ok(_) if !abandoned => {
-                    self.try_waiter(place);
-                    continue;
-                }
-                Ok(_) => Refusal::Cancelled,
-            };
-            if !abandoned {
-                self.deny(&acquire, &identity, &refusal);
-            }
-            self.leave_queue(number, place, refusal);
-        }
     }
 
     /// ALLOC-16: looks at a live lease again after its subject's keys or station changed. Removed keys leave it, added ones

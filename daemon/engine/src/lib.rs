@@ -14,15 +14,18 @@ pub mod view;
 pub mod words;
 
 mod admin;
+mod answers;
 mod assign;
 mod catalog;
 mod denial;
 mod engine;
+mod entities;
 mod files;
 mod grants;
 mod holder;
 mod intern;
 mod lease;
+mod media;
 mod plan;
 mod pool;
 mod proof;
@@ -32,5 +35,6 @@ mod rights;
 mod room;
 mod state;
 mod upkeep;
+mod waiting;
 
 pub use engine::{Engine, Limits};

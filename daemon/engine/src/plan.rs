@@ -15,7 +15,7 @@ use crate::{
     queue::{Place, Queue},
     refusal::Refusal,
     room::Claimant,
-    row::{HeldKey, LeaseSubject, Seat, Source, StationKind, Terms, Warning},
+    row::{HeldKey, LeaseSubject, Seat, Source, StationKind, Terms},
     state::State,
     time::Now,
     view::Step,
@@ -85,7 +85,7 @@ pub(crate) struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn step(&mut self, rule: &'static str, passed: bool, message: impl FnOnce() -> String) {
+    pub(crate) fn step(&mut self, rule: &'static str, passed: bool, message: impl FnOnce() -> String) {
         if let Some(steps) = &mut self.steps {
             let step = Step { rule, passed, message: message() };
             // Keys are gone through anew after each that cannot be had.
@@ -565,77 +565,6 @@ impl Planner<'_> {
             return Err(refusal);
         }
         Ok(())
-    }
-
-    /// MEDIA-2, MEDIA-3: the interaction types that the user may receive, and what limits them.
-    fn media(&mut self, user: UserId, held: &BTreeMap<KeyId, Source>) -> (Vec<Label>, Vec<Warning>) {
-        let state = self.state;
-        let Some(user) = state.users.get(&user) else {
-            return (Vec::new(), Vec::new());
-        };
-        let level = state.media_level(held.keys().copied());
-        let routed: BTreeSet<&Label> = user
-            .row
-            .workgroups
-            .iter()
-            .filter_map(|id| state.workgroups.get(id))
-            .flat_map(|workgroup| &workgroup.types)
-            .collect();
-        let types = match level {
-            None => Vec::new(),
-            // With the highest level and nothing configured, whatever the workgroups route.
-            Some(leasehold_keys::definition::MediaLevel::Unlimited) if user.row.types.is_empty() => {
-                routed.into_iter().cloned().collect()
-            }
-            Some(level) => user.row.types.iter().take(types_of(level)).cloned().collect::<Vec<_>>(),
-        };
-        let mut warnings = Vec::new();
-        for workgroup in user.row.workgroups.iter().filter_map(|id| state.workgroups.get(id)) {
-            let lacking: Vec<Label> = workgroup.types.iter().filter(|kind| !types.contains(kind)).cloned().collect();
-            if lacking.is_empty() {
-                continue;
-            }
-            let allowed = level.map_or(0, types_of);
-            let remedy = if level.is_none() {
-                "Assign a media level key to the user or the station.".to_string()
-            } else if types.len() + lacking.len() <= allowed
-                || types.len() < allowed && workgroup.types.len() <= allowed
-            {
-                format!("Add the missing types with `leasehold user set {} --types`.", user.row.name)
-            } else if workgroup.types.len() <= allowed {
-                format!(
-                    "Configure the types of this workgroup instead, with `leasehold user set {} --types`.",
-                    user.row.name
-                )
-            } else {
-                format!(
-                    "A level for {} interaction types would cover it: assign a higher media level key.",
-                    workgroup.types.len()
-                )
-            };
-            self.step("MEDIA-2", false, || format!("workgroup {} routes types that are not covered", workgroup.name));
-            warnings.push(Warning::MediaLimited { workgroup: workgroup.name.clone(), types: lacking, remedy });
-        }
-        (types, warnings)
-    }
-}
-
-/// How many interaction types a level covers (MEDIA-1).
-pub(crate) const fn types_of(level: leasehold_keys::definition::MediaLevel) -> usize {
-    match level {
-        leasehold_keys::definition::MediaLevel::One => 1,
-        leasehold_keys::definition::MediaLevel::Two => 2,
-        leasehold_keys::definition::MediaLevel::Unlimited => usize::MAX,
-    }
-}
-
-impl State {
-    /// The highest media level among keys.
-    pub(crate) fn media_level(
-        &self,
-        keys: impl Iterator<Item = KeyId>,
-    ) -> Option<leasehold_keys::definition::MediaLevel> {
-        keys.filter_map(|key| self.catalog.get(key).and_then(|definition| definition.def.level)).max()
     }
 }
 

@@ -1,0 +1,186 @@
+//! Answers that are remembered, so that a request which comes again gets the same one (LEASE-3): those of acquires hang on
+//! their leases, those of releases are here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use crate::{
+    command::{Acquire, Ask, Origin},
+    decision::{ReleaseOutcome, Reply},
+    engine::Turn,
+    ids::{HolderId, RequestId},
+    refusal::Refusal,
+    row::{LeaseRow, Row},
+    time::LeaseTime,
+};
+
+/// Answers are remembered for so long (LEASE-3).
+pub(crate) const REMEMBERED_MS: u64 = 86_400_000;
+
+/// Answers to releases, by request. A release that is repeated after a restart succeeds again by itself (LEASE-10), so
+/// these need not last.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered {
+    answers: BTreeMap<(u32, RequestId), (LeaseTime, u64, Vec<ReleaseOutcome>)>,
+    by_time: BTreeSet<(LeaseTime, u32, RequestId)>,
+}
+
+impl Remembered {
+    pub(crate) fn get(&self, identity: u32, request: RequestId) -> Option<(u64, &Vec<ReleaseOutcome>)> {
+        self.answers.get(&(identity, request)).map(|(_, body, outcomes)| (*body, outcomes))
+    }
+
+    pub(crate) fn remember(
+        &mut self,
+        identity: u32,
+        request: RequestId,
+        at: LeaseTime,
+        body: u64,
+        outcomes: Vec<ReleaseOutcome>,
+    ) {
+        self.answers.insert((identity, request), (at, body, outcomes));
+        self.by_time.insert((at, identity, request));
+    }
+
+    fn forget(&mut self, identity: u32, request: RequestId) -> bool {
+        let Some((at, _, _)) = self.answers.remove(&(identity, request)) else {
+            return false;
+        };
+        self.by_time.remove(&(at, identity, request))
+    }
+
+    /// How many are remembered, by identity.
+    pub(crate) fn counts(&self) -> BTreeMap<u32, u64> {
+        let mut counts = BTreeMap::new();
+        for (identity, _) in self.answers.keys() {
+            *counts.entry(*identity).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Forgets what is older than 24 h; returns whose answers went.
+    pub(crate) fn forget_old(&mut self, now: LeaseTime, most: usize) -> Vec<u32> {
+        let old: Vec<_> = self
+            .by_time
+            .iter()
+            .take(most)
+            .take_while(|(at, _, _)| now.ms_since(*at) >= REMEMBERED_MS)
+            .copied()
+            .collect();
+        old.iter()
+            .filter(|(_, identity, request)| self.forget(*identity, *request))
+            .map(|(_, identity, _)| *identity)
+            .collect()
+    }
+}
+
+/// The content of a request, to tell a repetition from a reuse of its ID (LEASE-3). How long it would wait may differ.
+pub(crate) fn body(ask: &Ask, ttl_ms: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (ask, ttl_ms).hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Turn<'_> {
+    /// LEASE-3: the same request again.
+    pub(crate) fn answered_before(
+        &mut self,
+        acquire: &Acquire,
+        number: u32,
+        asked: u64,
+    ) -> Result<Option<Reply>, Refusal> {
+        if let Some(&lease) = self.engine.state.answers.get(&(number, acquire.request)) {
+            let row = self
+                .engine
+                .state
+                .leases
+                .get(&lease)
+                .map(|lease| &lease.row)
+                .or_else(|| self.engine.state.ended.get(&lease));
+            if row.and_then(|row| row.request).is_none_or(|(_, body)| body != asked) {
+                return Err(Refusal::RequestIdReused);
+            }
+            let view = self.view(lease);
+            self.out.answers.push((acquire.ticket, view));
+            return Ok(Some(Reply::Ticketed { waiting: None }));
+        }
+        if self.engine.releases.get(number, acquire.request).is_some() {
+            return Err(Refusal::RequestIdReused);
+        }
+        let Some(place) = self.engine.queue.by_request(number, acquire.request) else {
+            return Ok(None);
+        };
+        let Some(waiter) = self.engine.queue.waiters.get(&place) else {
+            return Ok(None);
+        };
+        if body(&waiter.acquire.ask, waiter.acquire.ttl_ms) != asked {
+            return Err(Refusal::RequestIdReused);
+        }
+        let pools = waiter.pools.clone();
+        self.engine.queue.add_ticket(place, acquire.ticket, self.now.lease.plus_ms(acquire.wait_ms));
+        for (pool, _) in &pools {
+            self.engine.state.find_head(&self.engine.queue, *pool, self.now.lease);
+            // It may have been passed over while nobody waited for it.
+            self.engine.state.freed.insert(*pool);
+        }
+        Ok(Some(Reply::Ticketed { waiting: Some(self.position(place, &pools)) }))
+    }
+
+    /// LEASE-3: what has arrived need not be remembered.
+    pub(crate) fn answers_received(&mut self, holder: HolderId, requests: &[RequestId]) -> Result<Reply, Refusal> {
+        let identity = self.identity(&Origin::Stream(holder))?;
+        let number = self.engine.state.identity_number(&identity);
+        for &request in requests {
+            self.forget(number, request);
+        }
+        Ok(Reply::Done)
+    }
+
+    fn forget(&mut self, number: u32, request: RequestId) {
+        if self.engine.releases.forget(number, request) {
+            self.one_answer_less(number);
+            return;
+        }
+        let Some(id) = self.engine.state.answers.get(&(number, request)).copied() else {
+            return;
+        };
+        if let Some(row) = self.engine.state.ended.get(&id).cloned() {
+            if let Some((_, how)) = row.ended {
+                self.engine.recently_ended.insert(id, how);
+            }
+            self.change(Some(Row::Lease(Box::new(row))), None);
+        } else if let Some(lease) = self.engine.state.leases.get_mut(&id) {
+            // Only in memory: a row that still names the request after a restart is merely remembered longer.
+            lease.row.request = None;
+            self.engine.state.answers.remove(&(number, request));
+            self.one_answer_less(number);
+        }
+    }
+
+    fn one_answer_less(&mut self, number: u32) {
+        if let Some(count) = self.engine.state.answer_counts.get_mut(&number) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Forgets answers that are older than 24 h, at most so many.
+    pub(crate) fn forget_old_answers(&mut self, most: usize) {
+        for number in self.engine.releases.forget_old(self.now.lease, most) {
+            self.one_answer_less(number);
+        }
+        let old: Vec<LeaseRow> = self
+            .engine
+            .state
+            .ended_at
+            .iter()
+            .take(most)
+            .take_while(|(at, _)| self.now.lease.ms_since(*at) >= REMEMBERED_MS)
+            .filter_map(|(_, id)| self.engine.state.ended.get(id).cloned())
+            .collect();
+        for row in old {
+            self.change(Some(Row::Lease(Box::new(row))), None);
+        }
+    }
+}

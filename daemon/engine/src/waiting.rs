@@ -1,0 +1,186 @@
+//! What waiting requests come to: joined, withdrawn, abandoned, served as seats come free, ended at their deadline (03,
+//! Queue and shares). The order of the queue itself is in `queue.rs`.
+
+use std::ops::Bound;
+
+use leasehold_keys::name::PoolName;
+
+use crate::{
+    answers::body,
+    command::{Acquire, Origin},
+    decision::Reply,
+    engine::Turn,
+    ids::{Identity, PoolId, RequestId, Ticket},
+    plan::Blocked,
+    queue::{Place, Waiter},
+    refusal::Refusal,
+};
+
+/// Waiters that are looked at in one turn; the next turn goes on.
+pub(crate) const WAITERS_PER_TURN: usize = 512;
+
+impl Turn<'_> {
+    pub(crate) fn position(&self, place: Place, pools: &[(PoolId, u32)]) -> (u32, Vec<PoolName>) {
+        let ahead = pools
+            .iter()
+            .filter_map(|(pool, _)| self.engine.state.pools.get(pool))
+            .map(|pool| pool.waiters.range(..place).count())
+            .max()
+            .unwrap_or(0);
+        (
+            u32::try_from(ahead + 1).unwrap_or(u32::MAX),
+            pools.iter().map(|(pool, _)| self.engine.state.pool_name(*pool)).collect(),
+        )
+    }
+
+    pub(crate) fn wait(&mut self, acquire: Acquire, blocked: Blocked, number: u32) -> Result<Reply, Refusal> {
+        let most = self.engine.limits.waiting_per_pool;
+        if let Some((pool, _)) = blocked
+            .pools
+            .iter()
+            .find(|(pool, _)| self.engine.state.pools.get(pool).is_some_and(|pool| pool.waiters.len() >= most))
+        {
+            let what = format!("requests waiting for {}", self.engine.state.pool_name(*pool));
+            return Err(Refusal::Overloaded { what: what.into(), most: most as u64, retry_after_ms: 10_000 });
+        }
+        let holder = self.holder_of(&acquire.from)?;
+        let deadline = self.now.lease.plus_ms(acquire.wait_ms);
+        let pools = blocked.waits_for(&[]);
+        let waiter =
+            Waiter { tickets: vec![acquire.ticket], acquire, holder, pools: pools.clone(), deadline, abandoned: None };
+        let place = self.engine.queue.join(number, waiter, self.now.lease);
+        self.engine.state.list_waiter(&self.engine.queue, place, &[], &pools, self.now.lease);
+        Ok(Reply::Ticketed { waiting: Some(self.position(place, &pools)) })
+    }
+
+    pub(crate) fn cancel_wait(&mut self, from: &Origin, request: RequestId) -> Result<Reply, Refusal> {
+        let identity = self.identity(from)?;
+        let number = self.engine.state.identity_number(&identity);
+        if let Some(place) = self.engine.queue.by_request(number, request) {
+            self.leave_queue(number, place, Refusal::Cancelled);
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(crate) fn abandon(&mut self, ticket: Ticket) -> Result<Reply, Refusal> {
+        if let Some(place) = self.engine.queue.drop_ticket(ticket, self.now.lease) {
+            let pools = self.engine.queue.waiters.get(&place).map(|waiter| waiter.pools.clone()).unwrap_or_default();
+            for (pool, _) in pools {
+                self.engine.state.find_head(&self.engine.queue, pool, self.now.lease);
+                // What was set aside for it is for others now.
+                self.engine.state.freed.insert(pool);
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    /// Takes a waiter out of the queue with a refusal for whoever waits.
+    pub(crate) fn leave_queue(&mut self, number: u32, place: Place, refusal: Refusal) {
+        let Some(waiter) = self.engine.queue.leave(number, place) else {
+            return;
+        };
+        self.engine.state.list_waiter(&self.engine.queue, place, &waiter.pools, &[], self.now.lease);
+        for (pool, _) in &waiter.pools {
+            self.engine.state.freed.insert(*pool);
+        }
+        for ticket in &waiter.tickets {
+            self.out.answers.push((*ticket, Err(refusal.clone())));
+        }
+    }
+
+    fn waiter_identity(&mut self, place: Place) -> Option<(Identity, u32)> {
+        let holder = self.engine.queue.waiters.get(&place)?.holder;
+        let identity = self.engine.state.holders.get(&holder)?.row.identity.clone();
+        let number = self.engine.state.identity_number(&identity);
+        Some((identity, number))
+    }
+
+    /// Goes through the waiters of one pool, from a place on.
+    pub(crate) fn serve_pool(&mut self, id: PoolId, from: Option<Place>, budget: &mut usize) {
+        let mut after = from;
+        loop {
+            let Some(pool) = self.engine.state.pools.get(&id) else {
+                return;
+            };
+            if pool.free(id.method) == 0 {
+                return;
+            }
+            let lower = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let Some(&place) = pool.waiters.range((lower, Bound::Unbounded)).next() else {
+                return;
+            };
+            if *budget == 0 {
+                self.engine.serving.insert(id, after);
+                return;
+            }
+            *budget -= 1;
+            after = Some(place);
+            self.try_waiter(place);
+        }
+    }
+
+    fn try_waiter(&mut self, place: Place) {
+        let Some(waiter) = self.engine.queue.waiters.get(&place).filter(|waiter| waiter.abandoned.is_none()) else {
+            return;
+        };
+        let (acquire, holder, before) = (waiter.acquire.clone(), waiter.holder, waiter.pools.clone());
+        match self.look(&acquire, Some(place)) {
+            Ok((want, plan)) => {
+                let Some((_, number)) = self.waiter_identity(place) else {
+                    return;
+                };
+                let Some(waiter) = self.engine.queue.leave(number, place) else {
+                    return;
+                };
+                self.engine.state.list_waiter(&self.engine.queue, place, &before, &[], self.now.lease);
+                let lease = self.grant(holder, want, plan, &acquire, body(&acquire.ask, acquire.ttl_ms));
+                for ticket in waiter.tickets {
+                    let view = self.view(lease);
+                    self.out.answers.push((ticket, view));
+                }
+            }
+            Err(blocked) if !blocked.pools.is_empty() => {
+                let pools = blocked.waits_for(&before);
+                if pools != before {
+                    if let Some(waiter) = self.engine.queue.waiters.get_mut(&place) {
+                        waiter.pools.clone_from(&pools);
+                    }
+                    self.engine.state.list_waiter(&self.engine.queue, place, &before, &pools, self.now.lease);
+                }
+            }
+            Err(blocked) => {
+                let Some((identity, number)) = self.waiter_identity(place) else {
+                    return;
+                };
+                self.deny(&acquire, &identity, &blocked.refusal);
+                self.leave_queue(number, place, blocked.refusal);
+            }
+        }
+    }
+
+    /// Ends waits whose deadline has come, and drops places that nobody came back for.
+    pub(crate) fn end_waits(&mut self) {
+        for place in self.engine.queue.due(self.now.lease, WAITERS_PER_TURN) {
+            let Some(waiter) = self.engine.queue.waiters.get(&place) else {
+                continue;
+            };
+            let (acquire, abandoned) = (waiter.acquire.clone(), waiter.abandoned.is_some());
+            let Some((identity, number)) = self.waiter_identity(place) else {
+                continue;
+            };
+            let refusal = match self.look(&acquire, Some(place)) {
+                Err(blocked) => blocked.refusal,
+                // Freed in this very turn, or not needed any more: granted before anyone is told no.
+                Ok(_) if !abandoned => {
+                    self.try_waiter(place);
+                    continue;
+                }
+                Ok(_) => Refusal::Cancelled,
+            };
+            if !abandoned {
+                self.deny(&acquire, &identity, &refusal);
+            }
+            self.leave_queue(number, place, refusal);
+        }
+    }
+}
