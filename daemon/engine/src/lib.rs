@@ -25,6 +25,7 @@ mod grants;
 mod holder;
 mod intern;
 mod lease;
+mod logon;
 mod media;
 mod plan;
 mod pool;
