@@ -120,8 +120,7 @@ impl Admin {
 
     /// A workgroup that routes these interaction types.
     pub async fn workgroup(&self, name: &str, types: &[&str]) {
-        let group =
-            v1::Workgroup { name: name.to_owned(), interaction_types: list(types), ..v1::Workgroup::default() };
+        let group = v1::Workgroup { name: name.to_owned(), interaction_types: list(types), ..v1::Workgroup::default() };
         self.try_create(entity::Entity::Workgroup(group)).await.expect("a workgroup");
     }
 
@@ -169,6 +168,41 @@ impl Admin {
         let pools = self.pools().await;
         let found = pools.iter().find(|pool| pool.name == name).cloned();
         found.unwrap_or_else(|| panic!("no pool {name} in {pools:?}"))
+    }
+
+    /// A pool, once `is` holds of it: what time does by itself, it does a moment after time has passed.
+    pub async fn pool_when(&self, name: &str, is: impl Fn(&v1::Pool) -> bool) -> v1::Pool {
+        within(&format!("a change of pool {name}"), async {
+            loop {
+                let found = self.pools().await.into_iter().find(|pool| pool.name == name);
+                if let Some(pool) = found.filter(&is) {
+                    return pool;
+                }
+            }
+        })
+        .await
+    }
+
+    /// The status, once `is` holds of it.
+    pub async fn status_when(&self, what: &str, is: impl Fn(&v1::GetStatusResponse) -> bool) -> v1::GetStatusResponse {
+        within(what, async {
+            loop {
+                let status = self.status().await;
+                if is(&status) {
+                    return status;
+                }
+            }
+        })
+        .await
+    }
+
+    /// A file of the watched folder, once status shows it in this state.
+    pub async fn entry_when(&self, name: &str, state: &str) -> v1::FolderEntry {
+        let shown = |status: &v1::GetStatusResponse| {
+            status.folder.iter().find(|entry| entry.name == name && entry.state == state).cloned()
+        };
+        let status = self.status_when(&format!("{name} is {state}"), |status| shown(status).is_some()).await;
+        shown(&status).expect("it was there")
     }
 
     /// All pools.

@@ -184,11 +184,8 @@ impl App {
     /// # Errors
     /// Where the call as a whole is refused.
     pub async fn release_all(&self, leases: &[u64]) -> Result<Vec<Result<(), Refused>>, Refused> {
-        let message = v1::ReleaseRequest {
-            caller: Some(self.caller.clone()),
-            lease_ids: leases.to_vec(),
-            ..Default::default()
-        };
+        let message =
+            v1::ReleaseRequest { caller: Some(self.caller.clone()), lease_ids: leases.to_vec(), ..Default::default() };
         let answer = within("an answer", self.leasing.clone().release(message)).await?;
         Ok(answer.into_inner().outcomes.into_iter().map(|outcome| done(outcome.refusal)).collect())
     }

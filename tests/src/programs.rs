@@ -62,7 +62,6 @@ impl Ran {
     ///
     /// # Panics
     /// Where the exit code is another than 0.
-    #[must_use]
     pub fn done(self) -> Self {
         assert_eq!(self.code, 0, "{self:?}");
         self

@@ -40,8 +40,7 @@ impl Attached {
     /// # Errors
     /// What the daemon refuses.
     pub async fn open_as(app: &App, run_id: Vec<u8>) -> Result<Self, Refused> {
-        let hello =
-            v1::Hello { caller: Some(app.caller.clone()), run_id: run_id.clone(), ..v1::Hello::default() };
+        let hello = v1::Hello { caller: Some(app.caller.clone()), run_id: run_id.clone(), ..v1::Hello::default() };
         let (to, outgoing) = mpsc::channel(1_024);
         let send = to.send(v1::AttachRequest { message: Some(Out::Hello(hello)), ..Default::default() });
         send.await.expect("the stream takes it");

@@ -3,3 +3,12 @@
 
 mod alloc;
 mod fifty_seats;
+mod folder;
+mod leases;
+mod levels;
+mod load;
+mod media_and_site;
+mod queue;
+mod reload;
+mod restart;
+mod stations;
