@@ -90,6 +90,8 @@ pub(crate) struct State {
     pub holders: BTreeMap<HolderId, Holder>,
     pub holder_ids: BTreeMap<(Identity, String, Option<RunId>), HolderId>,
     pub leases: BTreeMap<LeaseId, Lease>,
+    /// When leases that ended in this minute, and in the one before, were last renewed: their end may be taken back.
+    pub renewals_of_ended: [BTreeMap<LeaseId, LeaseTime>; 2],
     /// When to look at each live lease again.
     pub timers: BTreeSet<(LeaseTime, LeaseId)>,
     /// Idle leases, longest first.

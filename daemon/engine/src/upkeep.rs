@@ -112,6 +112,8 @@ impl Turn<'_> {
         }
         if stamp {
             self.engine.next_stamp = self.now.lease.plus_ms(STAMP_EVERY_MS);
+            self.engine.state.renewals_of_ended.rotate_right(1);
+            self.engine.state.renewals_of_ended[0].clear();
             self.store_contacts();
             self.store_denials();
             self.forget_old_answers(PIECE * 8);

@@ -24,7 +24,7 @@ use proptest::{
 };
 
 /// Cases of each test, before the variable multiplies them.
-const CASES: u32 = 60;
+const CASES: u32 = 600;
 
 fn cases() -> u32 {
     let times = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_u32);

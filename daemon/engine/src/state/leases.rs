@@ -32,13 +32,8 @@ impl State {
             self.rewind_timer(after.id);
             return;
         }
-        let renewed = self.leases.get(&before.id).map(|lease| lease.renewed);
         self.remove_lease(before);
         self.insert_lease(after);
-        if let (Some(renewed), Some(lease)) = (renewed, self.leases.get_mut(&after.id)) {
-            lease.renewed = renewed;
-            self.rewind_timer(after.id);
-        }
     }
 
     /// Puts a lease's timer to its present deadline.
@@ -108,7 +103,10 @@ impl State {
             self.idle.insert((since, row.id));
         }
         let row = LeaseRow { terms: self.interner.share(&row.terms), ..row.clone() };
-        let lease = Lease { renewed: row.granted, timer: LeaseTime::default(), row };
+        // LEASE-11: where its end is taken back, its renewals stand.
+        let [recent, older] = &mut self.renewals_of_ended;
+        let renewed = recent.remove(&row.id).or_else(|| older.remove(&row.id)).unwrap_or(row.granted);
+        let lease = Lease { renewed, timer: LeaseTime::default(), row };
         let at = self.deadline(&lease);
         self.timers.insert((at, lease.row.id));
         self.leases.insert(lease.row.id, Lease { timer: at, ..lease });
@@ -125,6 +123,9 @@ impl State {
             return;
         };
         self.timers.remove(&(lease.timer, row.id));
+        if lease.renewed > row.granted {
+            self.renewals_of_ended[0].insert(row.id, lease.renewed);
+        }
         if let Some(since) = row.idle_since {
             self.idle.remove(&(since, row.id));
         }

