@@ -1,8 +1,12 @@
 //! How fast core and storage are by themselves, without a wire: durable acquires and releases over streams, and a restart
-//! with many leases. `cargo run --release -p leaseholdd --example commits -- [STREAMS] [IN_FLIGHT] [SECONDS] [LEASES]`.
-//! It measures; it judges nothing.
+//! with many leases. `cargo run --release -p leaseholdd --example commits -- [STREAMS] [IN_FLIGHT] [SECONDS] [LEASES] [DIR]`.
+//! With a folder its state is kept there, and with 0 streams only its restart is measured. It judges nothing.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use leasehold_engine::{
     Engine, Limits,
@@ -232,6 +236,11 @@ async fn bench(dir: &Path, streams: u8, in_flight: usize, seconds: u64, leases: 
     let dir = StateDir::open(&dir.join("state"))?;
     let licensor = DevLicensor::from_seed(&[7; 32])?;
     let (core, ended) = start(&dir, &licensor)?;
+    if streams == 0 {
+        core.stop();
+        tokio::task::spawn_blocking(move || ended.wait()).await?;
+        return Ok(());
+    }
     core.submit(Command::Folder(vec![file(&licensor)?])).await?;
     for _ in 0..3 {
         throughput(&core, streams, in_flight, seconds).await?;
@@ -248,10 +257,12 @@ async fn bench(dir: &Path, streams: u8, in_flight: usize, seconds: u64, leases: 
 }
 
 fn main() -> anyhow::Result<()> {
-    let numbers: Vec<u64> = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let numbers: Vec<u64> = std::env::args().skip(1).take(4).map(|text| text.parse()).collect::<Result<_, _>>()?;
     let number = |at: usize, default: u64| numbers.get(at).copied().unwrap_or(default);
-    let dir = tempfile::tempdir()?;
+    let passing = tempfile::tempdir()?;
+    let kept = std::env::args().nth(5).map(PathBuf::from);
+    let dir = kept.as_deref().unwrap_or(passing.path());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (streams, in_flight) = (u8::try_from(number(0, 8))?, usize::try_from(number(1, 256))?);
-    runtime.block_on(bench(dir.path(), streams, in_flight, number(2, 5), number(3, 100_000)))
+    runtime.block_on(bench(dir, streams, in_flight, number(2, 5), number(3, 100_000)))
 }

@@ -223,7 +223,7 @@ impl Config {
             let what = "there is nothing to listen on; name a Unix socket in `listen.unix` or a loopback address in `listen.tcp`";
             faults.push(Fault { place: place("listen.unix"), what: what.to_owned() });
         }
-        faults.sort_by(|a, b| natural(&a.place).cmp(&natural(&b.place)));
+        faults.sort_by_key(|fault| natural(&fault.place));
         if faults.is_empty() { Ok(config) } else { Err(Faults(faults)) }
     }
 

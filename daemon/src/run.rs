@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Stopping takes at most so long, in three parts: calls and streams that end by themselves …
-const DRAIN: Duration = Duration::from_secs(3);
+const DRAIN: Duration = Duration::from_secs(1);
 /// … what was submitted becomes durable …
 const FINISH: Duration = Duration::from_secs(5);
 /// … and connections that are still open are given up.

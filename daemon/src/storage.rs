@@ -141,6 +141,13 @@ impl Store {
         self.db.close().map_err(|(_, fault)| fault.to_string())
     }
 
+    /// Does not wait for other programs' locks, so that a test can make a commit fail by holding one.
+    #[cfg(test)]
+    pub(crate) fn impatient(self) -> Self {
+        self.db.busy_timeout(std::time::Duration::ZERO).unwrap();
+        self
+    }
+
     fn statement(&self, sql: &str) -> rusqlite::Result<()> {
         self.db.prepare_cached(sql)?.execute([]).map(drop)
     }

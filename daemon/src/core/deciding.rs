@@ -98,6 +98,7 @@ impl Deciding {
     fn run(mut self, recovered: Outcome) {
         let mut batch = Batch::new(self.clock.now());
         if let Some(failing) = &mut self.failing {
+            recovered.notices.iter().for_each(crate::log::notice);
             failing.owe(recovered);
         } else {
             batch.take(recovered);

@@ -111,7 +111,7 @@ fn end_reason(row: Columns, time: usize, reason: usize) -> rusqlite::Result<Opti
     Ok(Some((at, why)))
 }
 
-pub(super) fn denial(row: Columns) -> rusqlite::Result<DenialRow> {
+pub(super) fn denial(row: &rusqlite::Row<'_>) -> rusqlite::Result<DenialRow> {
     Ok(DenialRow {
         id: DenialId(u64_at(row, 0)?),
         at: wall_at(row, 1)?,
@@ -128,7 +128,7 @@ pub(super) fn denial(row: Columns) -> rusqlite::Result<DenialRow> {
     })
 }
 
-pub(super) fn audit(row: Columns) -> rusqlite::Result<AuditRow> {
+pub(super) fn audit(row: &rusqlite::Row<'_>) -> rusqlite::Result<AuditRow> {
     Ok(AuditRow {
         id: AuditId(u64_at(row, 0)?),
         at: wall_at(row, 1)?,

@@ -1,6 +1,6 @@
 //! Opening the database: whose file it is, which version, whether it is whole, and what a stop in the middle left.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::OpenOptionsExt, path::Path};
 
 use leasehold_engine::{
     row::Row,
@@ -106,6 +106,12 @@ impl Database {
         let path = dir.database();
         let fault = |fault| describe(&path, fault);
         let log = path.with_extension("db-wal");
+        // The files beside it are given its mode.
+        let made = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        made.map_err(|fault| OpenFault::Unusable {
+            path: path.display().to_string(),
+            fault: rusqlite::Error::ToSqlConversionFailure(fault.into()),
+        })?;
         let unclean = fs::metadata(log).is_ok_and(|log| log.len() > 0);
         let db = connect(&path).map_err(fault)?;
         let new = migrate(&db, &path)?;

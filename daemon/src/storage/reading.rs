@@ -100,7 +100,7 @@ impl Reader {
                 ":subject": query.subject,
                 ":limit": limit(query.limit),
             },
-            |row| load::denial(row),
+            load::denial,
         )?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -119,7 +119,7 @@ impl Reader {
                 ":since": query.since.map(|since| since.as_ms()),
                 ":limit": limit(query.limit),
             },
-            |row| load::audit(row),
+            load::audit,
         )?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

@@ -275,6 +275,7 @@ fn every_kind_of_row_comes_back_as_it_was() {
     store.close().unwrap();
     let (mark, loaded, left_out) = place.load();
     assert_eq!((mark, left_out), (at(77), Vec::new()));
+    assert_eq!(fs::metadata(place.state.database()).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(loaded, rows);
 
     let mut store = place.open();
