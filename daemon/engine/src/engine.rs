@@ -53,6 +53,8 @@ pub struct Engine {
     pub(crate) idle_warned: BTreeMap<LeaseId, LeaseTime>,
     /// How far the idle leases have been looked at, where they are too many for one look.
     pub(crate) idle_looked: Option<(LeaseTime, LeaseId)>,
+    /// Idle leases are not looked at again before.
+    pub(crate) idle_look_at: LeaseTime,
     pub(crate) next_file_boundary: Option<WallTime>,
     pub(crate) next_stamp: LeaseTime,
     /// The wall-clock moment up to which ends of files were told.
@@ -95,6 +97,7 @@ impl Engine {
             closing_told: BTreeMap::new(),
             idle_warned: BTreeMap::new(),
             idle_looked: None,
+            idle_look_at: LeaseTime::default(),
             next_file_boundary: None,
             next_stamp: LeaseTime::default(),
             last_wall: WallTime::default(),

@@ -27,6 +27,8 @@ const EXCESS_KEPT_MS: u64 = 24 * 3_600_000;
 const EXCESS_WARNED_MS: u64 = 3_600_000;
 /// An idle lease ends so long after its warning.
 const IDLE_WARNED_MS: u64 = 60_000;
+/// Idle leases are looked at so often, at most.
+const IDLE_LOOK_MS: u64 = 1_000;
 
 impl Engine {
     /// When an idle lease is to be warned or ended next.
@@ -38,8 +40,9 @@ impl Engine {
             return Some(due);
         }
         let warned = self.idle_warned.values().min().copied();
-        // Whether others wait changes at any time: look once a second while leases stand idle under a rule.
-        let look = LeaseTime::from_ms(now.lease.as_ms() / 1_000 * 1_000 + 1_000);
+        // Whether others wait changes at any time: look once a second while leases stand idle under a rule. It is counted
+        // from the last look: from now on it would move ahead of a core that never rests.
+        let look = due.max(self.idle_look_at);
         Some(warned.map_or(look, |at| at.min(look)))
     }
 
@@ -192,6 +195,7 @@ impl Turn<'_> {
         let Some(shortest_ms) = state.idle_rules.values().min().copied() else {
             return;
         };
+        self.engine.idle_look_at = now.plus_ms(IDLE_LOOK_MS);
         // Where more stand idle than one look takes in, the next one goes on after them.
         let begin = self.engine.idle_looked.take().map_or(Bound::Unbounded, Bound::Excluded);
         let old_enough = |(since, _): &&(LeaseTime, LeaseId)| now.ms_since(*since) >= shortest_ms;
