@@ -287,6 +287,8 @@ impl State {
             .collect();
         for (id, holder) in all {
             let used = self.share_use(id, &holder);
+            // Who waits may have another limit now.
+            self.freed.insert(id);
             for share in &mut self.pool(id).shares {
                 if share.row.holder == holder {
                     share.used = used;

@@ -92,6 +92,22 @@ fn tell(name: &str) {
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 
+/// Every rule that is the engine's is cited by the heading of some story.
+#[test]
+fn every_rule_has_its_story() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let tables = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let texts = tables.filter(|path| path.extension().is_some_and(|end| end == "txt"));
+    let headings: Vec<String> =
+        texts.flat_map(|path| stories(&std::fs::read_to_string(path).unwrap()).1).map(|story| story.heading).collect();
+    let groups =
+        [("ALLOC", 16), ("STATION", 6), ("MEDIA", 3), ("SITE", 6), ("LEVEL", 6), ("COMPLY", 1), ("LEASE", 14)];
+    let rules = groups.into_iter().flat_map(|(group, last)| (1..=last).map(move |n| format!("{group}-{n}")));
+    let cites = |heading: &str, rule: &str| heading.split([' ', ',', ':']).any(|word| word == rule);
+    let untold: Vec<String> = rules.filter(|rule| !headings.iter().any(|heading| cites(heading, rule))).collect();
+    assert!(untold.is_empty(), "no story cites {untold:?}");
+}
+
 macro_rules! tables {
     ($($name:ident)*) => {$(
         #[test]
