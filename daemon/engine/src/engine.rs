@@ -133,6 +133,7 @@ impl Engine {
         turn.end_due(expiries);
         let reply = turn.decide(command);
         turn.serve_queue();
+        turn.serve_concerned();
         turn.settle_pools(tick);
         (reply, turn.out)
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    command::Acquire,
+    command::{Acquire, Ask, EntityName, Place as At},
     ids::{HolderId, PoolId, RequestId, Ticket},
     state::State,
     time::LeaseTime,
@@ -50,6 +50,8 @@ pub(crate) struct Queue {
     pub waiters: BTreeMap<Place, Waiter>,
     by_ticket: BTreeMap<Ticket, Place>,
     by_request: BTreeMap<(u32, RequestId), Place>,
+    /// Waiters by the user and the station that they are about.
+    by_subject: BTreeMap<EntityName, BTreeSet<Place>>,
     /// When each wait ends: at its deadline, or when its place is not kept any longer.
     ends: BTreeSet<(LeaseTime, Place)>,
     last_number: u64,
@@ -82,6 +84,9 @@ impl Queue {
             self.by_ticket.insert(*ticket, place);
         }
         self.by_request.insert((identity, waiter.acquire.request), place);
+        for subject in subjects(&waiter.acquire.ask) {
+            self.by_subject.entry(subject).or_default().insert(place);
+        }
         self.ends.insert((waiter.ends(), place));
         self.waiters.insert(place, waiter);
         place
@@ -120,7 +125,20 @@ impl Queue {
             self.by_ticket.remove(ticket);
         }
         self.by_request.remove(&(identity, waiter.acquire.request));
+        for subject in subjects(&waiter.acquire.ask) {
+            if let Some(places) = self.by_subject.get_mut(&subject) {
+                places.remove(&place);
+                if places.is_empty() {
+                    self.by_subject.remove(&subject);
+                }
+            }
+        }
         Some(waiter)
+    }
+
+    /// Waiters that a change of this user or station may concern, in order.
+    pub(crate) fn about(&self, subject: &EntityName) -> impl Iterator<Item = Place> {
+        self.by_subject.get(subject).into_iter().flatten().copied()
     }
 }
 
@@ -174,5 +192,17 @@ impl Queue {
     /// The index of ends as the waiters say it should be, for a second opinion.
     pub(crate) fn ends_are_true(&self) -> bool {
         self.ends == self.waiters.iter().map(|(place, waiter)| (waiter.ends(), *place)).collect()
+    }
+}
+
+/// The user and the station that a request is about.
+fn subjects(ask: &Ask) -> Vec<EntityName> {
+    match ask {
+        Ask::Logon { user, place: At::Station(station), .. } => {
+            vec![EntityName::User(user.clone()), EntityName::Station(station.clone())]
+        }
+        Ask::Logon { user, .. } => vec![EntityName::User(user.clone())],
+        Ask::Station { station, .. } => vec![EntityName::Station(station.clone())],
+        Ask::Units { .. } => Vec::new(),
     }
 }

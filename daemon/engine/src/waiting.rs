@@ -1,19 +1,20 @@
 //! What waiting requests come to: joined, withdrawn, abandoned, served as seats come free, ended at their deadline (03,
 //! Queue and shares). The order of the queue itself is in `queue.rs`.
 
-use std::ops::Bound;
+use std::{collections::BTreeSet, ops::Bound};
 
 use leasehold_keys::name::PoolName;
 
 use crate::{
     answers::body,
-    command::{Acquire, Origin},
+    command::{Acquire, EntityName, Origin},
     decision::Reply,
     engine::Turn,
-    ids::{Identity, PoolId, RequestId, Ticket},
+    ids::{Identity, PoolId, RequestId, StationId, Subject, Ticket, UserId},
     plan::Blocked,
     queue::{Place, Waiter},
     refusal::Refusal,
+    row::{Change, LeaseSubject, Row},
 };
 
 /// Waiters that are looked at in one turn; the next turn goes on.
@@ -116,6 +117,47 @@ impl Turn<'_> {
             *budget -= 1;
             after = Some(place);
             self.try_waiter(place);
+        }
+    }
+
+    /// Looks again at who waits on behalf of a user or at a station that this turn changed: a key that was given, or a seat
+    /// that another lease of the user took (ALLOC-7), may be all that was lacking.
+    pub(crate) fn serve_concerned(&mut self) {
+        let mut seen = 0;
+        let mut budget = WAITERS_PER_TURN;
+        while seen < self.out.changes.len() && !self.engine.queue.waiters.is_empty() {
+            let concerned: BTreeSet<EntityName> =
+                self.out.changes[seen..].iter().flat_map(|change| self.concerns(change)).collect();
+            seen = self.out.changes.len();
+            let places: BTreeSet<Place> =
+                concerned.iter().flat_map(|subject| self.engine.queue.about(subject)).take(budget).collect();
+            budget -= places.len();
+            for place in places {
+                self.try_waiter(place);
+            }
+            self.serve_queue();
+        }
+    }
+
+    /// Users and stations whose rights or seats a change may have made more.
+    fn concerns(&self, change: &Change) -> Option<EntityName> {
+        let state = &self.engine.state;
+        let user = |id: &UserId| state.users.get(id).map(|user| EntityName::User(user.row.name.clone()));
+        let station = |id: &StationId| state.stations.get(id).map(|it| EntityName::Station(it.row.name.clone()));
+        match (&change.before, &change.after) {
+            (_, Some(Row::Assignment(row))) => match &row.subject {
+                Subject::User(id) => user(id),
+                Subject::Station(id) => station(id),
+            },
+            (None, Some(Row::Lease(row))) => match &row.subject {
+                LeaseSubject::Logon { user: id, .. } if row.terms.seats.iter().any(|seat| seat.shared) => user(id),
+                LeaseSubject::Logon { .. } | LeaseSubject::Station(_) | LeaseSubject::Units => None,
+            },
+            (_, Some(Row::User(row))) | (Some(Row::User(row)), None) => Some(EntityName::User(row.name.clone())),
+            (_, Some(Row::Station(row))) | (Some(Row::Station(row)), None) => {
+                Some(EntityName::Station(row.name.clone()))
+            }
+            _ => None,
         }
     }
 

@@ -24,7 +24,7 @@ use proptest::{
 };
 
 /// Cases of each test, before the variable multiplies them.
-const CASES: u32 = 600;
+const CASES: u32 = 300;
 
 fn cases() -> u32 {
     let times = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_u32);
@@ -33,7 +33,13 @@ fn cases() -> u32 {
 
 /// The same cases on every run, unless `LEASEHOLD_SEED` names others.
 fn runner() -> TestRunner {
-    let config = Config { cases: cases(), failure_persistence: None, max_shrink_iters: 3_000, ..Config::default() };
+    let config = Config {
+        cases: cases(),
+        failure_persistence: None,
+        max_shrink_iters: 2_000,
+        max_shrink_time: 20_000,
+        ..Config::default()
+    };
     let mut seed = [0x4c; 32];
     if let Some(number) = std::env::var("LEASEHOLD_SEED").ok().and_then(|text| text.parse::<u64>().ok()) {
         seed[..8].copy_from_slice(&number.to_le_bytes());

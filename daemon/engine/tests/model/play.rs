@@ -461,6 +461,14 @@ impl Play {
         if by_number {
             brought.extend([BASIC, CLIENT]);
         }
+        // ALLOC-11: what the station brought when there was room for it stays with the lease.
+        for given in lease.what.station().map(|name| self.paper.given_to(Subject::Station(name))).unwrap_or_default() {
+            let key = given.pool.key;
+            if self.paper.capacity(given.pool) > 0 && before.held.iter().any(|held| *held == (key, None)) {
+                brought.push(key);
+                brought.extend(included_in(key));
+            }
+        }
         let given: Vec<&Given> =
             lease.what.user().map(|user| self.paper.given_to(Subject::User(user))).unwrap_or_default();
         for (key, seat) in &lease.held {
@@ -1275,7 +1283,7 @@ impl Play {
             if taken.contains(&lease.id) {
                 assert!(orphan || own, "taken over without a right to it: {lease:?}");
             }
-            if orphan && wanted {
+            if orphan && wanted && lease.orphan_until_ms.is_some_and(|until| until > now_ms) {
                 assert!(taken.contains(&lease.id), "{lease:?} was not taken over (LEASE-13): {reply:?}");
                 lease.owner = owner;
                 lease.orphan_until_ms = None;

@@ -75,3 +75,26 @@ fn an_act_that_comes_to_nothing_costs_no_lease_its_renewal() {
         ],
     );
 }
+
+/// 03, Queue: a key given to a user who waits, or a seat taken by another lease of theirs, ends the wait at once.
+#[test]
+fn who_waits_is_looked_at_again_when_their_own_rights_change() {
+    let one = [(("DESIGNER", true), Some(1)), (("DIRECT", true), Some(1))];
+    let take = Step::Assign {
+        give: false,
+        subjects: vec![Subject::User("ann")],
+        keys: vec!["MONITOR"],
+        best_effort: false,
+        dry_run: false,
+    };
+    let give = Step::Assign {
+        give: true,
+        subjects: vec![Subject::User("ann")],
+        keys: vec!["DIRECT"],
+        best_effort: false,
+        dry_run: false,
+    };
+    let steps =
+        [take, acquire(logon("bob", At::Nowhere, &[]), 0), acquire(logon("ann", At::Nowhere, &["DIRECT"]), 30), give];
+    story(&one, &steps);
+}
