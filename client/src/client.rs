@@ -16,12 +16,12 @@ use crate::{
     guard::{Handle, LeaseGuard},
     highest::HighestFile,
     keeper::{Connection, Keeper},
-    lease::SiteKeys,
+    lease::{LeaseId, SiteKeys},
     link::obstacle,
     question::{Entitlement, Explanation, Subject, entitlements},
     refusal::{AcquireError, ConnectError, Invalid, Obstacle, RequestError, Unreleased},
     request::{Acquire, check_name, check_optional_name},
-    session::Session,
+    session::{MOST_TAKEN_A_MESSAGE, Predecessors, Session},
 };
 
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
@@ -43,6 +43,7 @@ pub struct Client {
     connection: watch::Receiver<Connection>,
     channel: watch::Receiver<Option<Channel>>,
     site_keys: watch::Receiver<SiteKeys>,
+    predecessors: watch::Receiver<Predecessors>,
     /// Only to subscribe to: with the keeper gone, listeners hear that nothing more comes.
     events: broadcast::WeakSender<ClientEvent>,
 }
@@ -164,13 +165,17 @@ impl ClientBuilder {
         let (connection_sender, connection) = watch::channel(Connection::Connecting);
         let (channel_sender, channel) = watch::channel(None);
         let (site_keys_sender, site_keys) = watch::channel(SiteKeys::default());
+        let (weak_handle, weak_events) = (Arc::downgrade(&handle), events.downgrade());
+        let mut session = Session::new(weak_handle, events, site_keys_sender, kept.max(highest_lease_id));
+        session.watches_all_site_keys = watched_site_keys.is_empty();
         let client = Client {
-            handle: Arc::clone(&handle),
+            handle,
             caller: caller.clone(),
             connection,
             channel,
             site_keys,
-            events: events.downgrade(),
+            predecessors: session.predecessors.subscribe(),
+            events: weak_events,
         };
         let hello = v1::Hello {
             caller: Some(caller),
@@ -178,7 +183,6 @@ impl ClientBuilder {
             highest_lease_id: 0,
             watch_site_keys: watched_site_keys,
         };
-        let session = Session::new(Arc::downgrade(&handle), events, site_keys_sender, kept.max(highest_lease_id));
         let keeper = Keeper::new(session, inbox, hello, servers, connection_sender, channel_sender, highest);
         tokio::spawn(keeper.run());
         Ok(client)
@@ -280,6 +284,45 @@ impl Client {
         let outcome = answer.await.unwrap_or(Err(AcquireError::Closed));
         abandon.is_waiting = false;
         outcome
+    }
+
+    /// The leases of this application server's previous run that can be taken over now: for 10 s after a new run has
+    /// attached (LEASE-13). None where the previous run gave everything back, or there was none. Those that are not
+    /// taken over end then.
+    #[must_use]
+    pub fn predecessors(&self) -> Vec<LeaseId> {
+        self.predecessors.borrow().at(clock::now())
+    }
+
+    /// Takes over what [`predecessors`](Self::predecessors) names, so that a restart of this application ends nobody's
+    /// work: the guards' [`lease`](LeaseGuard::lease) says whose each is. To be called right after
+    /// [`connect`](ClientBuilder::connect). Leases that ended meanwhile are left out; guards that are dropped give their
+    /// leases back.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] where the server refuses, or does not answer within the client's patience: what it was asked for
+    /// and grants late goes back.
+    pub async fn take_over(&self) -> Result<Vec<LeaseGuard>, RequestError> {
+        let leases: Vec<u64> = self.predecessors().into_iter().map(LeaseId::get).collect();
+        let deadline = clock::now().plus(self.handle.patience);
+        let mut guards = Vec::with_capacity(leases.len());
+        for leases in leases.chunks(MOST_TAKEN_A_MESSAGE) {
+            let permits = Arc::clone(&self.handle.permits);
+            let patience = deadline.since(clock::now());
+            let Ok(permit) = tokio::time::timeout(patience, permits.acquire_owned()).await else {
+                return Err(RequestError::NoAnswer { waited: self.handle.patience, obstacle: Obstacle::Crowded });
+            };
+            let permit = permit.map_err(|_| RequestError::Closed)?;
+            let (reply, answer) = oneshot::channel();
+            let leases = leases.to_vec();
+            self.handle
+                .commands
+                .send(Command::TakeOver { id: Uuid::new_v4(), leases, deadline, reply, permit })
+                .map_err(|_| RequestError::Closed)?;
+            guards.extend(answer.await.unwrap_or(Err(RequestError::Closed))?);
+        }
+        Ok(guards)
     }
 
     /// The site-wide and counted keys, as they change.

@@ -32,6 +32,13 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Result<(), RequestError>>,
         permit: OwnedSemaphorePermit,
     },
+    TakeOver {
+        id: Uuid,
+        leases: Vec<u64>,
+        deadline: Moment,
+        reply: oneshot::Sender<Result<Vec<LeaseGuard>, RequestError>>,
+        permit: OwnedSemaphorePermit,
+    },
     Shutdown(oneshot::Sender<Result<(), Unreleased>>),
 }
 

@@ -28,6 +28,7 @@ impl From<v1::Lease> for Lease {
             id: LeaseId::new(lease.lease_id),
             user: lease.user,
             station: lease.station,
+            remote_number: lease.remote_number,
             computer: lease.computer,
             application: lease.application,
             keys: lease.keys.into_iter().map(HeldKey::from).collect(),
@@ -71,7 +72,7 @@ impl From<v1::Warning> for Warning {
 
 /// The wire's key with its name, which is its place in the map.
 pub(crate) fn site_key(key: v1::SiteKey) -> (String, SiteKey) {
-    (key.key, SiteKey { licensed: key.licensed, units: key.units, reason: key.reason })
+    (key.key, SiteKey { licensed: key.licensed, units: key.units, reason: key.reason, kind: key.kind })
 }
 
 pub(crate) fn duration_unless_zero(ms: u64) -> Option<Duration> {

@@ -41,6 +41,8 @@ pub struct Lease {
     pub user: String,
     /// The station used.
     pub station: String,
+    /// The telephone number of a dynamic remote logon (STATION-4).
+    pub remote_number: String,
     /// The computer of a primary logon (ALLOC-8).
     pub computer: String,
     /// The application that the lease serves.
@@ -81,9 +83,10 @@ pub struct HeldKey {
     pub key: String,
     /// Where it comes from.
     pub source: KeySource,
-    /// The pool in which the lease has a seat or units; empty where it has none.
+    /// The pool in which the key counts: where the lease itself has a seat or units, or where the assignment counts upon
+    /// which it rests. Empty for keys that come with another one.
     pub pool: String,
-    /// Units taken by the server itself; 0 for seats.
+    /// Seats or units that the lease itself takes of the pool; 0 where the key rests upon an assignment.
     pub units: u32,
     /// The key that it comes with, for [`KeySource::Included`].
     pub via: String,
@@ -193,4 +196,6 @@ pub struct SiteKey {
     pub units: String,
     /// Why it is not licensed, naming what is missing.
     pub reason: String,
+    /// `server`, `feature`, `engine`, `session` or `hardware`; empty for a key that the site's files do not define.
+    pub kind: String,
 }

@@ -39,6 +39,12 @@ pub(crate) enum Asked {
         idle: bool,
         reply: Reply,
     },
+    /// Leases of an earlier run. Tried until it is answered, though nobody waits any more: what was taken over without
+    /// our knowing would be kept alive for ever.
+    TakeOver {
+        leases: Vec<u64>,
+        reply: Option<oneshot::Sender<Result<Vec<LeaseGuard>, RequestError>>>,
+    },
 }
 
 #[derive(Debug)]
@@ -193,31 +199,31 @@ impl Requests {
                 lease_ids: vec![*lease],
                 idle: *idle,
             })],
+            Asked::TakeOver { leases, .. } => {
+                vec![Message::TakeOver(v1::TakeOver { request_id, lease_ids: leases.clone() })]
+            }
         }
     }
 
     /// Everything that is not put off, in the order in which it was asked: places in a queue depend on it.
     pub(crate) fn in_order(&self) -> Vec<Uuid> {
-        let mut ready: Vec<(u64, Uuid)> = self
+        self.in_order_of(|pending| pending.retry_at.is_none())
+    }
+
+    fn in_order_of(&self, wanted: impl Fn(&Pending) -> bool) -> Vec<Uuid> {
+        let mut found: Vec<(u64, Uuid)> = self
             .pending
             .iter()
-            .filter(|(_, pending)| pending.retry_at.is_none())
+            .filter(|(_, pending)| wanted(pending))
             .map(|(id, pending)| (pending.serial, *id))
             .collect();
-        ready.sort_unstable();
-        ready.into_iter().map(|(_, id)| id).collect()
+        found.sort_unstable();
+        found.into_iter().map(|(_, id)| id).collect()
     }
 
     /// The requests for leases, in the order in which they were asked.
     pub(crate) fn for_leases(&self) -> Vec<Uuid> {
-        let mut leases: Vec<(u64, Uuid)> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| matches!(pending.asked, Asked::Lease { .. }))
-            .map(|(id, pending)| (pending.serial, *id))
-            .collect();
-        leases.sort_unstable();
-        leases.into_iter().map(|(_, id)| id).collect()
+        self.in_order_of(|pending| matches!(pending.asked, Asked::Lease { .. }))
     }
 
     /// Requests that a server may have granted without our knowing.
@@ -225,7 +231,7 @@ impl Requests {
         self.pending
             .iter()
             .filter(|(_, pending)| match pending.asked {
-                Asked::Lease { .. } => pending.sent_at.is_some(),
+                Asked::Lease { .. } | Asked::TakeOver { .. } => pending.sent_at.is_some(),
                 Asked::Withdrawal { .. } => true,
                 Asked::Release { .. } | Asked::Idle { .. } => false,
             })
@@ -239,7 +245,7 @@ impl Requests {
             .values()
             .filter_map(|pending| match &pending.asked {
                 Asked::Release { leases, .. } => Some(leases.iter().copied()),
-                Asked::Lease { .. } | Asked::Withdrawal { .. } | Asked::Idle { .. } => None,
+                Asked::Lease { .. } | Asked::Withdrawal { .. } | Asked::Idle { .. } | Asked::TakeOver { .. } => None,
             })
             .flatten()
             .collect()
@@ -249,7 +255,28 @@ impl Requests {
     pub(crate) fn reply(&mut self, id: Uuid) -> Option<Reply> {
         match &mut self.pending.get_mut(&id)?.asked {
             Asked::Release { reply, .. } => reply.take(),
-            Asked::Lease { .. } | Asked::Withdrawal { .. } | Asked::Idle { .. } => None,
+            Asked::Lease { .. } | Asked::Withdrawal { .. } | Asked::Idle { .. } | Asked::TakeOver { .. } => None,
         }
+    }
+
+    /// The requests to take leases over, in the order in which they were asked.
+    pub(crate) fn taking_over(&self) -> Vec<Uuid> {
+        self.in_order_of(|pending| matches!(pending.asked, Asked::TakeOver { .. }))
+    }
+
+    /// Who waits for leases to be taken over; that is tried on without them, where a server may know of it.
+    pub(crate) fn waiting_for_takeover(
+        &mut self,
+        id: Uuid,
+    ) -> Option<oneshot::Sender<Result<Vec<LeaseGuard>, RequestError>>> {
+        let pending = self.pending.get_mut(&id)?;
+        let Asked::TakeOver { reply, .. } = &mut pending.asked else {
+            return None;
+        };
+        let reply = reply.take();
+        if pending.sent_at.is_none() {
+            self.remove(id);
+        }
+        reply
     }
 }

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Weak,
+    time::Duration,
 };
 
 use leasehold_proto::v1::{self, attach_request::Message};
@@ -32,6 +33,12 @@ type Caller = oneshot::Sender<Result<LeaseGuard, AcquireError>>;
 
 /// Leases named in one message, so that it stays under the daemon's limit of 64 KiB.
 pub(crate) const MOST_LEASES_A_MESSAGE: usize = 4_000;
+
+/// Leases to take over that are named in one message: the answer tells of each in full.
+pub(crate) const MOST_TAKEN_A_MESSAGE: usize = 1_000;
+
+/// How long after it attached a new run may take its predecessor's leases over (LEASE-13).
+const TAKE_OVER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Ends remembered of leases that are not known yet.
 const EARLY_ENDS_KEPT: usize = 1_024;
@@ -61,6 +68,10 @@ pub(crate) struct Session {
     early_ends: BTreeMap<u64, Ended>,
     /// Site keys changed since they were last asked for.
     pub(crate) site_keys_heard: bool,
+    /// No site keys were named to be watched, so that the server tells of all that there are.
+    pub(crate) watches_all_site_keys: bool,
+    /// Leases of an earlier run that can be taken over.
+    pub(crate) predecessors: watch::Sender<Predecessors>,
     /// What keeps us from being attached.
     obstacle: Option<Obstacle>,
     handle: Weak<Handle>,
@@ -75,6 +86,20 @@ pub(crate) struct Session {
 struct Strangers {
     leases: BTreeSet<u64>,
     unanswered: BTreeSet<Uuid>,
+}
+
+/// Leases of an earlier run of this application server, and until when they can be taken over (LEASE-13).
+#[derive(Debug, Default)]
+pub(crate) struct Predecessors {
+    leases: BTreeSet<u64>,
+    until: Moment,
+}
+
+impl Predecessors {
+    pub(crate) fn at(&self, now: Moment) -> Vec<LeaseId> {
+        let leases = self.leases.iter().copied().map(LeaseId::new);
+        if now < self.until { leases.collect() } else { Vec::new() }
+    }
 }
 
 /// The client is being shut down.
@@ -101,6 +126,8 @@ impl Session {
             strangers: Strangers::default(),
             early_ends: BTreeMap::new(),
             site_keys_heard: false,
+            watches_all_site_keys: true,
+            predecessors: watch::Sender::new(Predecessors::default()),
             obstacle: None,
             handle,
             events,
@@ -157,6 +184,10 @@ impl Session {
         let named: BTreeSet<u64> = welcome.lease_ids.iter().copied().collect();
         for lease in &named {
             self.saw(*lease);
+        }
+        if !welcome.predecessor_lease_ids.is_empty() {
+            let leases = welcome.predecessor_lease_ids.iter().copied().collect();
+            self.predecessors.send_replace(Predecessors { leases, until: now.plus(TAKE_OVER_WITHIN) });
         }
         let being_released = self.requests.being_released();
         self.strangers = Strangers {
@@ -223,6 +254,15 @@ impl Session {
                 self.requests.add(id, Asked::Idle { lease, idle, reply }, Some(permit), now, Some(deadline));
                 self.put(id, now);
             }
+            Command::TakeOver { id, leases, deadline, reply, permit } => {
+                if self.closing.is_some() {
+                    let _ = reply.send(Err(RequestError::Closed));
+                    return;
+                }
+                let asked = Asked::TakeOver { leases, reply: Some(reply) };
+                self.requests.add(id, asked, Some(permit), now, Some(deadline));
+                self.put(id, now);
+            }
             // The keeper's own affair; without it nobody waits.
             Command::Shutdown(reply) => drop(reply),
         }
@@ -254,6 +294,11 @@ impl Session {
         for id in self.requests.for_leases() {
             if let Some((reply, _)) = self.withdraw(id, now) {
                 let _ = reply.send(Err(AcquireError::Closed));
+            }
+        }
+        for id in self.requests.taking_over() {
+            if let Some(reply) = self.requests.waiting_for_takeover(id) {
+                let _ = reply.send(Err(RequestError::Closed));
             }
         }
         let leases: Vec<u64> = self.holdings.ids().collect();
@@ -316,6 +361,8 @@ impl Session {
         };
         let no_answer = self.no_answer(pending, now);
         if let Some(reply) = self.requests.reply(id) {
+            let _ = reply.send(Err(no_answer));
+        } else if let Some(reply) = self.requests.waiting_for_takeover(id) {
             let _ = reply.send(Err(no_answer));
         } else if let Some(Pending { asked: Asked::Idle { reply, .. }, .. }) = self.requests.remove(id) {
             let _ = reply.send(Err(no_answer));

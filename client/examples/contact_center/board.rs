@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use leasehold_client::{AcquireError, Lease, LeaseGuard, connect};
+use leasehold_client::{AcquireError, KeySource, Lease, LeaseGuard, connect};
 use leasehold_proto::v1::{self, administration_client::AdministrationClient};
 use tokio::time::{Instant, sleep};
 use tonic::{Status, transport::Channel};
@@ -69,8 +69,8 @@ impl Board {
     /// A lease was granted.
     pub(crate) fn seat(&mut self, guard: &LeaseGuard) {
         let lease = guard.lease();
-        // A seat that was assigned is the assignment's, not the lease's; its pool has the key's name.
-        self.touched.extend(lease.keys.iter().filter(|held| held.pool.is_empty()).map(|held| held.key.clone()));
+        // A seat that was assigned is the assignment's, not the lease's: only the server counts those.
+        self.touched.extend(lease.keys.iter().filter(|held| !held.pool.is_empty()).map(|held| held.pool.clone()));
         for (pool, holder, units) in seats(&lease) {
             self.touched.insert(pool.clone());
             self.seated.entry(pool).or_default().insert(holder, units);
@@ -228,16 +228,15 @@ fn bar(row: &Row) -> String {
     (0..BAR_WIDTH).map(|at| if at < full { '#' } else { '.' }).collect()
 }
 
-/// The pool, the holder and the units of each seat of a lease.
+/// The pool, the holder and the units of each seat that a lease takes itself.
 fn seats(lease: &Lease) -> impl Iterator<Item = (String, String, u64)> + '_ {
-    lease.keys.iter().filter(|held| !held.pool.is_empty()).map(|held| {
-        let holder = if held.units > 0 {
-            format!("lease {}", lease.id)
-        } else if lease.user.is_empty() {
-            format!("station {}", lease.station)
-        } else {
-            format!("user {}", lease.user)
+    lease.keys.iter().filter(|held| held.units > 0).map(|held| {
+        let holder = match held.source {
+            KeySource::Units => format!("lease {}", lease.id),
+            // One seat for all leases of a user (ALLOC-7).
+            _ if lease.user.is_empty() => format!("station {}", lease.station),
+            _ => format!("user {}", lease.user),
         };
-        (held.pool.clone(), holder, u64::from(held.units.max(1)))
+        (held.pool.clone(), holder, u64::from(held.units))
     })
 }

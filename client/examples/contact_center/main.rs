@@ -28,7 +28,8 @@ use tokio::{
 
 const CLIENT_KEY: &str = "I3_ACCESS_CLIENT";
 const CLIENT_POOL: &str = "I3_ACCESS_CLIENT_CONCURRENT";
-const SESSION_KEYS: &str = "I3_SESSION_";
+/// Keys that let an application connect for a purpose, in units.
+const SESSION_KIND: &str = "session";
 const STATIONS: u32 = 39;
 const REMOTE_STATION: &str = "remote-01";
 const MANAGERS: u32 = 5;
@@ -223,10 +224,10 @@ impl Day {
             known
                 .keys
                 .iter()
-                .find(|(name, key)| name.starts_with(SESSION_KEYS) && key.licensed)
+                .find(|(_, key)| key.kind == SESSION_KIND && key.licensed)
                 .map(|(name, key)| (name.clone(), key.units.clone()))
         };
-        let Some((key, bought)) = key else { bail!("the site has no session key, such as {SESSION_KEYS}…") };
+        let Some((key, bought)) = key else { bail!("the site has no session key") };
         let guard = self
             .client
             .acquire(Units::of(&key, SESSION_UNITS))

@@ -26,7 +26,8 @@ impl Session {
             Some(attach_response::Message::Released(answer)) => self.released(answer, now),
             Some(attach_response::Message::Beat(answer)) => {
                 let sent_at = self.beats.as_mut().and_then(|beats| beats.answered(answer.number));
-                if let Some(sent_at) = sent_at {
+                // A refused beat renewed nothing. Where that does not pass by itself the server ends the stream.
+                if let Some(sent_at) = sent_at.filter(|_| answer.refusal.is_none()) {
                     self.holdings.renewed(sent_at, now);
                 }
                 Turn::Stay
@@ -36,8 +37,9 @@ impl Session {
                 Turn::Stay
             }
             Some(attach_response::Message::Event(event)) => self.event(event, now),
-            // A second welcome, an answer to what was never asked, or something newer than this library.
-            Some(attach_response::Message::Welcome(_) | attach_response::Message::TakenOver(_)) | None => Turn::Stay,
+            Some(attach_response::Message::TakenOver(answer)) => self.taken_over(answer, now),
+            // A second welcome, or something newer than this library.
+            Some(attach_response::Message::Welcome(_)) | None => Turn::Stay,
         }
     }
 
@@ -141,7 +143,7 @@ impl Session {
         };
         match self.requests.get(id).map(|pending| &pending.asked) {
             Some(Asked::Release { .. } | Asked::Withdrawal { .. }) => {}
-            Some(Asked::Lease { .. } | Asked::Idle { .. }) | None => return Turn::Stay,
+            Some(Asked::Lease { .. } | Asked::Idle { .. } | Asked::TakeOver { .. }) | None => return Turn::Stay,
         }
         if let Some(refusal) = answer.refusal.clone().map(Refusal::from)
             && refusal.is_temporary()
@@ -165,6 +167,56 @@ impl Session {
         Turn::Stay
     }
 
+    /// Leases of an earlier run are this run's now; in the hands of nobody here, they go back.
+    fn taken_over(&mut self, answer: v1::TakeOverAnswer, now: Moment) -> Turn {
+        let Ok(id) = Uuid::from_slice(&answer.request_id) else {
+            return Turn::Stay;
+        };
+        let Some(Pending { asked: Asked::TakeOver { .. }, .. }) = self.requests.get(id) else {
+            return Turn::Stay;
+        };
+        let refusal = answer.refusal.map(Refusal::from);
+        if let Some(refusal) = &refusal
+            && refusal.is_temporary()
+        {
+            return self.put_off(id, refusal.clone(), now);
+        }
+        let Some(Pending { asked: Asked::TakeOver { reply, .. }, begun, sent_at, .. }) = self.requests.remove(id)
+        else {
+            return Turn::Stay;
+        };
+        self.strangers.unanswered.remove(&id);
+        let handle = self.handle.upgrade();
+        let mut guards = Vec::with_capacity(answer.leases.len());
+        let mut unwanted = Vec::new();
+        for lease in answer.leases {
+            let number = lease.lease_id;
+            self.saw(number);
+            self.strangers.leases.remove(&number);
+            self.predecessors.send_if_modified(|left| left.leases.remove(&number));
+            let is_over = lease.state() == v1::LeaseState::Ended || self.early_ends.remove(&number).is_some();
+            if is_over || self.holdings.get(number).is_some() {
+                continue;
+            }
+            match (&handle, &reply) {
+                (Some(handle), Some(_)) => {
+                    let heart = self.holdings.heart();
+                    let record = Arc::new(Record::new(lease.into(), sent_at.unwrap_or(begun), now, heart));
+                    self.holdings.add(Arc::clone(&record), now);
+                    guards.push(LeaseGuard::new(record, Arc::clone(handle)));
+                }
+                _ => unwanted.push(number),
+            }
+        }
+        self.give_back(&unwanted, now);
+        if let Some(reply) = reply {
+            // Where the caller has gone, the guards drop, which releases the leases.
+            let _ = reply.send(refusal.map_or(Ok(guards), |refusal| Err(RequestError::Refused(refusal))));
+        }
+        self.settle_strangers(now);
+        Turn::Stay
+    }
+
     fn idle_set(&mut self, answer: &v1::SetIdleAnswer, now: Moment) {
         let Ok(id) = Uuid::from_slice(&answer.request_id) else {
             return;
@@ -172,7 +224,8 @@ impl Session {
         if !matches!(self.requests.get(id), Some(Pending { asked: Asked::Idle { .. }, .. })) {
             return;
         }
-        let refusal = answer.outcomes.iter().find_map(|outcome| outcome.refusal.clone()).map(Refusal::from);
+        let of_a_lease = || answer.outcomes.iter().find_map(|outcome| outcome.refusal.clone());
+        let refusal = answer.refusal.clone().or_else(of_a_lease).map(Refusal::from);
         if let Some(refusal) = &refusal
             && refusal.is_temporary()
         {
@@ -224,7 +277,14 @@ impl Session {
             Some(Event::SiteKeysChanged(changed)) => {
                 let keys: Arc<[String]> = changed.keys.iter().map(|key| key.key.clone()).collect();
                 self.site_keys_heard = true;
-                self.site_keys.send_modify(|known| known.keys.extend(changed.keys.into_iter().map(site_key)));
+                let watches_all = self.watches_all_site_keys;
+                self.site_keys.send_modify(|known| {
+                    if watches_all {
+                        // What is not among all that there are is licensed no longer.
+                        known.keys.clear();
+                    }
+                    known.keys.extend(changed.keys.into_iter().map(site_key));
+                });
                 self.tell(ClientEvent::SiteKeysChanged { keys });
             }
             Some(Event::Drain(drain)) => {

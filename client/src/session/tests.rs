@@ -73,7 +73,7 @@ fn receive(session: &mut Session, message: attach_response::Message, now: u64) {
 }
 
 fn answer_beat(session: &mut Session, number: u64, now: u64) {
-    let answer = v1::BeatAnswer { number, renewed: 1 };
+    let answer = v1::BeatAnswer { number, renewed: 1, refusal: None };
     receive(session, attach_response::Message::Beat(answer), now);
 }
 

@@ -154,6 +154,31 @@ async fn site_keys_are_known_and_followed() {
 }
 
 #[tokio::test]
+async fn a_site_key_that_is_gone_is_licensed_no_longer() {
+    let folder = folder();
+    let place = endpoint(&folder, "a");
+    let mut server = Server::start(&place);
+    let key = |name: &str, kind: &str| v1::SiteKey {
+        key: name.to_owned(),
+        licensed: true,
+        kind: kind.to_owned(),
+        ..v1::SiteKey::default()
+    };
+    server.prepared.lock().expect("whole").site_keys = vec![key("A", "feature"), key("B", "session")];
+    // It watches all: what it is told is all that there is.
+    let client = client([place]).build().expect("a client");
+    let mut site_keys = client.site_keys();
+    let mut stream = server.welcome(&[]).await;
+    {
+        let known = soon("the keys", site_keys.wait_for(|keys| keys.known)).await.expect("the client lives");
+        assert_eq!(known.keys["B"].kind, "session");
+    }
+    stream.tell(Event::SiteKeysChanged(v1::SiteKeysChanged { keys: vec![key("A", "feature")] }));
+    let known = soon("the change", site_keys.wait_for(|keys| !keys.licensed("B"))).await.expect("the client lives");
+    assert!(known.licensed("A") && !known.keys.contains_key("B"));
+}
+
+#[tokio::test]
 async fn the_highest_lease_is_remembered_over_runs() {
     let folder = folder();
     let (place, file) = (endpoint(&folder, "a"), folder.path().join("highest"));

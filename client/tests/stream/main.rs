@@ -4,3 +4,4 @@ mod connection;
 mod holding;
 mod requesting;
 mod script;
+mod succession;

@@ -145,6 +145,38 @@ impl Attach {
         self.send(attach_response::Message::Welcome(welcome), 0);
     }
 
+    /// Accepts a new run, whose predecessor left these leases.
+    pub(crate) fn welcome_after(&mut self, predecessor: &[u64]) {
+        let welcome = v1::Welcome {
+            predecessor_lease_ids: predecessor.to_vec(),
+            beat_every_ms: 60_000,
+            ..v1::Welcome::default()
+        };
+        self.send(attach_response::Message::Welcome(welcome), 0);
+    }
+
+    pub(crate) async fn next_take_over(&mut self) -> v1::TakeOver {
+        match self.next().await {
+            Message::TakeOver(take_over) => take_over,
+            other => panic!("not a taking over: {other:?}"),
+        }
+    }
+
+    pub(crate) fn taken_over(&mut self, request: &v1::TakeOver, leases: Vec<v1::Lease>) {
+        self.answered += 1;
+        let answer = v1::TakeOverAnswer {
+            request_id: request.request_id.clone(),
+            outcomes: leases.iter().map(|lease| v1::LeaseOutcome { lease_id: lease.lease_id, refusal: None }).collect(),
+            refusal: None,
+            leases,
+        };
+        self.send(attach_response::Message::TakenOver(answer), self.answered);
+    }
+
+    pub(crate) fn take_over_answered(&mut self, answer: v1::TakeOverAnswer) {
+        self.send(attach_response::Message::TakenOver(answer), 0);
+    }
+
     /// Refuses the client, or ends the stream, with this status.
     pub(crate) fn fail(mut self, status: Status) {
         let answers = self.answers.take().expect("the stream is open");
@@ -159,7 +191,7 @@ impl Attach {
             match request.message.expect("a message") {
                 Message::Beat(beat) => {
                     if !self.is_mute {
-                        let answer = v1::BeatAnswer { number: beat.number, renewed: 0 };
+                        let answer = v1::BeatAnswer { number: beat.number, renewed: 0, refusal: None };
                         self.send(attach_response::Message::Beat(answer), 0);
                     }
                 }
@@ -220,7 +252,8 @@ impl Attach {
 
     pub(crate) fn idle_set(&mut self, request: &v1::SetIdleRequest, refusal: Option<v1::Refusal>) {
         let outcomes = request.lease_ids.iter().map(|id| v1::LeaseOutcome { lease_id: *id, refusal: refusal.clone() });
-        let answer = v1::SetIdleAnswer { request_id: request.request_id.clone(), outcomes: outcomes.collect() };
+        let request_id = request.request_id.clone();
+        let answer = v1::SetIdleAnswer { request_id, outcomes: outcomes.collect(), refusal: None };
         self.send(attach_response::Message::IdleSet(answer), 0);
     }
 

@@ -4,6 +4,7 @@
 mod administering;
 mod reaching;
 mod streaming;
+mod telling;
 
 use std::{fs, path::PathBuf, sync::Arc};
 

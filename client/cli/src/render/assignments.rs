@@ -125,6 +125,8 @@ pub struct OutcomeDocument {
     pub subject: SubjectDocument,
     /// The key.
     pub key: String,
+    /// The method by which the subject holds keys; null where it is unknown.
+    pub method: Option<String>,
     /// Whether it was changed, or would be.
     pub changed: bool,
     /// Why it was refused; null where it was not.
@@ -140,6 +142,7 @@ impl OutcomeDocument {
         Some(Self {
             subject: SubjectDocument::from_wire(outcome.subject)?,
             key: outcome.key,
+            method: given(outcome.method),
             changed: outcome.changed,
             refusal: outcome.refusal.map(Into::into),
             message: given(outcome.message),
@@ -206,8 +209,10 @@ impl AssignDocument {
             self.outcomes.iter().filter(|outcome| outcome.changed && outcome.refusal.is_none()).collect();
         if changed.len() <= TOLD_ONE_BY_ONE {
             for outcome in changed {
-                let message = outcome.message.as_ref().map_or_else(String::new, |message| format!(" ({message})"));
-                page.line(&format!("{} {one} {}{until}{message}", outcome.subject.text(), outcome.key));
+                let about: Vec<&str> =
+                    [&outcome.method, &outcome.message].into_iter().flatten().map(String::as_str).collect();
+                let about = if about.is_empty() { String::new() } else { format!(" ({})", about.join(", ")) };
+                page.line(&format!("{} {one} {}{until}{about}", outcome.subject.text(), outcome.key));
             }
             return;
         }
@@ -257,6 +262,7 @@ mod tests {
         OutcomeDocument {
             subject: SubjectDocument { kind: "user", name: name.to_owned() },
             key: "K".to_owned(),
+            method: None,
             changed: refusal.is_none(),
             refusal,
             message: None,

@@ -21,6 +21,8 @@ pub struct LeaseDocument {
     pub user: Option<String>,
     /// The station.
     pub station: Option<String>,
+    /// The telephone number of a dynamic remote logon.
+    pub remote_number: Option<String>,
     /// The user's computer.
     pub computer: Option<String>,
     /// The application.
@@ -52,9 +54,9 @@ pub struct HeldKeyDocument {
     pub key: String,
     /// `user`, `station`, `included`, `logon` or `units`.
     pub source: &'static str,
-    /// The pool in which the lease has a seat; null where it has none.
+    /// The pool in which the key counts; null for one that comes with another.
     pub pool: Option<String>,
-    /// The seats or units it has there; null where it has none.
+    /// The seats or units that the lease itself takes there; null where the key rests upon an assignment.
     pub units: Option<u32>,
     /// The key that it comes with; null where it comes by itself.
     pub via: Option<String>,
@@ -101,6 +103,7 @@ impl From<v1::Lease> for LeaseDocument {
             state,
             user: given(lease.user),
             station: given(lease.station),
+            remote_number: given(lease.remote_number),
             computer: given(lease.computer),
             application: given(lease.application),
             keys: lease.keys.into_iter().map(Into::into).collect(),
@@ -183,7 +186,7 @@ impl HeldLeaseDocument {
 }
 
 impl LeaseDocument {
-    /// The keys with a seat first, then those that came along.
+    /// The keys that count in a pool first, then those that came along.
     #[must_use]
     pub fn keys_text(&self) -> String {
         let (seated, others): (Vec<_>, Vec<_>) = self.keys.iter().partition(|held| held.pool.is_some());
@@ -226,7 +229,7 @@ pub(super) fn write_leases(leases: &[HeldLeaseDocument], page: &mut Page<'_>) {
             vec![
                 Cell::right(lease.lease_id.to_string()),
                 Cell::text(or_empty(&lease.user)),
-                Cell::text(or_empty(&lease.station)),
+                Cell::text(lease.station.as_deref().or(lease.remote_number.as_deref()).unwrap_or_default()),
                 Cell::text(or_empty(&lease.computer)),
                 Cell::prose(or_empty(&lease.application)),
                 Cell::prose(lease.keys_text()),

@@ -34,6 +34,8 @@ const MOST_IN_HAND: usize = 4_096;
 const MOST_WAITING: usize = 12_288;
 /// A stream that takes none of its answers for so long is cut.
 const READER_GIVES_UP: Duration = Duration::from_secs(10);
+/// Leases that one answer to a taking over carries in full, so that it stays below what clients take by default.
+const MOST_IN_FULL: usize = 1_000;
 /// How soon a renewal is tried again where the queue was full.
 const AGAIN_AFTER: Duration = Duration::from_millis(5);
 
@@ -251,8 +253,15 @@ impl<'a> Session<'a> {
         self.send(Response::Released(answer), 0).await
     }
 
+    /// A renewal must not be lost because others ask for too much: it is tried until the queue takes it.
     async fn beat(&mut self, number: u64) -> Result<(), End> {
-        self.insist(Command::Beat(self.holder), Asked::Beat(number)).await
+        loop {
+            match self.submit(Command::Beat(self.holder), Asked::Beat(number)) {
+                Ok(()) => return Ok(()),
+                Err(Refused::Overloaded) => tokio::time::sleep(AGAIN_AFTER).await,
+                Err(refused) => return self.beat_refused(number, &refused).await,
+            }
+        }
     }
 
     async fn set_idle(&mut self, from: Origin, message: v1::SetIdleRequest) -> Result<(), End> {
@@ -267,8 +276,7 @@ impl<'a> Session<'a> {
                 }
             }
         };
-        let outcomes = refused_each(&message.lease_ids, &refused);
-        self.send(Response::IdleSet(v1::SetIdleAnswer { request_id: echoed(message.request_id), outcomes }), 0).await
+        self.idle_refused(echoed(message.request_id), &refused).await
     }
 
     async fn take_over(&mut self, message: v1::TakeOver) -> Result<(), End> {
@@ -283,8 +291,7 @@ impl<'a> Session<'a> {
                 }
             }
         };
-        let outcomes = refused_each(&message.lease_ids, &refused);
-        self.send(Response::TakenOver(v1::TakeOverAnswer { request_id: echoed(message.request_id), outcomes }), 0).await
+        self.take_over_refused(echoed(message.request_id), &refused).await
     }
 
     /// Tells the engine which answers need not be remembered. Where the queue is full, the next message brings it again.
@@ -362,20 +369,20 @@ impl<'a> Session<'a> {
                 self.send(Response::Released(answer), 0).await
             }
             (Asked::Beat(number), Ok(Answer::Reply(Reply::Beaten(renewed)))) => {
-                self.send(Response::Beat(v1::BeatAnswer { number, renewed }), 0).await
+                self.send(Response::Beat(v1::BeatAnswer { number, renewed, refusal: None }), 0).await
             }
-            // A holder whose beats are refused is attached no more, or its words cannot be kept: it is to attach again.
-            (Asked::Beat(_), Err(refused)) => Err(End::Broken(status::status(&refused))),
-            (Asked::SetIdle(request), answer) => {
-                let (outcomes, number) = self.outcomes(request, answer)?;
-                self.send(Response::IdleSet(v1::SetIdleAnswer { request_id: request.0.to_vec(), outcomes }), number)
-                    .await
+            (Asked::Beat(number), Err(refused)) => self.beat_refused(number, &refused).await,
+            (Asked::SetIdle(request), Ok(Answer::Reply(Reply::Leases(outcomes)))) => {
+                let number = self.number(request, outcomes.iter().any(|(_, result)| result.is_ok()));
+                let outcomes = leasing::lease_outcomes(&outcomes);
+                let answer = v1::SetIdleAnswer { request_id: request.0.to_vec(), outcomes, refusal: None };
+                self.send(Response::IdleSet(answer), number).await
             }
-            (Asked::TakeOver(request), answer) => {
-                let (outcomes, number) = self.outcomes(request, answer)?;
-                self.send(Response::TakenOver(v1::TakeOverAnswer { request_id: request.0.to_vec(), outcomes }), number)
-                    .await
+            (Asked::SetIdle(request), Err(refused)) => self.idle_refused(request.0.to_vec(), &refused).await,
+            (Asked::TakeOver(request), Ok(Answer::Reply(Reply::Leases(outcomes)))) => {
+                self.taken_over(request, &outcomes).await
             }
+            (Asked::TakeOver(request), Err(refused)) => self.take_over_refused(request.0.to_vec(), &refused).await,
             (asked, Ok(answer)) => {
                 tracing::error!(?asked, ?answer, "The engine gave a wrong answer.");
                 Err(End::Broken(Status::internal("The server made a mistake; its log tells which. Attach again.")))
@@ -383,23 +390,44 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// An outcome for each lease; a refusal of the whole stands as that of lease 0.
-    fn outcomes(
-        &mut self,
-        request: RequestId,
-        answer: Result<Answer, Refused>,
-    ) -> Result<(Vec<v1::LeaseOutcome>, u64), End> {
-        match answer {
-            Ok(Answer::Reply(Reply::Leases(outcomes))) => {
-                let number = self.number(request, outcomes.iter().any(|(_, result)| result.is_ok()));
-                Ok((leasing::lease_outcomes(&outcomes), number))
-            }
-            Err(refused) => Ok((refused_each(&[], &refused), 0)),
-            Ok(answer) => {
-                tracing::error!(?answer, "The engine gave a wrong answer.");
-                Err(End::Broken(Status::internal("The server made a mistake; its log tells which. Attach again.")))
-            }
+    /// What was taken over, with the leases as they are now: the new run has never seen them.
+    async fn taken_over(&mut self, request: RequestId, outcomes: &[(LeaseId, Result<(), Refusal>)]) -> Result<(), End> {
+        let taken: Vec<LeaseId> =
+            outcomes.iter().filter(|(_, result)| result.is_ok()).map(|(id, _)| *id).take(MOST_IN_FULL).collect();
+        let (holder, number) = (self.holder, self.number(request, !taken.is_empty()));
+        let question = move |engine: &leasehold_engine::Engine, now| {
+            engine.leases_of_run(now, holder, &taken).iter().map(leasing::lease).collect::<Vec<_>>()
+        };
+        let leases = match self.core.read(question).await {
+            Ok(leases) => leases,
+            // They are taken over all the same; asked again it is told again.
+            Err(refused) => return self.take_over_refused(request.0.to_vec(), &refused).await,
+        };
+        let outcomes = leasing::lease_outcomes(outcomes);
+        let answer = v1::TakeOverAnswer { request_id: request.0.to_vec(), outcomes, refusal: None, leases };
+        self.send(Response::TakenOver(answer), number).await
+    }
+
+    async fn beat_refused(&mut self, number: u64, refused: &Refused) -> Result<(), End> {
+        let refusal = Some(status::wire_of(refused));
+        self.send(Response::Beat(v1::BeatAnswer { number, renewed: 0, refusal }), 0).await?;
+        match refused {
+            // The server is in trouble, and that passes: the leases stand for their time to live.
+            Refused::Overloaded | Refused::StorageUnavailable(_) | Refused::Starting | Refused::Draining => Ok(()),
+            // A holder whose beats are refused is attached no more: it is to attach again.
+            Refused::Rule(_) => Err(End::Broken(status::status(refused))),
         }
+    }
+
+    async fn idle_refused(&mut self, request_id: Vec<u8>, refused: &Refused) -> Result<(), End> {
+        let refusal = Some(status::wire_of(refused));
+        self.send(Response::IdleSet(v1::SetIdleAnswer { request_id, outcomes: Vec::new(), refusal }), 0).await
+    }
+
+    async fn take_over_refused(&mut self, request_id: Vec<u8>, refused: &Refused) -> Result<(), End> {
+        let answer =
+            v1::TakeOverAnswer { request_id, refusal: Some(status::wire_of(refused)), ..v1::TakeOverAnswer::default() };
+        self.send(Response::TakenOver(answer), 0).await
     }
 
     fn number(&mut self, request: RequestId, changed: bool) -> u64 {
@@ -426,12 +454,7 @@ impl<'a> Session<'a> {
                 // One by one, so that a key which the present files do not define does not hide the others.
                 let one = |key: &KeyName| match engine.site_keys(now, std::slice::from_ref(key)) {
                     Ok(views) => views.iter().map(leasing::site_key).collect(),
-                    Err(refusal) => vec![v1::SiteKey {
-                        key: key.to_string(),
-                        licensed: false,
-                        units: "0".to_owned(),
-                        reason: refusal.message(),
-                    }],
+                    Err(refusal) => vec![leasing::unknown_site_key(key, &refusal)],
                 };
                 watched.iter().flat_map(one).collect()
             })
@@ -500,12 +523,4 @@ fn broken(field: &'static str, fault: &str) -> End {
 /// A request ID as it came, where it could be one.
 fn echoed(request_id: Vec<u8>) -> Vec<u8> {
     if request_id.len() <= 16 { request_id } else { Vec::new() }
-}
-
-/// The refusal of a whole request for each lease that it named; for lease 0 where it named none.
-fn refused_each(leases: &[u64], refused: &Refused) -> Vec<v1::LeaseOutcome> {
-    let refusal = status::wire_of(refused);
-    let none = [LeaseId(0).0];
-    let leases = if leases.is_empty() || leases.len() > MOST_LEASES { &none[..] } else { leases };
-    leases.iter().map(|lease| v1::LeaseOutcome { lease_id: *lease, refusal: Some(refusal.clone()) }).collect()
 }

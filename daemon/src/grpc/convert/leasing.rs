@@ -9,7 +9,10 @@ use leasehold_engine::{
     view::{EntitlementView, Explanation, InstallView, SiteKeyView},
     words::duration,
 };
-use leasehold_keys::name::{KeyName, PoolName};
+use leasehold_keys::{
+    definition::KeyKind,
+    name::{KeyName, PoolName},
+};
 use leasehold_proto::v1;
 
 use super::{
@@ -191,6 +194,7 @@ pub(crate) fn lease(view: &LeaseView) -> v1::Lease {
         end_reason: end_reason.to_owned(),
         granted_at: Some(timestamp(view.granted)),
         idle: view.idle,
+        remote_number: or_empty(view.remote_number.as_ref()),
     }
 }
 
@@ -202,9 +206,10 @@ fn held_key(held: &HeldKeyView) -> v1::HeldKey {
         SourceView::Logon => (v1::KeySource::Logon, String::new()),
         SourceView::Units => (v1::KeySource::Units, String::new()),
     };
-    let (pool, units) = match &held.seat {
-        None => (String::new(), 0),
-        Some((pool, units)) => (pool.to_string(), *units),
+    let (pool, units) = match (&held.seat, &held.assigned) {
+        (Some((pool, units)), _) => (pool.to_string(), *units),
+        (None, Some(pool)) => (pool.to_string(), 0),
+        (None, None) => (String::new(), 0),
     };
     v1::HeldKey { key: held.key.to_string(), source: source.into(), pool, units, via }
 }
@@ -250,6 +255,24 @@ pub(crate) fn site_key(view: &SiteKeyView) -> v1::SiteKey {
         licensed: view.licensed,
         units: view.units.to_string(),
         reason: view.reason.clone(),
+        kind: key_kind(view.kind).to_owned(),
+    }
+}
+
+/// A watched key that the present files do not define.
+pub(crate) fn unknown_site_key(key: &KeyName, refusal: &Refusal) -> v1::SiteKey {
+    v1::SiteKey { key: key.to_string(), units: "0".to_owned(), reason: refusal.message(), ..Default::default() }
+}
+
+/// What sort of right a key is.
+pub(crate) const fn key_kind(kind: KeyKind) -> &'static str {
+    match kind {
+        KeyKind::Server => "server",
+        KeyKind::Access => "access",
+        KeyKind::Feature => "feature",
+        KeyKind::Engine => "engine",
+        KeyKind::Session => "session",
+        KeyKind::Hardware => "hardware",
     }
 }
 

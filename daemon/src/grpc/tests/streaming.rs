@@ -26,7 +26,10 @@ async fn acquires_and_releases_are_answered_by_their_request() {
     assert_eq!(granted.iter().map(|(number, ..)| *number).collect::<Vec<_>>(), [1, 2], "two of three, in order");
 
     stream.say(Say::Beat(v1::Beat { number: 77 })).await;
-    assert_eq!(stream.next().await.message, Some(Heard::Beat(v1::BeatAnswer { number: 77, renewed: 2 })));
+    assert_eq!(
+        stream.next().await.message,
+        Some(Heard::Beat(v1::BeatAnswer { number: 77, renewed: 2, refusal: None }))
+    );
 
     // The same request again gets the same answer.
     let (_, request, lease) = granted[0].clone();
@@ -96,7 +99,12 @@ async fn faults_of_one_message_do_not_end_the_stream() {
     stream.say(Say::SetIdle(v1::SetIdleRequest { request_id: vec![3; 16], ..Default::default() })).await;
     let next = stream.next().await;
     let Some(Heard::IdleSet(answer)) = next.message else { panic!("{next:?}") };
-    assert_eq!(answer.outcomes[0].refusal.as_ref().unwrap().reason, "MALFORMED");
+    let refusal = answer.refusal.unwrap();
+    assert_eq!((refusal.reason.as_str(), refusal.facts["field"].as_str()), ("MALFORMED", "lease_ids"));
+    stream.say(Say::TakeOver(v1::TakeOver { request_id: vec![4; 16], lease_ids: vec![0] })).await;
+    let next = stream.next().await;
+    let Some(Heard::TakenOver(answer)) = next.message else { panic!("{next:?}") };
+    assert_eq!(answer.refusal.unwrap().facts["field"], "lease_ids[0]");
     stream.acquire(4, 1, 0).await;
     assert!(matches!(stream.acquired().await, (_, Outcome::Lease(_), 1)));
     site.stop().await;
@@ -147,7 +155,7 @@ async fn a_newer_stream_takes_the_place_of_an_older_one() {
     let status = first.end().await;
     assert_eq!((status.code(), reason(&status).as_str()), (Code::Aborted, "DISPLACED"));
     again.say(Say::Beat(v1::Beat { number: 1 })).await;
-    assert_eq!(again.next().await.message, Some(Heard::Beat(v1::BeatAnswer { number: 1, renewed: 1 })));
+    assert_eq!(again.next().await.message, Some(Heard::Beat(v1::BeatAnswer { number: 1, renewed: 1, refusal: None })));
 
     // A new run takes over what its predecessor left.
     let (mut new, welcome) = Stream::attach(&site, "a", 2).await;
@@ -157,14 +165,19 @@ async fn a_newer_stream_takes_the_place_of_an_older_one() {
     let next = new.next().await;
     let Some(Heard::TakenOver(answer)) = next.message else { panic!("{next:?}") };
     assert_eq!((answer.outcomes[0].lease_id, answer.outcomes[0].refusal.clone()), (lease.lease_id, None));
+    assert_eq!((answer.refusal, answer.leases), (None, vec![lease.clone()]), "in full: the new run has never seen it");
+    // Asked again, as after a lost answer, it is told again.
+    new.say(Say::TakeOver(v1::TakeOver { request_id: vec![5; 16], lease_ids: vec![lease.lease_id] })).await;
+    let Some(Heard::TakenOver(answer)) = new.next().await.message else { panic!() };
+    assert_eq!(answer.leases, [lease]);
     new.say(Say::Beat(v1::Beat { number: 2 })).await;
-    assert_eq!(new.next().await.message, Some(Heard::Beat(v1::BeatAnswer { number: 2, renewed: 1 })));
+    assert_eq!(new.next().await.message, Some(Heard::Beat(v1::BeatAnswer { number: 2, renewed: 1, refusal: None })));
 
     // Another name is another application server.
     let (_other, welcome) = Stream::attach(&site, "b", 1).await;
     assert!(welcome.lease_ids.is_empty() && welcome.predecessor_lease_ids.is_empty());
     new.say(Say::Beat(v1::Beat { number: 3 })).await;
-    assert_eq!(new.next().await.message, Some(Heard::Beat(v1::BeatAnswer { number: 3, renewed: 1 })));
+    assert_eq!(new.next().await.message, Some(Heard::Beat(v1::BeatAnswer { number: 3, renewed: 1, refusal: None })));
     let status = site.administration().await.get_status(v1::GetStatusRequest {}).await.unwrap().into_inner();
     assert_eq!(status.attached, 2, "the ends of older streams detached nobody");
     site.stop().await;
@@ -233,7 +246,7 @@ async fn a_stopping_daemon_tells_its_streams() {
     stream.say(Say::Beat(v1::Beat { number: 1 })).await;
     assert_eq!(
         stream.next().await.message,
-        Some(Heard::Beat(v1::BeatAnswer { number: 1, renewed: 1 })),
+        Some(Heard::Beat(v1::BeatAnswer { number: 1, renewed: 1, refusal: None })),
         "renewals go on"
     );
     site.core.stop();

@@ -223,6 +223,7 @@ fn about_assignments(script: &Script) {
                     changed: name != "nobody" && name != "agent-003",
                     refusal: (name == "nobody").then(unknown),
                     message: "5 of 30 taken".into(),
+                    method: "assignable".into(),
                 });
             }
         }

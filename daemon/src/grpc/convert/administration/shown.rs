@@ -13,7 +13,6 @@ use leasehold_engine::{
 };
 use leasehold_keys::{
     activation::{Activation, FileKind, HostRole, Level, Model},
-    definition::KeyKind,
     trust::Verified,
 };
 use leasehold_proto::v1;
@@ -169,15 +168,7 @@ pub(crate) fn pool(view: &PoolView) -> v1::Pool {
         key: view.name.key.to_string(),
         title: view.title.to_string(),
         method: view.name.method.to_string(),
-        kind: match view.kind {
-            KeyKind::Server => "server",
-            KeyKind::Access => "access",
-            KeyKind::Feature => "feature",
-            KeyKind::Engine => "engine",
-            KeyKind::Session => "session",
-            KeyKind::Hardware => "hardware",
-        }
-        .to_owned(),
+        kind: leasing::key_kind(view.kind).to_owned(),
         group: or_empty(view.group.as_ref()),
         capacity: view.capacity.to_string(),
         set_aside: view.set_aside,
@@ -292,6 +283,7 @@ fn assign_outcome(outcome: &AssignOutcome) -> v1::AssignOutcome {
         changed: outcome.result == Ok(true),
         refusal: outcome.result.as_ref().err().map(status::wire),
         message: outcome.message.clone(),
+        method: outcome.method.map_or_else(String::new, |method| method.to_string()),
     }
 }
 
