@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use leasehold_keys::time::WallTime;
+use leasehold_keys::{activation::LicenseId, time::WallTime};
 
 use crate::{
     answers::Remembered,
     command::Command,
     decision::{Outcome, Reply},
     denial::Denials,
+    grants::FileState,
     holder::Succession,
     ids::{HolderId, LeaseId, PoolId},
     queue::{Place, Queue},
@@ -55,6 +56,8 @@ pub struct Engine {
     pub(crate) idle_looked: Option<(LeaseTime, LeaseId)>,
     /// Idle leases are not looked at again before.
     pub(crate) idle_look_at: LeaseTime,
+    /// What each file was when files were last looked at; only to tell what changed.
+    pub(crate) file_states: Option<BTreeMap<LicenseId, FileState>>,
     pub(crate) next_file_boundary: Option<WallTime>,
     pub(crate) next_stamp: LeaseTime,
     /// The wall-clock moment up to which ends of files were told.
@@ -98,6 +101,7 @@ impl Engine {
             idle_warned: BTreeMap::new(),
             idle_looked: None,
             idle_look_at: LeaseTime::default(),
+            file_states: None,
             next_file_boundary: None,
             next_stamp: LeaseTime::default(),
             last_wall: WallTime::default(),

@@ -21,7 +21,7 @@ use crate::{
     decision::{Event, FileVerdict, Notice, Reply, Taken, Told},
     engine::Turn,
     grants::{FileState, GRACE_MS, ends},
-    ids::KeyId,
+    ids::{Identity, KeyId},
     refusal::{FileRefusal, Refusal},
     row::{FileRow, KeyRow, PoolStateRow, Row},
     time::Now,
@@ -38,24 +38,43 @@ impl Turn<'_> {
     /// Judges the complete content of the folder.
     pub(crate) fn folder(&mut self, mut files: Vec<FolderFile>) -> Result<Reply, Refusal> {
         let order: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
-        // Base files first, then add-ons; of one license ID the highest first, so that lower ones are superseded.
+        // What makes room comes first: closing files, then those that supersede others; base files before what needs them;
+        // of one license ID the highest first, so that lower ones are superseded.
         files.sort_by(|a, b| {
             let key = |file: &FolderFile| {
-                (file.terms.kind == FileKind::AddOn, file.terms.companion_of.is_some(), file.terms.license_id)
+                let terms = &file.terms;
+                let add_on = terms.kind == FileKind::AddOn;
+                (
+                    !terms.is_deactivation(),
+                    add_on,
+                    terms.supersedes.is_empty(),
+                    terms.companion_of.is_some(),
+                    terms.license_id,
+                )
             };
             key(a).cmp(&key(b)).then_with(|| {
                 (b.terms.key_epoch(), b.terms.sequence, &a.name).cmp(&(a.terms.key_epoch(), a.terms.sequence, &b.name))
             })
         });
         let mut verdicts: BTreeMap<String, Result<Taken, FileRefusal>> = BTreeMap::new();
-        let present: BTreeSet<(LicenseId, Sha256)> =
-            files.iter().map(|file| (file.terms.license_id, file.terms.sha256())).collect();
+        let keys: Vec<(String, (LicenseId, Sha256))> =
+            files.iter().map(|file| (file.name.clone(), (file.terms.license_id, file.terms.sha256()))).collect();
+        let present: BTreeSet<(LicenseId, Sha256)> = keys.iter().map(|(_, key)| *key).collect();
         for file in files {
             let name = file.name.clone();
             let verdict = self.take_file(file);
             verdicts.insert(name, verdict);
         }
         self.note_absent(&present);
+        // A file that was taken at first may have been superseded by one that was looked at later.
+        for (name, key) in keys {
+            let rules = self.engine.state.files.get(&key.0).is_some_and(|row| row.terms.sha256() == key.1);
+            if let Some(verdict @ Ok(Taken::Accepted | Taken::Known)) = verdicts.get_mut(&name)
+                && !rules
+            {
+                *verdict = Ok(Taken::Superseded);
+            }
+        }
         self.refresh_grants();
         let verdicts = order
             .into_iter()
@@ -118,6 +137,8 @@ impl Turn<'_> {
         }
         match &file.host {
             HostFinding::Unbound => {}
+            // A closing file only takes away: it runs nowhere, and no host is lost to it.
+            HostFinding::Other(_) if row.terms.is_deactivation() => {}
             HostFinding::Primary => kept.host_role = Some(HostRole::Primary),
             HostFinding::Switchover => kept.host_role = Some(HostRole::Switchover),
             HostFinding::Other(comparison) => {
@@ -191,15 +212,77 @@ impl Turn<'_> {
             })
             .cloned()
             .collect();
+        self.end_stale_promotion(&row, known.is_none(), &superseded);
         for old in superseded {
+            self.audit_file("license superseded", &old, Some(&old), None);
             self.change(Some(Row::File(old)), None);
         }
+        let deed = if row.terms.is_deactivation() { "license closed" } else { "license accepted" };
+        self.audit_file(deed, &row, known.as_ref(), Some(&row));
         let mark = self.engine.state.marks.get(&row.terms.license_id).copied();
         self.change(mark.map(Row::Mark), Some(Row::Mark(Mark::of(&row.terms))));
         let deactivated = row.terms.is_deactivation();
         self.engine.state.matched_again.remove(&row.terms.license_id);
         self.put_file(known, row);
         Ok(if deactivated { Taken::Deactivated } else { Taken::Accepted })
+    }
+
+    /// A promotion is for the pair that it was made for. A file of another license that names this host as its switchover
+    /// server makes it a standby again, unless it still serves as a promoted one or this file takes that one's place.
+    fn end_stale_promotion(&mut self, row: &FileRow, new: bool, superseded: &[FileRow]) {
+        let standby = |other: &FileRow| other.host_role == Some(HostRole::Switchover);
+        let serves = superseded.iter().any(standby) || self.engine.state.files_in_effect(self.now).any(standby);
+        if new && standby(row) && !serves && self.engine.state.site.promoted {
+            self.change_site(|site| site.promoted = false);
+            self.audit(
+                &Identity::Daemon,
+                "stand by",
+                "this server",
+                "\"promoted\"",
+                "",
+                "a file of another license names it",
+            );
+        }
+    }
+
+    /// The audit log's entry for what the folder or time did to a license.
+    fn audit_file(&mut self, deed: &str, about: &FileRow, before: Option<&FileRow>, after: Option<&FileRow>) {
+        let told = |row: Option<&FileRow>| {
+            row.map_or_else(String::new, |row| {
+                serde_json::json!({
+                    "sequence": row.terms.sequence,
+                    "file": row.name,
+                    "sha256": row.terms.sha256().to_string(),
+                    "signed_by": row.terms.signed_by(),
+                })
+                .to_string()
+            })
+        };
+        let subject = format!("{} {}", about.terms.license_id, title(about));
+        self.audit(&Identity::Daemon, deed, &subject, &told(before), &told(after), "");
+    }
+
+    /// Keeps in the audit log when a license came into effect and when it left, whatever the cause.
+    fn audit_states(&mut self) {
+        let now = self.now;
+        let states: BTreeMap<LicenseId, FileState> = self
+            .engine
+            .state
+            .files
+            .values()
+            .map(|row| (row.terms.license_id, self.engine.state.file_state(row, now)))
+            .collect();
+        let before = self.engine.file_states.replace(states.clone());
+        let Some(before) = before else { return };
+        for (license, state) in states {
+            let was = before.get(&license).copied();
+            let Some(row) = self.engine.state.files.get(&license).cloned() else { continue };
+            if let Some(was) = was.filter(|was| *was != state) {
+                let subject = format!("{license} {}", title(&row));
+                let told = |state: FileState| serde_json::Value::from(state.as_str()).to_string();
+                self.audit(&Identity::Daemon, "license state", &subject, &told(was), &told(state), "");
+            }
+        }
     }
 
     /// One base file at a time per product; add-ons need a base, and not an evaluation's (LEVEL-4); a companion's virtual
@@ -304,9 +387,10 @@ impl Turn<'_> {
 
     /// Makes definitions, capacities and their consequences follow the accepted files.
     pub(crate) fn refresh_grants(&mut self) {
-        self.compile_catalog();
-        let now = self.now;
         let before = self.site_keys_licensed();
+        self.compile_catalog();
+        self.audit_states();
+        let now = self.now;
         let (grants, joint) = self.engine.state.grants_at(now);
         self.engine.state.joint_call_ports = joint;
         self.engine.state.development = self.engine.state.is_development(now);

@@ -109,6 +109,8 @@ pub enum Identity {
     Cert(Label),
     /// A name claimed on loopback: believed, and worth no more than that.
     Name(Label),
+    /// The daemon by itself: what the watched folder or time brought about. Only in the audit log; no caller is this.
+    Daemon,
 }
 
 impl Identity {
@@ -116,7 +118,7 @@ impl Identity {
     pub const fn may_administer(&self) -> bool {
         match self {
             Identity::Uid(_) | Identity::Cert(_) => true,
-            Identity::Name(_) => false,
+            Identity::Name(_) | Identity::Daemon => false,
         }
     }
 }
@@ -127,6 +129,7 @@ impl fmt::Display for Identity {
             Identity::Uid(uid) => write!(f, "uid:{uid}"),
             Identity::Cert(name) => write!(f, "cert:{name}"),
             Identity::Name(name) => write!(f, "name:{name}"),
+            Identity::Daemon => f.write_str("daemon"),
         }
     }
 }
@@ -136,6 +139,9 @@ impl std::str::FromStr for Identity {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let refuse = || format!("`{text}` is not an identity like uid:1000 or name:acd");
+        if text == "daemon" {
+            return Ok(Identity::Daemon);
+        }
         match text.split_once(':').ok_or_else(refuse)? {
             ("uid", uid) => Ok(Identity::Uid(uid.parse().map_err(|_| refuse())?)),
             ("cert", name) => Ok(Identity::Cert(name.parse().map_err(|_| refuse())?)),
