@@ -102,6 +102,8 @@ pub struct Site {
     wall_ms: Cell<i64>,
     /// 0 until a daemon has taken one.
     pub(crate) port: Cell<u16>,
+    /// In place of the site's own.
+    state: RefCell<Option<PathBuf>>,
     extra: RefCell<String>,
 }
 
@@ -132,6 +134,7 @@ impl Site {
             boot_ms: Cell::new(BEGIN_BOOT_MS),
             wall_ms: Cell::new(BEGIN_WALL_MS),
             port: Cell::new(0),
+            state: RefCell::default(),
             extra: RefCell::default(),
         };
         site.write_clock();
@@ -145,7 +148,17 @@ impl Site {
 
     /// The daemon's state directory.
     pub fn state(&self) -> PathBuf {
-        self.dir().join("state")
+        self.state.borrow().clone().unwrap_or_else(|| self.dir().join("state"))
+    }
+
+    /// The next start takes this state directory.
+    pub fn use_state(&self, path: impl Into<PathBuf>) {
+        self.state.replace(Some(path.into()));
+    }
+
+    /// The next start takes this port.
+    pub fn use_port(&self, port: u16) {
+        self.port.set(port);
     }
 
     /// The watched folder.

@@ -2,6 +2,8 @@
 //! by one are the engine's own tests; here it is seen that they hold through everything that lies round the engine.
 
 mod alloc;
+mod bad_input;
+mod cli;
 mod fifty_seats;
 mod folder;
 mod leases;
@@ -11,4 +13,6 @@ mod media_and_site;
 mod queue;
 mod reload;
 mod restart;
+mod service;
+mod startup;
 mod stations;
