@@ -147,6 +147,8 @@ impl Reader {
         if !fits {
             return Err(ReadFault::Name(name.chars().take(80).collect()));
         }
+        // Whoever names the file as it will be named means that file.
+        let name = name.strip_suffix(".db").unwrap_or(name);
         let folder = self.database.with_file_name("snapshots");
         let copy = folder.join(format!("{name}.db"));
         let part = folder.join(format!(".{name}.part"));
