@@ -301,7 +301,7 @@ impl Place {
         let mut config = Config::built_in();
         config.state_dir = self.state();
         config.folder = self.folder();
-        config.root = Some(self.licensor().join("root.note"));
+        config.root = Some(self.licensor().join("root.i3root"));
         config.host_facts = Some(self.facts());
         config.listen.tcp = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
         config.listen.unix = Some(self.socket());

@@ -42,7 +42,7 @@ const GRANTS: [(&str, u32); 6] = [
 
 /// The licensor of a folder; made there where there is none. Its private keys have no passphrase.
 pub(super) fn workshop(dir: &Path, now: WallTime) -> Result<Workshop, DevFault> {
-    if dir.join("root.note").exists() {
+    if dir.join("licensor.db").exists() {
         return Ok(Workshop::open(dir, None)?);
     }
     Ok(Workshop::create(dir, &CreateOptions::new(LICENSOR, Protection::None), now)?)
@@ -62,10 +62,15 @@ pub(super) fn issue(workshop: &mut Workshop, request: &[u8], now: WallTime) -> R
             .filter_map(|(pool, units)| Some(Grant { pool: pool.parse().ok()?, units: Units::Count(units) }))
             .collect(),
         hosts: vec![HostOrder::requested(HostRole::Primary, &request)],
-        maintenance_end: Some(now.plus_ms(365 * DAY_MS)),
+        maintenance_end: Some(midnight(now.plus_ms(365 * DAY_MS))),
         ..IssueOrder::new(label(ACCOUNT), label(SITE), label("leaseholdd dev"))
     };
     Ok(workshop.issue(&Catalog::pureconnect(), &order, now)?)
+}
+
+/// The beginning of a day, as vendors date things.
+fn midnight(time: WallTime) -> WallTime {
+    time.plus_ms(-time.as_ms().rem_euclid(DAY_MS))
 }
 
 /// A label of this module's own words.

@@ -1,7 +1,7 @@
 //! The licensor's records: roots published, files issued, installations known, receipts taken. One SQLite file that any
 //! SQLite tool reads; every change is on disk before it is told to anyone. Accounts and orders are not kept here.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs::OpenOptions, io, path::Path};
 
 use leasehold_keys::{
     activation::LicenseId,
@@ -65,6 +65,9 @@ pub enum LedgerFault {
     /// What SQLite says.
     #[error("the records cannot be used: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// No new file.
+    #[error("the records cannot be made: {0}")]
+    NotMade(io::Error),
     /// Not a licensor's database.
     #[error("the records are not those of a licensor; restore licensor.db from your backup")]
     Foreign,
@@ -116,6 +119,8 @@ pub struct IssuedFile {
     pub note: String,
     /// When the last receipt for it came, for a closing file.
     pub receipt_taken: Option<WallTime>,
+    /// How many machines sent a receipt for it.
+    pub receipts: u32,
 }
 
 /// The records, open.
@@ -129,8 +134,14 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerFault::Sqlite`].
+    /// [`LedgerFault::NotMade`], [`LedgerFault::Sqlite`].
     pub fn create(path: &Path) -> Result<Self, LedgerFault> {
+        // SQLite gives its side files the same mode.
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(path).map_err(LedgerFault::NotMade)?;
         let ledger = Self::connect(path)?;
         ledger.db.pragma_update(None, "application_id", APPLICATION_ID)?;
         ledger.db.pragma_update(None, "user_version", SCHEMA_VERSION)?;
@@ -317,6 +328,8 @@ impl Ledger {
 const SELECT_ISSUED: &str = "SELECT license_id, sequence, closes, account, install_site, product, level, kind,
     not_after_ms, issued_ms, issued_by, sha256, note,
     (SELECT max(taken_ms) FROM receipt
+      WHERE receipt.license_id = issued.license_id AND receipt.sequence = issued.sequence),
+    (SELECT count(*) FROM receipt
       WHERE receipt.license_id = issued.license_id AND receipt.sequence = issued.sequence) FROM issued";
 
 fn issued_file(row: &Row<'_>) -> Result<IssuedFile, LedgerFault> {
@@ -339,6 +352,7 @@ fn issued_file(row: &Row<'_>) -> Result<IssuedFile, LedgerFault> {
         sha256: sha256.parse().map_err(|_| LedgerFault::Damaged { what: "a digest" })?,
         note: row.get(12)?,
         receipt_taken: row.get::<_, Option<i64>>(13)?.map(WallTime::from_ms),
+        receipts: row.get(14)?,
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! licensor.db        the records (SQLite)
-//! root.note          the newest root: built into daemons and clients, or given to them as a file
+//! root.i3root        the newest root: built into daemons and clients, or given to them as a file
 //! keys/NAME.key      private keys; those of the root belong on other media once the root is made
 //! issued/*.i3lic     the files issued; each is in the records too and can be written again
 //! ```
@@ -19,9 +19,11 @@ use std::{
 use leasehold_keys::{
     activation::{Activation, LicenseId},
     digest::Sha256,
+    host::{FactorState, HostFacts, HostId},
+    installation::InstallationId,
     key::SigningKey,
     name::Label,
-    note::{self, Note},
+    note::{self, Note, NoteKind},
     receipt::DeactivationReceipt,
     root::KeyRole,
     time::WallTime,
@@ -40,11 +42,11 @@ use crate::{
     catalog::Catalog,
     ledger::{IssuedFile, Ledger},
     order::{self, Frame, IssueOrder},
-    vault::{Passphrase, PrivateKey, is_sealed},
+    vault::{Passphrase, PrivateKey, VaultFault, is_sealed},
 };
 
 const LEDGER: &str = "licensor.db";
-const ROOT: &str = "root.note";
+const ROOT: &str = "root.i3root";
 const KEYS: &str = "keys";
 const ISSUED: &str = "issued";
 
@@ -81,6 +83,20 @@ pub struct TakenReceipt {
     pub receipt: DeactivationReceipt,
     /// False where it was in the records before.
     pub new: bool,
+    /// How many machines' receipts are in the records now.
+    pub received: u32,
+    /// How many machines the license was issued for, each of which owes one.
+    pub due: u32,
+}
+
+/// How many receipts close a license for good: one from each machine that its closing file names, one at least.
+///
+/// # Errors
+///
+/// Where the file in the records cannot be read.
+pub fn receipts_due(closing: &IssuedFile) -> Result<u32, WorkshopFault> {
+    let hosts = Activation::read_unverified(closing.note.as_bytes())?.hosts.len();
+    Ok(u32::try_from(hosts).unwrap_or(u32::MAX).max(1))
 }
 
 /// A licensor's folder, open.
@@ -114,7 +130,9 @@ impl Workshop {
     /// Where there is none, others may enter it, or its records or root are damaged.
     pub fn open(dir: &Path, passphrase: Option<Passphrase>) -> Result<Self, WorkshopFault> {
         if !dir.join(LEDGER).is_file() {
-            return Err(WorkshopFault::NoWorkshop(dir.to_owned()));
+            let was_one = [KEYS, ROOT].iter().any(|name| dir.join(name).exists());
+            let fault = if was_one { WorkshopFault::LostRecords } else { WorkshopFault::NoWorkshop };
+            return Err(fault(dir.to_owned()));
         }
         #[cfg(unix)]
         {
@@ -146,7 +164,8 @@ impl Workshop {
             return Ok(false);
         }
         for key in self.trust.root().keys_of(KeyRole::Issuing) {
-            if is_sealed(&self.key_path(key.key.name()))? {
+            let path = self.key_path(key.key.name());
+            if is_sealed(&path).map_err(|fault| missing_key(fault, path))? {
                 return Ok(true);
             }
         }
@@ -293,6 +312,7 @@ impl Workshop {
                 sha256: Sha256::of(note.as_bytes()),
                 note: note.clone(),
                 receipt_taken: None,
+                receipts: 0,
             };
             Ok::<_, WorkshopFault>((file, (note, read_back)))
         })?;
@@ -313,7 +333,9 @@ impl Workshop {
         let newest = standing.iter().map(|key| key.epoch).max();
         let mut keys = Vec::new();
         for key in standing.into_iter().filter(|key| Some(key.epoch) == newest) {
-            keys.push(PrivateKey::load(&self.key_path(key.key.name()), self.passphrase.as_ref())?.signing()?);
+            let path = self.key_path(key.key.name());
+            let key = PrivateKey::load(&path, self.passphrase.as_ref()).map_err(|fault| missing_key(fault, path))?;
+            keys.push(key.signing()?);
         }
         if keys.is_empty() {
             return Err(WorkshopFault::NoIssuingKey { version: root.version, now });
@@ -367,8 +389,14 @@ impl Workshop {
     ///
     /// [`WorkshopFault::UnknownInstallation`], or what is wrong with the note.
     pub fn verify_receipt(&self, bytes: &[u8]) -> Result<Verified<DeactivationReceipt>, WorkshopFault> {
-        let signer =
-            Note::parse(bytes)?.signatures.first().map_or_else(String::new, |signature| signature.name.to_owned());
+        let note = Note::parse(bytes)?;
+        match NoteKind::claimed(bytes) {
+            Some(NoteKind::Activation) => return Err(WorkshopFault::NotAReceipt("an activation file")),
+            Some(NoteKind::Root) => return Err(WorkshopFault::NotAReceipt("a root")),
+            Some(NoteKind::Request) => return Err(WorkshopFault::NotAReceipt("a host request")),
+            Some(NoteKind::DeactivationReceipt) | None => {}
+        }
+        let signer = note.signatures.first().map_or_else(String::new, |signature| signature.name.to_owned());
         let id = signer.strip_prefix("installation-").unwrap_or(&signer).parse();
         let known = match id {
             Ok(id) => self.ledger.installation(id)?,
@@ -378,12 +406,28 @@ impl Workshop {
         Ok(DeactivationReceipt::verify(bytes, &key)?)
     }
 
-    /// Takes a receipt that verifies into the records (VENDOR-7): it must be for the very closing file that was issued.
+    /// Takes a receipt that verifies into the records (VENDOR-7): it must be for the very closing file that was issued,
+    /// and from a machine that the license was issued for. That machine is known by its installation, which its host ID
+    /// records. Takes an Argon2id hash for each host of the license.
     ///
     /// # Errors
     ///
     /// Where any of that does not hold. Taking it a second time changes nothing.
     pub fn take_receipt(&mut self, bytes: &[u8], now: WallTime) -> Result<TakenReceipt, WorkshopFault> {
+        self.take(bytes, now, false)
+    }
+
+    /// [`Self::take_receipt`] from any installation that is known: where a machine lost its installation key and made
+    /// another, or its host ID records none. Who calls vouches for the machine.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::take_receipt`], but for the machine.
+    pub fn take_receipt_of_any(&mut self, bytes: &[u8], now: WallTime) -> Result<TakenReceipt, WorkshopFault> {
+        self.take(bytes, now, true)
+    }
+
+    fn take(&mut self, bytes: &[u8], now: WallTime, any: bool) -> Result<TakenReceipt, WorkshopFault> {
         let receipt = self.verify_receipt(bytes)?;
         let file = self
             .ledger
@@ -397,9 +441,26 @@ impl Workshop {
                 "other bytes than the closing file that was issued; nothing was recorded; ask the customer which file was loaded",
             ));
         }
+        let (license_id, installation) = (receipt.license_id, receipt.installation_id);
+        if !any && !self.is_on_a_host_of(&file, installation)? {
+            return Err(WorkshopFault::OtherInstallation { license_id, installation });
+        }
         let note = String::from_utf8_lossy(bytes);
         let new = self.ledger.add_receipt(&receipt, now, &note)?;
-        Ok(TakenReceipt { receipt: receipt.into_inner(), new })
+        let received = self.ledger.file(license_id, Some(receipt.sequence))?.map_or(0, |file| file.receipts);
+        Ok(TakenReceipt { receipt: receipt.into_inner(), new, received, due: receipts_due(&file)? })
+    }
+
+    /// Whether a known installation is on one of the hosts that a closing file names, which are those of the last file
+    /// that granted. A license without hosts runs anywhere.
+    fn is_on_a_host_of(&self, closing: &IssuedFile, installation: InstallationId) -> Result<bool, WorkshopFault> {
+        let Some(key) = self.ledger.installation(installation)? else {
+            return Ok(false);
+        };
+        let facts = HostFacts::default().with_installation(&key);
+        let hosts = Activation::read_unverified(closing.note.as_bytes())?.hosts;
+        let is_on = |id: &HostId| id.compare(&facts).installation == FactorState::Same;
+        Ok(hosts.is_empty() || hosts.iter().any(|host| is_on(&host.id)))
     }
 
     /// Makes the installation of a host request known, so that its receipts can be verified.
@@ -414,5 +475,13 @@ impl Workshop {
             self.ledger.add_installation(&key, request.machine_name.as_str(), now)?;
         }
         Ok(())
+    }
+}
+
+/// Says what to do about a key that is not there.
+fn missing_key(fault: VaultFault, path: PathBuf) -> WorkshopFault {
+    match fault {
+        VaultFault::Io { fault, .. } if fault.kind() == std::io::ErrorKind::NotFound => WorkshopFault::MissingKey(path),
+        fault => fault.into(),
     }
 }

@@ -144,6 +144,9 @@ pub(crate) struct Receipt {
     /// The machine's host request, where its host ID was typed when the license was issued
     #[arg(long, value_name = "FILE")]
     pub(crate) request: Option<PathBuf>,
+    /// Take it though it is from no machine of the license, as after the loss of a machine's installation key
+    #[arg(long)]
+    pub(crate) any_installation: bool,
 }
 
 #[derive(Debug, Args)]

@@ -23,7 +23,7 @@ pub(super) fn run(command: &CatalogCommand, json: bool) -> Result<(), Fault> {
             if json {
                 print_json(&json!({ "product": catalog.product().as_str(), "keys": keys, "parts": parts }));
             } else {
-                println!(
+                say!(
                     "{} is good: {} version {}, {keys} keys, {parts} parts.",
                     file.display(),
                     catalog.product(),
@@ -53,10 +53,15 @@ pub(super) fn find(name: &str) -> Result<Catalog, Fault> {
 }
 
 fn read(path: &Path) -> Result<Catalog, Fault> {
-    let text = fs::read_to_string(path).map_err(|fault| {
+    let unreadable = |fault: std::io::Error| {
         let exit = if fault.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
         Fault::new(exit, format!("{}: {fault}", path.display()))
-    })?;
+    };
+    // A pipe would be waited for.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(Fault::new(Exit::Failed, format!("{} is no file", path.display())));
+    }
+    let text = fs::read_to_string(path).map_err(unreadable)?;
     Catalog::parse(&text).map_err(|faults| {
         let lines: String = faults.iter().map(|fault| format!("\n  - {fault}")).collect();
         let count = match faults.len() {
@@ -94,14 +99,14 @@ fn list(json: bool) {
             levels(catalog).join(", "),
         ]);
     }
-    print!("{table}");
+    say_part!("{table}");
 }
 
 fn show(catalog: &Catalog, json: bool) {
     if json {
         return print_json(&as_json(catalog));
     }
-    println!(
+    say!(
         "{} ({}), catalog version {}, product versions {}",
         catalog.product(),
         catalog.product_line(),
@@ -109,31 +114,31 @@ fn show(catalog: &Catalog, json: bool) {
         catalog.versions()
     );
     if !catalog.server_items().is_empty() {
-        println!("\nServer items");
+        say!("\nServer items");
         let mut table = Table::new(&[]);
         for (name, item) in catalog.server_items() {
             let development =
                 item.development.map_or(String::new(), |size| format!("with a {size} development license"));
             table.row([format!("  {name}"), item.title.to_string(), development]);
         }
-        print!("{table}");
+        say_part!("{table}");
     }
     if !catalog.evaluations().is_empty() {
-        println!("\nEvaluation configurations");
+        say!("\nEvaluation configurations");
         let mut table = Table::new(&[]);
         for (name, evaluation) in catalog.evaluations() {
             table.row([format!("  {name}"), evaluation.title.to_string(), format!("{} days", evaluation.days)]);
         }
-        print!("{table}");
+        say_part!("{table}");
     }
     if !catalog.parts().is_empty() {
-        println!("\nParts");
+        say!("\nParts");
         for (number, part) in catalog.parts() {
-            println!("  {number}  {}", part.description);
+            say!("  {number}  {}", part.description);
             for (way, pools) in [("assigned", &part.assigned), ("pooled", &part.pooled)] {
                 let pools: Vec<_> = pools.iter().map(|(pool, units)| format!("{pool} {units}")).collect();
                 if !pools.is_empty() {
-                    println!("    1 {way:<8} = {}", pools.join(", "));
+                    say!("    1 {way:<8} = {}", pools.join(", "));
                 }
             }
         }
@@ -145,12 +150,12 @@ fn show(catalog: &Catalog, json: bool) {
         if keys.is_empty() {
             continue;
         }
-        println!("\nKeys: {}", word(kind));
+        say!("\nKeys: {}", word(kind));
         let mut table = Table::new(&[]);
         for key in keys {
             table.row([format!("  {}", key.name), key.title.to_string(), notes(key).join("; ")]);
         }
-        print!("{table}");
+        say_part!("{table}");
     }
 }
 

@@ -56,15 +56,18 @@ impl Fault {
 impl From<WorkshopFault> for Fault {
     fn from(fault: WorkshopFault) -> Self {
         let exit = match &fault {
-            WorkshopFault::NoWorkshop(_) | WorkshopFault::UnknownLicense(_) | WorkshopFault::UnknownSequence { .. } => {
-                Exit::NotFound
-            }
+            WorkshopFault::NoWorkshop(_)
+            | WorkshopFault::LostRecords(_)
+            | WorkshopFault::UnknownLicense(_)
+            | WorkshopFault::UnknownSequence { .. } => Exit::NotFound,
             WorkshopFault::Options(_) | WorkshopFault::TermsAnew { .. } => Exit::Usage,
             WorkshopFault::NotEmpty(_)
             | WorkshopFault::NotWritten { .. }
             | WorkshopFault::Io { .. }
             | WorkshopFault::Ledger(_) => Exit::Failed,
-            WorkshopFault::WrongMode { .. } | WorkshopFault::NoIssuingKey { .. } => Exit::Locked,
+            WorkshopFault::WrongMode { .. } | WorkshopFault::NoIssuingKey { .. } | WorkshopFault::MissingKey(_) => {
+                Exit::Locked
+            }
             WorkshopFault::Vault(VaultFault::Io { .. } | VaultFault::Primitive(_)) => Exit::Failed,
             WorkshopFault::Vault(_) => Exit::Locked,
             WorkshopFault::Terms(_)
@@ -72,6 +75,8 @@ impl From<WorkshopFault> for Fault {
             | WorkshopFault::Closed(_)
             | WorkshopFault::OtherProduct { .. }
             | WorkshopFault::UnknownInstallation(_)
+            | WorkshopFault::NotAReceipt(_)
+            | WorkshopFault::OtherInstallation { .. }
             | WorkshopFault::ReceiptMismatch(_) => Exit::Refused,
         };
         Self::new(exit, fault.to_string())

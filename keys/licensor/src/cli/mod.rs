@@ -1,5 +1,8 @@
 //! The commands of `licensor`: each reads its arguments, asks the library, and prints.
 
+#[macro_use]
+mod output;
+
 pub(crate) mod args;
 mod catalog;
 pub(crate) mod exit;
@@ -10,10 +13,10 @@ mod table;
 
 use std::{fs, path::Path};
 
-use leasehold_keys::{activation::LicenseId, name::Label, time::WallTime};
+use leasehold_keys::{activation::LicenseId, name::Label, note::NOTE_MAX_BYTES, refusal::Reason, time::WallTime};
 use licensor::{
     ledger::IssuedFile,
-    workshop::{CreateOptions, Issued, Workshop},
+    workshop::{CreateOptions, Issued, Workshop, receipts_due},
 };
 use serde_json::json;
 
@@ -35,6 +38,7 @@ pub(crate) fn run(arguments: Arguments, now: WallTime) -> Result<(), Fault> {
                 threshold: init.threshold,
                 years: init.years,
                 ml_dsa: init.ml_dsa,
+                may_lie_there: passphrase_file.map(Path::to_owned),
                 ..CreateOptions::new(init.name, protection)
             };
             let workshop = Workshop::create(&dir, &options, now)?;
@@ -64,25 +68,33 @@ pub(crate) fn run(arguments: Arguments, now: WallTime) -> Result<(), Fault> {
             if let Some(request) = receipt.request {
                 workshop.know_installation(&read(&request)?, now)?;
             }
-            let taken = workshop.take_receipt(&read(&receipt.file)?, now)?;
+            let bytes = read(&receipt.file)?;
+            let taken = match receipt.any_installation {
+                true => workshop.take_receipt_of_any(&bytes, now)?,
+                false => workshop.take_receipt(&bytes, now)?,
+            };
             let (license, sequence) = (taken.receipt.license_id, taken.receipt.sequence);
             if json {
                 print_json(&json!({
                     "license-id": license.to_string(), "sequence": sequence,
                     "installation-id": taken.receipt.installation_id.to_string(),
                     "closed": taken.receipt.closed.to_string(), "new": taken.new,
+                    "received": taken.received, "due": taken.due,
                 }));
             } else if taken.new {
                 let installation = taken.receipt.installation_id.to_string();
                 let names = workshop.ledger().machine_names()?;
                 let machine = names.get(&installation).map_or("", String::as_str);
-                println!(
+                say!(
                     "License {license} was closed at {} on {machine} (installation {installation}).",
                     taken.receipt.closed
                 );
-                println!("The receipt is in the records.");
+                say!("The receipt is in the records.");
+                if taken.received < taken.due {
+                    say!("{} of {} received: the license's other machine owes its receipt.", taken.received, taken.due);
+                }
             } else {
-                println!("The receipt for license {license} was in the records already; nothing changed.");
+                say!("The receipt for license {license} was in the records already; nothing changed.");
             }
         }
         Command::Show { file } => show::unverified(&read(&file)?, json)?,
@@ -99,13 +111,13 @@ pub(crate) fn run(arguments: Arguments, now: WallTime) -> Result<(), Fault> {
                     &json!({ "license-id": file.license_id.to_string(), "sequence": file.sequence, "file": out }),
                 );
             } else {
-                println!("Wrote file {} of license {} to {}.", file.sequence, file.license_id, out.display());
+                say!("Wrote file {} of license {} to {}.", file.sequence, file.license_id, out.display());
             }
         }
         Command::Root(RootCommand::Show { note }) => {
             let workshop = Workshop::open(&dir, None)?;
             if note {
-                print!("{}", workshop.root_note());
+                say_part!("{}", workshop.root_note());
             } else {
                 show::root(workshop.trust().root(), json);
             }
@@ -122,28 +134,23 @@ fn tell_founded(workshop: &Workshop, options: &CreateOptions, json: bool) {
             "expires": root.expires.to_string(),
         }));
     }
-    println!("Made licensor {} in {}.", options.name, workshop.dir().display());
-    println!("  root.note   root {}, good until {}, SHA-256 {}", root.version, root.expires, root.sha256());
-    println!(
+    say!("Made licensor {} in {}.", options.name, workshop.dir().display());
+    say!("  root.i3root root {}, good until {}, SHA-256 {}", root.version, root.expires, root.sha256());
+    say!(
         "  keys/       private keys, {}",
         match options.protection {
             licensor::vault::Protection::None => "NOT sealed: for development only",
             licensor::vault::Protection::Passphrase(_) => "sealed with your passphrase",
         }
     );
-    println!();
-    println!("Next:");
-    println!(
+    say!();
+    say!("Next:");
+    say!(
         "  - Copy keys/root-*.key to media that you keep apart and offline, each with another person, and delete them here."
     );
-    println!(
-        "    {} of {} are needed to make the next root; issuing needs none.",
-        options.threshold, options.root_keys
-    );
-    println!("  - Build root.note into your daemon and client (LEASEHOLD_ROOT), or give it to sites as a file.");
-    println!(
-        "  - Issue a file: licensor issue --account NAME --site NAME --request FILE --part NUMBER=ASSIGNED,POOLED"
-    );
+    say!("    {} of {} are needed to make the next root; issuing needs none.", options.threshold, options.root_keys);
+    say!("  - Build root.i3root into your daemon and client (LEASEHOLD_ROOT), or give it to sites as a file.");
+    say!("  - Issue a file: licensor issue --account NAME --site NAME --request FILE --part NUMBER=ASSIGNED,POOLED");
 }
 
 fn tell_issued(workshop: &Workshop, issued: &Issued, out: Option<&Path>, json: bool) -> Result<(), Fault> {
@@ -159,13 +166,13 @@ fn tell_issued(workshop: &Workshop, issued: &Issued, out: Option<&Path>, json: b
         return Ok(());
     }
     let what = if issued.activation.is_deactivation() { "Closing file" } else { "Issued" };
-    println!("{what}: {}", path.display());
-    println!();
+    say!("{what}: {}", path.display());
+    say!();
     show::print_activation(&issued.activation);
-    println!("{}", show::signers_line(issued.activation.signed_by(), Some(workshop.trust().root().version)));
+    say!("{}", show::signers_line(issued.activation.signed_by(), Some(workshop.trust().root().version)));
     if issued.activation.is_deactivation() {
-        println!();
-        println!(
+        say!();
+        say!(
             "The site loads this file; its daemon then writes a deactivation receipt. Take it with: licensor receipt FILE"
         );
     }
@@ -177,19 +184,24 @@ fn list(workshop: &Workshop, account: Option<&str>, active: bool, now: WallTime,
     let state = |file: &IssuedFile| {
         let newest =
             files.iter().filter(|other| other.license_id == file.license_id).max_by_key(|other| other.sequence);
-        match newest {
-            _ if file.closes => file.receipt_taken.map_or("closing", |_| "closed"),
-            Some(newest) if newest.sequence > file.sequence => "superseded",
-            _ if file.not_after <= now => "ended",
-            _ => "active",
-        }
+        Ok::<_, Fault>(match newest {
+            _ if file.closes => match (file.receipts, receipts_due(file)?) {
+                (0, _) => "closing".to_owned(),
+                (received, due) if received < due => format!("{received} of {due} received"),
+                _ => "closed".to_owned(),
+            },
+            Some(newest) if newest.sequence > file.sequence => "superseded".to_owned(),
+            _ if file.not_after <= now => "ended".to_owned(),
+            _ => "active".to_owned(),
+        })
     };
-    let shown: Vec<_> = files
-        .iter()
-        .filter(|file| account.is_none_or(|account| file.account == account))
-        .map(|file| (file, state(file)))
-        .filter(|(_, state)| !active || *state == "active")
-        .collect();
+    let mut shown = Vec::new();
+    for file in files.iter().filter(|file| account.is_none_or(|account| file.account == account)) {
+        let state = state(file)?;
+        if !active || state == "active" {
+            shown.push((file, state));
+        }
+    }
     if json {
         let rows: Vec<_> = shown
             .iter()
@@ -200,7 +212,7 @@ fn list(workshop: &Workshop, account: Option<&str>, active: bool, now: WallTime,
                     "level": file.level, "kind": file.kind, "issued": file.issued.to_string(),
                     "issued-by": file.issued_by, "not-after": file.not_after.to_string(),
                     "sha256": file.sha256.to_string(),
-                    "receipt-taken": file.receipt_taken.map(|time| time.to_string()),
+                    "receipt-taken": file.receipt_taken.map(|time| time.to_string()), "receipts": file.receipts,
                 })
             })
             .collect();
@@ -208,7 +220,7 @@ fn list(workshop: &Workshop, account: Option<&str>, active: bool, now: WallTime,
         return Ok(());
     }
     if shown.is_empty() {
-        println!("No files{}.", if files.is_empty() { " were issued yet" } else { " match" });
+        say!("No files{}.", if files.is_empty() { " were issued yet" } else { " match" });
         return Ok(());
     }
     let mut table =
@@ -218,7 +230,7 @@ fn list(workshop: &Workshop, account: Option<&str>, active: bool, now: WallTime,
             show::date(file.issued),
             file.license_id.to_string(),
             file.sequence.to_string(),
-            state.to_owned(),
+            state,
             file.account.clone(),
             file.install_site.clone(),
             file.product.clone(),
@@ -227,7 +239,7 @@ fn list(workshop: &Workshop, account: Option<&str>, active: bool, now: WallTime,
             file.issued_by.clone(),
         ]);
     }
-    print!("{table}");
+    say_part!("{table}");
     Ok(())
 }
 
@@ -242,16 +254,18 @@ fn refuse_existing(out: Option<&Path>) -> Result<(), Fault> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {
-    // Beyond the limit of notes the content does not matter; the reader says so.
-    let limit = leasehold_keys::note::NOTE_MAX_BYTES as u64 + 1;
-    let file = fs::File::open(path).map_err(|fault| {
+    // A link that the vendor names is meant; the reader follows none.
+    let file = fs::canonicalize(path).map_err(|fault| {
         let exit = if fault.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
         Fault::new(exit, format!("{}: {fault}", path.display()))
     })?;
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, limit), &mut bytes)
-        .map_err(|fault| Fault::new(Exit::Failed, format!("{}: {fault}", path.display())))?;
-    Ok(bytes)
+    leasehold_keys::file::read(&file).map_err(|refusal| match refusal.kind() {
+        Reason::TooLarge => Fault::new(
+            Exit::Refused,
+            format!("{} is larger than {} KiB, the most of a signed file", path.display(), NOTE_MAX_BYTES / 1_024),
+        ),
+        _ => Fault::new(Exit::Failed, format!("{}: {refusal}", path.display())),
+    })
 }
 
 /// A license ID as people type it.
@@ -268,5 +282,5 @@ fn operator(named: Option<&str>) -> Result<Label, Fault> {
 }
 
 fn print_json(value: &serde_json::Value) {
-    println!("{value:#}");
+    say!("{value:#}");
 }

@@ -1,6 +1,6 @@
 //! From the texts of `licensor issue` to an order. Every text that cannot be read is told, not only the first.
 
-use std::{collections::BTreeSet, fmt::Display, fs, path::Path, str::FromStr};
+use std::{collections::BTreeSet, fmt::Display, path::Path, str::FromStr};
 
 use leasehold_keys::{
     activation::{FileKind, Grant, HostRole, LicenseId, Model, ProductVersion, Superseded, Units, VersionRange},
@@ -314,7 +314,7 @@ impl Texts {
 }
 
 fn read_request(path: &Path) -> Result<HostRequest, String> {
-    let bytes = fs::read(path).map_err(|fault| format!("{}: {fault}", path.display()))?;
+    let bytes = super::read(path).map_err(|fault| fault.message)?;
     let request = HostRequest::verify(&bytes).map_err(|fault| format!("{}: {fault}", path.display()))?;
     Ok(request.into_inner())
 }

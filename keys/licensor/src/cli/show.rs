@@ -51,7 +51,7 @@ pub(super) fn unverified(bytes: &[u8], json: bool) -> Result<(), Fault> {
         }
         NoteKind::DeactivationReceipt => {
             if !json {
-                print!("{}", note.text);
+                say_part!("{}", note.text);
             }
             receipt_text_json(note.text)
         }
@@ -59,7 +59,7 @@ pub(super) fn unverified(bytes: &[u8], json: bool) -> Result<(), Fault> {
     if json {
         return tell_json(value, false, &names);
     }
-    println!("Signatures, NOT VERIFIED (`licensor verify` does): {}", names.join(", "));
+    say!("Signatures, NOT VERIFIED (`licensor verify` does): {}", names.join(", "));
     Ok(())
 }
 
@@ -74,7 +74,7 @@ pub(super) fn verified(bytes: &[u8], roots: &[Vec<u8>], dir: &Path, now: WallTim
                 return tell_json(activation_json(&file), true, file.signed_by());
             }
             print_activation(&file);
-            println!("{}", signers_line(file.signed_by(), Some(trust.root().version)));
+            say!("{}", signers_line(file.signed_by(), Some(trust.root().version)));
         }
         NoteKind::Root => {
             // Without another root to vouch for it, a root can only be held against its own keys.
@@ -86,12 +86,12 @@ pub(super) fn verified(bytes: &[u8], roots: &[Vec<u8>], dir: &Path, now: WallTim
                 return tell_json(root_json(trust.root()), true, trust.root().signed_by());
             }
             print_root(trust.root());
-            println!("{}", signers_line(trust.root().signed_by(), None));
+            say!("{}", signers_line(trust.root().signed_by(), None));
             if roots.is_empty() {
-                println!(
+                say!(
                     "It is signed by its own keys; that it is the licensor's root, only its SHA-256 from another source can tell:"
                 );
-                println!("  {}", trust.root().sha256());
+                say!("  {}", trust.root().sha256());
             }
         }
         NoteKind::Request => {
@@ -100,18 +100,18 @@ pub(super) fn verified(bytes: &[u8], roots: &[Vec<u8>], dir: &Path, now: WallTim
                 return tell_json(request_json(&request), true, request.signed_by());
             }
             print_request(&request);
-            println!("Verified: signed by the installation that it names.");
+            say!("Verified: signed by the installation that it names.");
         }
         NoteKind::DeactivationReceipt => {
             let receipt = receipt(bytes, dir)?;
             if json {
                 return tell_json(receipt_json(&receipt), true, receipt.signed_by());
             }
-            println!("Deactivation receipt");
-            println!("  license       {}, closed by file {}", receipt.license_id, receipt.sequence);
-            println!("  installation  {}", receipt.installation_id);
-            println!("  closed        {}", receipt.closed);
-            println!("Verified: signed by that installation. `licensor receipt FILE` takes it into the records.");
+            say!("Deactivation receipt");
+            say!("  license       {}, closed by file {}", receipt.license_id, receipt.sequence);
+            say!("  installation  {}", receipt.installation_id);
+            say!("  closed        {}", receipt.closed);
+            say!("Verified: signed by that installation. `licensor receipt FILE` takes it into the records.");
         }
     }
     Ok(())
@@ -125,7 +125,7 @@ pub(super) fn root(root: &Verified<Root>, json: bool) {
         return print_json(&value);
     }
     print_root(root);
-    println!("  SHA-256       {}", root.sha256());
+    say!("  SHA-256       {}", root.sha256());
 }
 
 fn kind(bytes: &[u8]) -> Result<NoteKind, Fault> {
@@ -192,7 +192,7 @@ const fn role_word(role: HostRole) -> &'static str {
 
 pub(super) fn print_activation(file: &Activation) {
     let closing = if file.is_deactivation() { ": CLOSES THE LICENSE" } else { "" };
-    println!("Activation file{closing}");
+    say!("Activation file{closing}");
     let mut table = Table::new(&[]);
     let mut line = |field: &str, value: String| table.row([format!("  {field}"), value]);
     line("license", format!("{}, file {}", file.license_id, file.sequence));
@@ -237,9 +237,9 @@ pub(super) fn print_activation(file: &Activation) {
         line("hosts", "none: runs anywhere".to_owned());
     }
     line("catalog", format!("version {}; needs root {}", file.catalog_version, file.root_version));
-    print!("{table}");
+    say_part!("{table}");
     if !file.parts.is_empty() {
-        println!("Parts ordered");
+        say!("Parts ordered");
         let mut table = Table::new(&[]);
         for part in &file.parts {
             table.row([
@@ -248,10 +248,10 @@ pub(super) fn print_activation(file: &Activation) {
                 format!("{} assigned, {} pooled", part.assigned, part.pooled),
             ]);
         }
-        print!("{table}");
+        say_part!("{table}");
     }
     if !file.grants.is_empty() {
-        println!("Grants");
+        say!("Grants");
         let mut table = Table::new(&[]);
         for grant in &file.grants {
             let title = file
@@ -261,7 +261,7 @@ pub(super) fn print_activation(file: &Activation) {
                 .map_or(String::new(), |key| key.title.to_string());
             table.row([format!("  {}", grant.pool), grant.units.to_string(), title]);
         }
-        print!("{table}");
+        say_part!("{table}");
     }
 }
 
@@ -330,11 +330,11 @@ pub(super) fn activation_json(file: &Activation) -> Value {
 }
 
 fn print_root(root: &Root) {
-    println!("Root {}", root.version);
-    println!("  expires       {}", root.expires);
+    say!("Root {}", root.version);
+    say!("  expires       {}", root.expires);
     let needed = root.policy.root;
     let ml_dsa = if needed.ml_dsa_65 > 0 { format!(" and {} by ML-DSA-65", needed.ml_dsa_65) } else { String::new() };
-    println!("  next root     needs {} signatures by Ed25519{ml_dsa}", needed.ed25519);
+    say!("  next root     needs {} signatures by Ed25519{ml_dsa}", needed.ed25519);
     let mut table = Table::new(&[]);
     for key in &root.root_keys {
         table.row([
@@ -356,7 +356,7 @@ fn print_root(root: &Root) {
             format!("epoch {}, {} to {}{revoked}", key.epoch, date(key.not_before), date(key.not_after)),
         ]);
     }
-    print!("{table}");
+    say_part!("{table}");
 }
 
 fn root_json(root: &Root) -> Value {
@@ -380,14 +380,14 @@ fn root_json(root: &Root) -> Value {
 }
 
 fn print_request(request: &HostRequest) {
-    println!("Host request");
-    println!("  machine       {}", request.machine_name);
+    say!("Host request");
+    say!("  machine       {}", request.machine_name);
     if let Some(product) = &request.product {
-        println!("  product       {product}");
+        say!("  product       {product}");
     }
-    println!("  made          {}", request.created);
-    println!("  installation  {}", request.installation_id());
-    println!("  host ID       {}", request.host_id);
+    say!("  made          {}", request.created);
+    say!("  installation  {}", request.installation_id());
+    say!("  host ID       {}", request.host_id);
 }
 
 fn request_json(request: &HostRequest) -> Value {

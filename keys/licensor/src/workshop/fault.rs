@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use leasehold_keys::{activation::LicenseId, refusal::Refusal, time::WallTime};
+use leasehold_keys::{activation::LicenseId, installation::InstallationId, refusal::Refusal, time::WallTime};
 
 use crate::{ledger::LedgerFault, order::TermsFault, vault::VaultFault};
 
@@ -12,6 +12,18 @@ pub enum WorkshopFault {
     /// There is no workshop.
     #[error("{} is no licensor's folder; make one with `licensor init --dir {} --name NAME`", .0.display(), .0.display())]
     NoWorkshop(PathBuf),
+    /// The records are gone from a workshop that is there.
+    #[error(
+        "licensor.db is missing in {}, though a licensor's keys or root are there: restore it from your backup. It alone knows which files were issued",
+        .0.display()
+    )]
+    LostRecords(PathBuf),
+    /// An issuing key's file is gone.
+    #[error(
+        "the private issuing key {} is missing; put it back from your backup (nothing can be issued without it, and no other key takes its place)",
+        .0.display()
+    )]
+    MissingKey(PathBuf),
     /// The folder is in use for something.
     #[error("{} is there already and is not empty; name a new folder", .0.display())]
     NotEmpty(PathBuf),
@@ -61,7 +73,9 @@ pub enum WorkshopFault {
     #[error("{0}")]
     Refused(#[from] Refusal),
     /// No issuing key may sign now.
-    #[error("no issuing key of root {version} may sign at {now}; make a new root with a new issuing key")]
+    #[error(
+        "no issuing key of root {version} may sign at {now}: each has ended or is revoked. A newer root with a newer issuing key is needed; check this machine's clock first"
+    )]
     NoIssuingKey {
         /// The root's version.
         version: u32,
@@ -105,6 +119,21 @@ pub enum WorkshopFault {
         "installation {0} is not known here, so its receipt cannot be verified; give the machine's host request with --request"
     )]
     UnknownInstallation(String),
+    /// The note is of another kind.
+    #[error(
+        "this is {0}, not a deactivation receipt; the site's daemon writes the receipt once it has loaded the closing file"
+    )]
+    NotAReceipt(&'static str),
+    /// The receipt is from a machine that the license was not issued for.
+    #[error(
+        "installation {installation} is on none of the machines that license {license_id} was issued for, so its receipt does not close the license; nothing was recorded. Where a machine's installation key was lost and made anew, take its receipt with --any-installation"
+    )]
+    OtherInstallation {
+        /// Who signed.
+        installation: InstallationId,
+        /// The license.
+        license_id: LicenseId,
+    },
     /// The receipt is for a file that does not close a license, or for other bytes.
     #[error("the receipt is for {0}")]
     ReceiptMismatch(&'static str),

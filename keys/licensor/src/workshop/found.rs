@@ -42,12 +42,14 @@ pub struct CreateOptions {
     pub ml_dsa: bool,
     /// How private keys are kept.
     pub protection: Protection,
+    /// A file that may lie in the folder already: that of the passphrase.
+    pub may_lie_there: Option<PathBuf>,
 }
 
 impl CreateOptions {
     /// The usual options for this licensor.
     pub fn new(name: impl Into<String>, protection: Protection) -> Self {
-        Self { name: name.into(), root_keys: 3, threshold: 2, years: 5, ml_dsa: false, protection }
+        Self { name: name.into(), root_keys: 3, threshold: 2, years: 5, ml_dsa: false, protection, may_lie_there: None }
     }
 
     pub(super) fn passphrase(&self) -> Option<Passphrase> {
@@ -88,7 +90,11 @@ pub(super) fn found(dir: &Path, options: &CreateOptions, now: WallTime) -> Resul
         let path = path.to_owned();
         move |fault| WorkshopFault::Io { path, fault }
     };
-    let there = match fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
+    let known = options.may_lie_there.as_ref().and_then(|path| fs::canonicalize(path).ok());
+    let is_other = |entry: io::Result<fs::DirEntry>| {
+        entry.map_or(true, |entry| known.is_none() || fs::canonicalize(entry.path()).ok() != known)
+    };
+    let there = match fs::read_dir(dir).map(|mut entries| entries.any(is_other)) {
         Ok(true) => return Err(WorkshopFault::NotEmpty(dir.to_owned())),
         Ok(false) => true,
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => false,

@@ -86,9 +86,9 @@ Verified: signed by acme.example/issuing-[year], by root 1.
     assert_eq!(redact(&issued.out, &id), expected);
 
     // The customer has the file and the root, no licensor's folder.
-    let trust = Trust::anchored(&desk.read("acme/root.note")).unwrap();
+    let trust = Trust::anchored(&desk.read("acme/root.i3root")).unwrap();
     assert_eq!(trust.root().version, 1);
-    let verified = desk.run(&["--dir", "nowhere", "verify", "site.i3lic", "--root", "acme/root.note"]);
+    let verified = desk.run(&["--dir", "nowhere", "verify", "site.i3lic", "--root", "acme/root.i3root"]);
     assert_eq!(verified.code, 0, "{verified:?}");
     let (_, same) = expected.split_once("\n\n").unwrap();
     assert_eq!(redact(&verified.out, &id), same);
@@ -113,7 +113,7 @@ fn show_asks_nobody_and_verify_does() {
 
     // Another licensor's root does not vouch for it.
     assert_eq!(desk.run(&["--dir", "other", "init", "--name", "other.example", "--no-passphrase"]).code, 0);
-    desk.run(&["verify", "a.i3lic", "--root", "other/root.note"]).refuses(3, &["root"]);
+    desk.run(&["verify", "a.i3lic", "--root", "other/root.i3root"]).refuses(3, &["root"]);
     desk.run(&["--dir", "nowhere", "verify", "a.i3lic"]).refuses(2, &["no root to verify by", "--root"]);
     desk.run(&["verify", "missing.i3lic"]).refuses(5, &["missing.i3lic"]);
     desk.write("text.txt", "no note\n");
@@ -126,12 +126,12 @@ fn requests_and_roots_are_shown_too() {
     for command in ["show", "verify"] {
         let request = desk.run(&[command, "a.request"]);
         assert!(request.code == 0 && request.out.contains("cic-01") && request.out.contains("h1-"), "{request:?}");
-        let root = desk.run(&[command, "acme/root.note"]);
+        let root = desk.run(&[command, "acme/root.i3root"]);
         assert!(root.code == 0 && root.out.contains("acme.example/root-3"), "{root:?}");
     }
     let root = desk.run(&["root", "show"]);
     assert!(root.out.contains("needs 2 signatures by Ed25519") && root.out.contains("SHA-256"), "{root:?}");
-    assert_eq!(desk.run(&["root", "show", "--note"]).out.into_bytes(), desk.read("acme/root.note"));
+    assert_eq!(desk.run(&["root", "show", "--note"]).out.into_bytes(), desk.read("acme/root.i3root"));
     assert_eq!(desk.run(&["root", "show", "--json"]).json()["root-keys"].as_array().unwrap().len(), 3);
 }
 
@@ -172,7 +172,12 @@ fn a_license_goes_its_way_to_the_receipt() {
     desk.write("foreign.receipt", &Machine::new("x", 8).receipt(&desk.read("3.i3lic")));
     desk.run(&["receipt", "early.receipt"]).refuses(3, &["does not close"]);
     desk.run(&["receipt", "foreign.receipt"]).refuses(3, &["not known here", "--request"]);
-    desk.run(&["receipt", "a.request"]).refuses(3, &["deactivation receipt"]);
+    desk.run(&["receipt", "a.request"]).refuses(3, &["this is a host request, not a deactivation receipt"]);
+    desk.run(&["receipt", "3.i3lic"]).refuses(3, &["this is an activation file", "loaded the closing file"]);
+    // Known by its request, but on no machine of this license.
+    desk.write("other.receipt", &Machine::new("cic-02", 2).receipt(&desk.read("3.i3lic")));
+    desk.run(&["receipt", "other.receipt", "--request", "b.request"])
+        .refuses(3, &["none of the machines", "--any-installation"]);
     let verified = desk.run(&["verify", "good.receipt"]);
     assert!(verified.out.contains("closed by file 3"), "{verified:?}");
     let taken = desk.run(&["receipt", "good.receipt"]);
@@ -222,6 +227,31 @@ fn a_typed_host_id_needs_the_request_with_the_receipt() {
     desk.write("typed.request", &machine.request());
     desk.run(&["receipt", "typed.receipt"]).refuses(3, &["--request"]);
     assert_eq!(desk.run(&["receipt", "typed.receipt", "--request", "typed.request"]).code, 0);
+}
+
+#[test]
+fn a_pair_is_closed_by_both_receipts() {
+    let desk = Desk::furnished();
+    let pair = ["--switchover-request", "b.request", "--grant", "I3_SESSION_CALL=2", "--out", "1.i3lic"];
+    assert_eq!(desk.issue(&pair).code, 0);
+    let id = license_of(&desk, "1.i3lic");
+    assert_eq!(desk.run(&["deactivate", &id, "--out", "2.i3lic"]).code, 0);
+    for (name, seed) in [("cic-01", 1), ("cic-02", 2), ("cic-03", 3)] {
+        desk.write(&format!("{name}.receipt"), &Machine::new(name, seed).receipt(&desk.read("2.i3lic")));
+    }
+    desk.write("c.request", &Machine::new("cic-03", 3).request());
+    let state = || desk.run(&["list", "--json"]).json()[0]["state"].as_str().unwrap().to_owned();
+    assert_eq!(state(), "closing");
+    let first = desk.run(&["receipt", "cic-01.receipt"]);
+    assert!(first.out.contains("1 of 2 received"), "{first:?}");
+    assert_eq!(desk.run(&["receipt", "cic-01.receipt", "--json"]).json()["received"], 1);
+    assert_eq!(state(), "1 of 2 received");
+    // A machine whose key was lost: somebody vouches for it.
+    desk.run(&["receipt", "cic-03.receipt", "--request", "c.request"]).refuses(3, &["nothing was recorded"]);
+    assert_eq!(state(), "1 of 2 received");
+    assert_eq!(desk.run(&["receipt", "cic-03.receipt", "--any-installation"]).code, 0);
+    assert_eq!(state(), "closed");
+    assert_eq!(desk.run(&["receipt", "cic-02.receipt", "--json"]).json()["new"], true);
 }
 
 #[test]
@@ -337,6 +367,32 @@ fn catalogs_are_listed_shown_and_checked() {
     desk.run(&["catalog", "check", "bad.toml"])
         .refuses(3, &["bad.toml has 4 faults", "line 10: version", "`engin` is not one of"]);
     desk.run(&["catalog", "check", "missing.toml"]).refuses(5, &["missing.toml"]);
+}
+
+#[test]
+fn what_is_no_signed_file_is_told_without_waiting_for_it() {
+    let desk = Desk::furnished();
+    desk.write("large.i3lic", &"x".repeat(200_000));
+    desk.run(&["show", "large.i3lic"]).refuses(3, &["large.i3lic is larger than 128 KiB"]);
+    let pipe = std::process::Command::new("mkfifo").arg(desk.path("pipe.i3lic")).status().unwrap();
+    assert!(pipe.success());
+    desk.run(&["show", "pipe.i3lic"]).refuses(1, &["pipe.i3lic", "not a file"]);
+    desk.run(&["catalog", "check", "pipe.i3lic"]).refuses(1, &["pipe.i3lic"]);
+    desk.issue(&["--switchover-request", "pipe.i3lic"]).refuses(2, &["pipe.i3lic", "not a file"]);
+}
+
+#[test]
+fn a_reader_that_stops_reading_is_no_fault() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_licensor"))
+        .args(["catalog", "show"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // More than a pipe holds may not be printed; the pipe is closed before the program starts to print, or soon after.
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
 }
 
 #[test]

@@ -58,6 +58,38 @@ fn records_that_are_not_a_licensors_are_left_alone() {
 }
 
 #[test]
+fn what_was_lost_is_to_be_restored() {
+    let desk = Desk::furnished();
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(desk.path("acme/licensor.db")).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let key = fs::read_dir(desk.path("acme/keys"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().contains("issuing"))
+        .unwrap();
+    fs::remove_file(key).unwrap();
+    desk.issue(&["--grant", "I3_SESSION_CALL=2"]).refuses(4, &["issuing key", "is missing", "backup"]);
+    fs::remove_file(desk.path("acme/licensor.db")).unwrap();
+    desk.run(&["list"]).refuses(5, &["licensor.db is missing", "restore it from your backup"]);
+}
+
+#[test]
+fn the_passphrase_may_lie_in_the_folder_and_nothing_else() {
+    let desk = Desk::empty();
+    fs::create_dir(desk.path("acme")).unwrap();
+    desk.write("acme/passphrase", "correct horse battery\n");
+    desk.write("acme/other", "");
+    let init = ["init", "--name", "acme.example", "--root-keys", "1", "--threshold", "1"];
+    let arguments = [&init[..], &["--passphrase-file", "acme/passphrase"]].concat();
+    desk.run(&arguments).refuses(1, &["not empty"]);
+    fs::remove_file(desk.path("acme/other")).unwrap();
+    let made = desk.run(&arguments);
+    assert_eq!(made.code, 0, "{made:?}");
+    assert!(desk.path("acme/root.i3root").exists() && desk.path("acme/passphrase").exists());
+}
+
+#[test]
 fn a_licensor_can_be_made_in_the_folder_one_stands_in() {
     let desk = Desk::empty();
     let made = desk.run(&["--dir", ".", "init", "--name", "acme.example", "--no-passphrase"]);

@@ -321,7 +321,7 @@ fn a_workshop_is_founded_whole_or_not_at_all() {
     assert_eq!(left.len(), 2, "{left:?}");
     let inside: BTreeSet<_> =
         fs::read_dir(at("empty")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(inside, ["issued", "keys", "licensor.db", "root.note"].map(str::to_owned).into());
+    assert_eq!(inside, ["issued", "keys", "licensor.db", "root.i3root"].map(str::to_owned).into());
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl Site {
              unix_mode = \"0600\"\n",
             path.join("state"),
             path.join("licenses"),
-            path.join("licensor/root.note"),
+            path.join("licensor/root.i3root"),
             path.join("host-facts.json"),
             path.join("leasehold.sock"),
         );
