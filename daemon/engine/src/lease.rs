@@ -70,7 +70,7 @@ impl Turn<'_> {
         }
         let place = (acquire.wait_ms > 0).then_some(Place::LAST);
         let mut decided = self.look(&acquire, place);
-        if let Err(Blocked { refusal: Refusal::PoolExhausted(_), .. }) = &decided
+        if let Err(Blocked { refusal: Refusal::PoolExhausted(_) | Refusal::LimitReached(_), .. }) = &decided
             && self.end_due(EXPIRIES_FOR_A_SEAT) > 0
         {
             // LEASE-5: what has expired is not in the way, and those who waited come first.
@@ -87,6 +87,10 @@ impl Turn<'_> {
         match decided {
             Ok((want, plan)) => {
                 let holder = self.holder_of(&acquire.from)?;
+                // Its request is a sign of life. A grant out of the queue is none (LEASE-6).
+                if let Some(holder) = self.engine.state.holders.get_mut(&holder) {
+                    holder.contact = holder.contact.max(self.now.lease);
+                }
                 let lease = self.grant(holder, want, plan, &acquire, asked);
                 let view = self.view(lease);
                 self.out.answers.push((acquire.ticket, view));
@@ -135,9 +139,6 @@ impl Turn<'_> {
             .state
             .development
             .then(|| (now.lease.plus_ms(HOUR_MS.unsigned_abs()), EndReason::DevelopmentHourlyDisconnect));
-        if let Some(holder) = self.engine.state.holders.get_mut(&holder) {
-            holder.contact = holder.contact.max(now.lease);
-        }
         let row = LeaseRow {
             id,
             holder,
@@ -174,13 +175,18 @@ impl Turn<'_> {
         });
         self.change(Some(Row::Lease(Box::new(row))), after);
         if !remembered {
-            self.engine.recently_ended.insert(id, how);
-            if self.engine.recently_ended.len() > RECENTLY_ENDED {
-                self.engine.recently_ended.pop_first();
-            }
+            self.note_ended(id, how);
         }
         if how != EndReason::Released {
             self.out.events.push(Event { to: Some(holder), what: Told::Ended { lease: id, reason: how, words } });
+        }
+    }
+
+    /// Keeps how a lease ended whose row goes.
+    pub(crate) fn note_ended(&mut self, id: LeaseId, how: EndReason) {
+        self.engine.recently_ended.insert(id, how);
+        if self.engine.recently_ended.len() > RECENTLY_ENDED {
+            self.engine.recently_ended.pop_first();
         }
     }
 

@@ -15,26 +15,31 @@ mod site;
 #[path = "model/steps.rs"]
 mod steps;
 mod support;
+#[path = "model/wild.rs"]
+mod wild;
 
 use std::{cell::Cell, fmt::Write};
 
 use proptest::{
     collection::vec,
+    strategy::Strategy,
     test_runner::{Config, TestError, TestRng, TestRunner},
 };
 
-/// Cases of each test, before the variable multiplies them.
-const CASES: u32 = 300;
+/// Cases beside the model, before the variable multiplies them.
+const CASES: u32 = 240;
+/// Cases without it.
+const WILD_CASES: u32 = 120;
 
-fn cases() -> u32 {
+fn times(cases: u32) -> u32 {
     let times = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_u32);
-    CASES.saturating_mul(times.max(1))
+    cases.saturating_mul(times.max(1))
 }
 
 /// The same cases on every run, unless `LEASEHOLD_SEED` names others.
-fn runner() -> TestRunner {
+fn runner(cases: u32) -> TestRunner {
     let config = Config {
-        cases: cases(),
+        cases,
         failure_persistence: None,
         max_shrink_iters: 2_000,
         max_shrink_time: 20_000,
@@ -48,31 +53,54 @@ fn runner() -> TestRunner {
     TestRunner::new_with_rng(config, TestRng::from_seed(algorithm, &seed))
 }
 
-#[test]
-fn the_engine_does_what_the_specification_says() {
-    let steps = vec(steps::step(), 1..60);
-    let played = Cell::new(play::Tally::default());
+/// Runs cases, and tells a failure as a story.
+fn run<S: Strategy>(cases: u32, strategy: &S, play: impl Fn(S::Value), tell: impl Fn(&S::Value) -> String) {
     // Shrinking fails a thousand times on its way: only the last word is of interest.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let found = runner().run(&(steps::grants(), steps), |(grants, steps)| {
-        let tally = play::play(&grants, &steps);
-        played.set(played.get().plus(tally));
+    let found = runner(cases).run(strategy, |case| {
+        play(case);
         Ok(())
     });
     std::panic::set_hook(hook);
     match found {
-        Ok(()) => println!("{} cases: {:?}", cases(), played.get()),
-        Err(TestError::Fail(why, (grants, steps))) => {
+        Ok(()) => {}
+        Err(TestError::Fail(why, case)) => panic!("{why}\n{}", tell(&case)),
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+}
+
+#[test]
+fn the_engine_does_what_the_specification_says() {
+    let played = Cell::new(play::Tally::default());
+    let cases = times(CASES);
+    run(
+        cases,
+        &(steps::grants(), vec(steps::step(), 1..60)),
+        |(grants, steps)| played.set(played.get().plus(play::play(&grants, &steps))),
+        |(grants, steps)| {
             let mut story = String::new();
-            for (pool, units) in steps::GRANTED.iter().zip(&grants).filter(|(_, units)| **units != Some(1)) {
+            for (pool, units) in steps::GRANTED.iter().zip(grants).filter(|(_, units)| **units != Some(1)) {
                 let _ = writeln!(story, "    {pool:?}: {units:?}");
             }
             for step in steps {
                 let _ = writeln!(story, "    Step::{step:?},");
             }
-            panic!("{why}\n{story}");
-        }
-        Err(TestError::Abort(why)) => panic!("{why}"),
-    }
+            story
+        },
+    );
+    println!("{cases} cases: {:?}", played.get());
+}
+
+#[test]
+fn what_must_hold_holds_whatever_is_done() {
+    let played = Cell::new(0_u64);
+    let cases = times(WILD_CASES);
+    run(
+        cases,
+        &wild::steps(),
+        |steps| played.set(played.get() + wild::play(&steps)),
+        |steps| steps.iter().fold(String::new(), |story, step| story + &format!("    Wild::{step:?},\n")),
+    );
+    println!("{cases} cases: {} commands", played.get());
 }

@@ -366,8 +366,13 @@ impl Play {
                 ended.1 = *reason;
             }
         }
+        let displaced = self.displaced_by_served(outcome);
         let gone: Vec<Lease> = self.paper.leases.iter().filter(|lease| !live(lease.id)).cloned().collect();
         for lease in gone {
+            if displaced.contains(&lease.id) {
+                // It ends where the request that waited is granted.
+                continue;
+            }
             let told = Self::told_end(outcome, lease.id);
             assert!(!told.is_empty(), "lease {} is gone, and nobody was told why", lease.id);
             let why = told[0];
@@ -378,15 +383,20 @@ impl Play {
         }
     }
 
+    /// Leases that a request which waited, and was granted now, displaces (ALLOC-8).
+    fn displaced_by_served(&self, outcome: &Outcome) -> Vec<u64> {
+        let served = |waiting: &&Waiting| {
+            outcome.answers.iter().any(|(ticket, answer)| answer.is_ok() && waiting.tickets.contains(&ticket.0))
+        };
+        self.paper.waiting.iter().filter(served).flat_map(|waiting| self.paper.displaced_by(&waiting.what)).collect()
+    }
+
     /// Whether a lease may end, though no rule of the model says that it must.
     fn may_end(&self, lease: &Lease, why: EndReason, free: bool) -> bool {
         match why {
             // ALLOC-16: what it needs was taken away, or nothing is left.
             EndReason::Unassigned | EndReason::StationNotLicensed if free => {
-                let rights = self.rights_left(lease);
-                lease.what.needed().iter().any(|key| !rights.contains(key))
-                    || self.station_closed(lease)
-                    || rights.is_empty()
+                self.station_closed(lease) || self.lost_what_it_needs(lease)
             }
             EndReason::HolderRestarted => lease.orphan_until_ms.is_some_and(|until| until <= self.paper.now_ms),
             // ALLOC-11: 24 hours, and an hour from the warning.
@@ -397,10 +407,36 @@ impl Play {
         }
     }
 
+    /// The station of a lease was switched off, or lost a key that it must be given.
     fn station_closed(&self, lease: &Lease) -> bool {
+        let logon = lease.what.user().is_some();
         lease.what.station().is_some_and(|name| {
-            self.paper.station(name).is_none_or(|station| self.paper.station_fault(station).is_some())
+            let station = self.paper.station(name);
+            station.is_none_or(|station| self.paper.standing_fault(station, logon).is_some())
         })
+    }
+
+    /// A key that the lease needs is not a right of its subject any more; or, where it names none, nothing is.
+    fn lost_what_it_needs(&self, lease: &Lease) -> bool {
+        let mut rights = self.rights_left(lease);
+        // ALLOC-11: what it holds of a pool that was lowered stays with it.
+        let mut subjects: Vec<Subject> = lease.what.user().map(Subject::User).into_iter().collect();
+        subjects.extend(lease.what.station().map(Subject::Station));
+        for given in subjects.into_iter().flat_map(|subject| self.paper.given_to(subject)) {
+            if lease.has(given.pool.key) && self.paper.capacity(given.pool) > 0 {
+                rights.push(given.pool.key);
+                rights.extend(included_in(given.pool.key));
+            }
+        }
+        loop {
+            let met = |required: &Key| rights.contains(required) || self.paper.site_has(required);
+            let kept: Vec<Key> = rights.iter().copied().filter(|key| fact(key).requires.iter().all(met)).collect();
+            if kept.len() == rights.len() {
+                break;
+            }
+            rights = kept;
+        }
+        lease.what.needed().iter().any(|key| !rights.contains(key)) || rights.is_empty()
     }
 
     /// Keys that a live lease could hold now, were there room: what it holds and is still given, and what it could get.
@@ -427,7 +463,7 @@ impl Play {
     fn check_kept(&mut self, views: &[HeldLeaseView], free: bool) {
         let leases = self.paper.leases.clone();
         for lease in &leases {
-            let view = views.iter().find(|view| view.lease.id.0 == lease.id).unwrap();
+            let Some(view) = views.iter().find(|view| view.lease.id.0 == lease.id) else { continue };
             let held = held_of(&view.lease);
             if held == lease.held {
                 continue;
@@ -442,7 +478,7 @@ impl Play {
             self.paper.leases[at].held.clone_from(&held);
         }
         if free {
-            for lease in &leases {
+            for lease in leases.iter().filter(|lease| views.iter().any(|view| view.lease.id.0 == lease.id)) {
                 self.check_justified(lease);
             }
         }
@@ -550,7 +586,8 @@ impl Play {
                             );
                         }
                     }
-                    self.grant(view, waiting.owner, &waiting.what, waiting.ttl_ms, &[]);
+                    let right = [self.paper.decide(&waiting.what, &[])];
+                    self.grant(view, waiting.owner, &waiting.what, waiting.ttl_ms, &right);
                     self.remember(waiting.owner, waiting.request, &waiting.what, view.id.0);
                     for more in &waiting.tickets {
                         let told = outcome.answers.iter().any(|(ticket, answer)| {
@@ -582,13 +619,9 @@ impl Play {
         self.remembered.push(Remembered { identity, request, what: what.clone(), rest, lease, acknowledged: false });
     }
 
-    /// A grant, checked against what the model would give; `blocked`: pools that others wait for.
-    fn grant(&mut self, view: &LeaseView, owner: Owner, what: &What, ttl_ms: u64, blocked: &[Pool]) {
+    /// A grant, checked against what the model would give: any of `right`.
+    fn grant(&mut self, view: &LeaseView, owner: Owner, what: &What, ttl_ms: u64, right: &[Decision]) {
         let held = held_of(view);
-        let mut right = vec![self.paper.decide(what, &[])];
-        if !blocked.is_empty() {
-            right.push(self.paper.decide(what, blocked));
-        }
         assert!(
             right.iter().any(|decision| *decision == Decision::Granted(held.clone())),
             "{what:?} was granted {held:?}; the model: {right:?}"
@@ -1014,6 +1047,27 @@ impl Play {
             self.tally.either += 1;
             right.push(wide);
         }
+        // Or so many units as they want are set aside, by all of them or by the first.
+        let wanted = |waiting: &Waiting, pool: &Pool| match &waiting.what {
+            What::Units { units, .. } => u64::from(*units),
+            _ => u64::from(self.paper.pools_of(&waiting.what).contains(pool)),
+        };
+        let crowded = |together: bool| -> Vec<Pool> {
+            let claims = |pool: &Pool| {
+                let units = there.iter().filter(|waiting| self.paper.pools_of(&waiting.what).contains(pool));
+                let units = units.map(|waiting| wanted(waiting, pool));
+                if together { units.sum() } else { units.max().unwrap_or(0) }
+            };
+            let free = |pool: &Pool| self.paper.free_without(*pool, &self.paper.displaced_by(&asked.what));
+            sought.iter().copied().filter(|pool| free(pool) <= claims(pool)).collect()
+        };
+        for together in [false, true] {
+            let crowded = self.paper.decide(&asked.what, &crowded(together));
+            if !right.contains(&crowded) {
+                self.tally.either += 1;
+                right.push(crowded);
+            }
+        }
         // A place that is kept for a caller who is away gives way or not, and a better class goes first.
         let yields = |waiting: &Waiting| waiting.away_since_ms.is_some() || asked.priority < waiting.priority;
         if !right.contains(&free) && there.iter().any(yields) {
@@ -1022,12 +1076,7 @@ impl Play {
         }
         match got {
             Got::Granted(view) => {
-                let held = held_of(view);
-                assert!(
-                    right.contains(&Decision::Granted(held.clone())),
-                    "{asked:?} was granted {held:?}; the model: {right:?}"
-                );
-                self.grant(view, owner, &asked.what, asked.ttl_s * 1_000, &sought);
+                self.grant(view, owner, &asked.what, asked.ttl_s * 1_000, &right);
                 self.remember(owner, asked.request, &asked.what, view.id.0);
             }
             Got::Refused(refusal) => {

@@ -98,3 +98,26 @@ fn who_waits_is_looked_at_again_when_their_own_rights_change() {
         [take, acquire(logon("bob", At::Nowhere, &[]), 0), acquire(logon("ann", At::Nowhere, &["DIRECT"]), 30), give];
     story(&one, &steps);
 }
+
+/// LEASE-6: a seat out of the queue is no sign that the run which waits for it is alive.
+#[test]
+fn a_grant_out_of_the_queue_renews_no_other_lease_of_the_run() {
+    let other = By { caller: 1, stream: false };
+    story(
+        &[],
+        &[
+            acquire(logon("cid", At::Nowhere, &["RECORDER"]), 0),
+            Step::Acquire {
+                by: other,
+                what: logon("bob", At::Nowhere, &["DESIGNER"]),
+                ttl_s: 60,
+                wait_s: 0,
+                priority: 5,
+                again: Again::Fresh,
+            },
+            acquire(logon("ann", At::Nowhere, &["DESIGNER"]), 30),
+            Step::Sleep { ms: 1_000 },
+            Step::Release { by: other, leases: vec![0], requests: vec![] },
+        ],
+    );
+}

@@ -351,14 +351,26 @@ impl Site {
         }
     }
 
-    /// STATION-1, STATION-3: `None` where a user may log on there.
-    pub(crate) fn station_fault(&self, station: &Station) -> Option<Why> {
-        let lacks = |key: Key| !self.station_rights(station.name).contains(&key);
+    /// STATION-1, STATION-3: `None` where it may be used, or a user may log on there.
+    pub(crate) fn station_fault(&self, station: &Station, logon: bool) -> Option<Why> {
+        self.fault_with(station, logon, &self.station_rights(station.name))
+    }
+
+    /// The same for a lease that stands: ALLOC-11 ends none at once, so a key that is given will do.
+    pub(crate) fn standing_fault(&self, station: &Station, logon: bool) -> Option<Why> {
+        let given = self.given_to(Subject::Station(station.name));
+        let served: Vec<Key> =
+            given.iter().filter(|given| self.capacity(given.pool) > 0).map(|given| given.pool.key).collect();
+        self.fault_with(station, logon, &served)
+    }
+
+    fn fault_with(&self, station: &Station, logon: bool, rights: &[Key]) -> Option<Why> {
+        let lacks = |key: Key| !rights.contains(&key);
         match station.kind {
             _ if !station.enabled => Some(("STATION_NOT_LICENSED", None)),
             StationKind::Device => None,
             _ if lacks(BASIC) => Some(("STATION_NOT_LICENSED", Some(BASIC))),
-            StationKind::Remote if lacks(CLIENT) => Some(("STATION_NOT_LICENSED", Some(CLIENT))),
+            StationKind::Remote if logon && lacks(CLIENT) => Some(("STATION_NOT_LICENSED", Some(CLIENT))),
             _ => None,
         }
     }
@@ -411,7 +423,7 @@ impl Site {
 
     fn decide_station(&self, name: Name, needed: &[Key]) -> Decision {
         let Some(station) = self.station(name) else { return Decision::Refused(vec![("STATION_UNKNOWN", None)]) };
-        let mut whys: Vec<Why> = self.station_fault(station).into_iter().collect();
+        let mut whys: Vec<Why> = self.station_fault(station, false).into_iter().collect();
         let rights = self.station_rights(name);
         for key in needed.iter().copied().filter(|key| !rights.contains(key)) {
             whys.extend(self.why_not_given(Subject::Station(name), key, &rights));
@@ -503,7 +515,7 @@ impl Site {
             At::Nowhere => {}
             At::Station(station) => {
                 let station = self.station(station).unwrap();
-                whys.extend(self.station_fault(station));
+                whys.extend(self.station_fault(station, true));
                 brought = self.station_rights(station.name);
             }
             At::Number(_) => {

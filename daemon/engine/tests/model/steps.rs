@@ -9,8 +9,8 @@ use crate::site::{At, Key, Name, Subject, What};
 pub(crate) const USERS: [Name; 5] = ["ann", "bob", "cid", "dan", "eve"];
 pub(crate) const STATIONS: [Name; 4] = ["desk", "door", "attic", "wall"];
 pub(crate) const ORGANIZATIONS: [Name; 2] = ["acme", "beta"];
-const COMPUTERS: [Name; 2] = ["pc1", "pc2"];
-const NUMBERS: [Name; 2] = ["555-1", "555-2"];
+pub(crate) const COMPUTERS: [Name; 2] = ["pc1", "pc2"];
+pub(crate) const NUMBERS: [Name; 2] = ["555-1", "555-2"];
 /// Keys that users and stations are given.
 const GIVEN: [Key; 8] = ["CLIENT", "TRACKER", "BASIC_STATION", "DESIGNER", "MONITOR", "RECORDER", "ANALYZER", "DIRECT"];
 const UNITS: [Key; 3] = ["SESSION", "SPEECH", "SCREEN_RECORDING"];
@@ -239,9 +239,9 @@ fn people() -> impl Strategy<Value = Step> {
 fn time() -> impl Strategy<Value = Step> {
     let ms = || select(vec![1_000_u64, 4_000, 9_000, 10_000, 12_000, 30_000, 55_000, 71_000, 120_000]);
     prop_oneof![
-        3 => ms().prop_map(|ms| Step::Sleep { ms }),
-        4 => ms().prop_map(|ms| Step::Pass { ms }),
-        1 => select(vec![600_000_u64, 3_600_000, 10_800_000]).prop_map(|ms| Step::Pass { ms }),
+        9 => ms().prop_map(|ms| Step::Sleep { ms }),
+        12 => ms().prop_map(|ms| Step::Pass { ms }),
+        1 => select(vec![600_000_u64, 600_000, 600_000, 3_600_000, 10_800_000]).prop_map(|ms| Step::Pass { ms }),
     ]
 }
 
