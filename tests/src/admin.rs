@@ -35,7 +35,6 @@ pub fn texts(values: &[&str]) -> Vec<String> {
 }
 
 /// Texts as the wire has them, where they may be left out.
-#[expect(clippy::unnecessary_wraps, reason = "the fields that take it are optional")]
 pub fn list(values: &[&str]) -> Option<v1::StringList> {
     Some(v1::StringList { values: texts(values) })
 }

@@ -111,7 +111,10 @@ impl Daemon {
         within("READY", async {
             tokio::select! {
                 () = ready => {}
-                ended = child.wait() => panic!("the daemon did not start: {ended:?}\n{}", log.text()),
+                ended = child.wait() => {
+                    log.find(0, |_| None::<()>).await;
+                    panic!("the daemon did not start: {ended:?}\n{}", log.text());
+                }
             }
         })
         .await;

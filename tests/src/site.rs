@@ -197,7 +197,7 @@ impl Site {
              [log]\nformat = \"json\"\nfilter = \"info,leaseholdd=debug\"\n{}",
             self.state(),
             self.folder(),
-            self.dir().join("licensor/root.note"),
+            self.dir().join("licensor/root.i3root"),
             self.dir().join("host-facts.json"),
             self.port.get(),
             self.socket(),

@@ -140,7 +140,7 @@ async fn rights_of_the_station_and_included_ones_take_no_seat() {
     let app = daemon.app("acd").await;
     let lease = app.acquire(Ask::logon("ann").at("desk-1").needing(&[CLIENT, DIRECT])).await.unwrap();
     let keys = held(&lease);
-    assert!(keys.contains(&(CLIENT, "")), "{keys:?}");
+    assert!(keys.contains(&(CLIENT, CLIENT)), "the station's own seat: {keys:?}");
     assert!(keys.contains(&(DESIGNER, designer.as_str())), "{keys:?}");
     assert!(keys.contains(&(DIRECT, "")), "{keys:?}");
     assert_eq!((admin.pool(CLIENTS).await.in_use, admin.pool(&direct).await.in_use), (0, 0));

@@ -119,14 +119,16 @@ async fn sixty_four_clients_lose_nothing_when_the_daemon_is_killed() {
         assert!(admin.pool(CLIENTS).await.in_use <= u64::from(SEATS));
         for (number, known) in known.iter().enumerate() {
             let app = daemon.app(&format!("server-{number:02}")).await;
-            let mut known = known.lock().unwrap();
-            let missing: Vec<_> = known.held.difference(&live).collect();
-            assert!(missing.is_empty(), "round {round}, server {number}: acknowledged and gone: {missing:?}");
-            let risen: Vec<_> = known.over.intersection(&live).collect();
-            assert!(risen.is_empty(), "round {round}, server {number}: given back and there again: {risen:?}");
+            let unanswered = {
+                let mut known = known.lock().unwrap();
+                let missing: Vec<_> = known.held.difference(&live).collect();
+                assert!(missing.is_empty(), "round {round}, server {number}: acknowledged and gone: {missing:?}");
+                let risen: Vec<_> = known.over.intersection(&live).collect();
+                assert!(risen.is_empty(), "round {round}, server {number}: given back and there again: {risen:?}");
+                known.unanswered.take()
+            };
             // LEASE-3: what was not answered is asked again, and granted at most once.
-            if let Some(ask) = known.unanswered.take() {
-                drop(known);
+            if let Some(ask) = unanswered {
                 settle(&app, ask, &live, number).await;
             }
         }

@@ -143,11 +143,11 @@ async fn configuration_faults_come_all_at_once() {
 #[tokio::test]
 async fn without_a_root_nothing_starts() {
     let site = Site::new();
-    fs::write(site.dir().join("licensor/root.note"), "not a root\n").unwrap();
+    fs::write(site.dir().join("licensor/root.i3root"), "not a root\n").unwrap();
     let refused = Daemon::fails(&site).await;
     assert_eq!(refused.code, CONFIGURATION, "{}", refused.log);
     assert!(refused.log.contains("root"), "{}", refused.log);
-    fs::remove_file(site.dir().join("licensor/root.note")).unwrap();
+    fs::remove_file(site.dir().join("licensor/root.i3root")).unwrap();
     let refused = Daemon::fails(&site).await;
     assert_eq!(refused.code, CONFIGURATION, "{}", refused.log);
 }
