@@ -68,7 +68,7 @@ fn answer(asked: v1::AttachRequest) -> Option<v1::AttachResponse> {
             let outcomes = vec![v1::ReleaseOutcome { lease_id: 1, ..Default::default() }];
             Answer::Released(v1::ReleaseAnswer { request_id, outcomes, refusal: None })
         }
-        Asked::Beat(v1::Beat { number }) => Answer::Beat(v1::BeatAnswer { number, renewed: 0 }),
+        Asked::Beat(v1::Beat { number }) => Answer::Beat(v1::BeatAnswer { number, ..Default::default() }),
         Asked::CancelWait(_) | Asked::SetIdle(_) | Asked::TakeOver(_) => return None,
     };
     Some(v1::AttachResponse { message: Some(message), answer_number: 0 })

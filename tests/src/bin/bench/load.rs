@@ -19,9 +19,6 @@ use uuid::Uuid;
 /// Whatever ends a benchmark.
 pub(crate) type Fault = Box<dyn std::error::Error + Send + Sync>;
 
-/// Calls that share a connection.
-const CALLS_PER_CONNECTION: usize = 8;
-
 /// When a measurement begins and ends, on the stopwatch. What comes before warms up.
 #[derive(Clone, Copy)]
 pub(crate) struct Window {
@@ -79,12 +76,18 @@ pub(crate) enum Unary {
     Lease(&'static str),
 }
 
-/// Unary calls, `in_flight` at a time.
-pub(crate) async fn unary(address: &str, asks: Unary, in_flight: usize, window: Window) -> Result<Timings, Fault> {
+/// Unary calls, `in_flight` at a time, of which `share` go over one connection.
+pub(crate) async fn unary(
+    address: &str,
+    asks: Unary,
+    in_flight: usize,
+    share: usize,
+    window: Window,
+) -> Result<Timings, Fault> {
     let mut tasks = JoinSet::new();
-    for first in (0..in_flight).step_by(CALLS_PER_CONNECTION) {
+    for first in (0..in_flight).step_by(share) {
         let connection = connect(address).await?;
-        for number in first..in_flight.min(first + CALLS_PER_CONNECTION) {
+        for number in first..in_flight.min(first + share) {
             tasks.spawn(calls(connection.clone(), asks, number, window));
         }
     }

@@ -26,6 +26,9 @@ struct Arguments {
     /// Live leases across which the daemon is killed and started again.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=site::SEATS as i64))]
     leases: u32,
+    /// Unary calls in flight on one connection, at most.
+    #[arg(long, default_value_t = 8, value_parser = share)]
+    share: usize,
     /// Measure only what has this in its name, such as `streams`.
     #[arg(long, default_value = "")]
     only: String,
@@ -53,6 +56,13 @@ enum Child {
     Echo,
 }
 
+fn share(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(share) if (1..=1_000).contains(&share) => Ok(share),
+        _ => Err("1 to 1,000 calls are allowed".to_owned()),
+    }
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.1..=600.0).contains(&seconds) => Ok(seconds),
@@ -78,6 +88,7 @@ fn main() -> ExitCode {
         seconds: arguments.seconds,
         rounds: arguments.rounds,
         leases: arguments.leases,
+        share: arguments.share,
         only: arguments.only.clone(),
         dir: arguments.dir.clone().unwrap_or_else(std::env::temp_dir),
     };

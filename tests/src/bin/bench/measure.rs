@@ -17,6 +17,7 @@ pub(crate) struct Plan {
     pub(crate) seconds: f64,
     pub(crate) rounds: u32,
     pub(crate) leases: u32,
+    pub(crate) share: usize,
     pub(crate) only: String,
     pub(crate) dir: PathBuf,
 }
@@ -96,6 +97,8 @@ pub(crate) struct Results {
     pub(crate) machine: Machine,
     pub(crate) seconds: f64,
     pub(crate) rounds: u32,
+    /// Unary calls in flight on one connection, at most.
+    pub(crate) share: usize,
     pub(crate) figures: Vec<Figures>,
     pub(crate) restart: Restart,
 }
@@ -135,7 +138,7 @@ pub(crate) async fn everything(plan: &Plan) -> Result<Results, Fault> {
                 Who::Echo => (&echo, echo_at.as_str()),
                 Who::Daemon => (site.daemon()?, site.tcp.as_str()),
             };
-            let round = round(scenario, process, address, plan.seconds).await?;
+            let round = round(scenario, process, address, plan).await?;
             eprintln!(
                 "round {number} of {}: {} ({} in flight): {:.0}/s",
                 plan.rounds, scenario.name, scenario.in_flight, round.per_s
@@ -144,13 +147,16 @@ pub(crate) async fn everything(plan: &Plan) -> Result<Results, Fault> {
         }
     }
     let mut figures: Vec<Figures> = Vec::new();
+    let mut echo = None;
     for (scenario, rounds) in chosen.iter().zip(&rounds) {
         let of = |what: fn(&Round) -> f64| rounds.iter().map(what).collect::<Vec<f64>>();
         let rates = of(|round| round.per_s);
         let operations_per_s = median(&rates);
-        let beside = |line: &&Figures| line.of_echo.is_none() && line.in_flight == scenario.in_flight;
-        let echo = figures.last().filter(|_| scenario.who == Who::Daemon).filter(beside);
-        let of_echo = echo.map(|echo| operations_per_s / echo.operations_per_s);
+        let of_echo = echo
+            .filter(|(who, in_flight, _)| (*who, *in_flight) == (Who::Echo, scenario.in_flight))
+            .filter(|_| scenario.who == Who::Daemon)
+            .map(|(.., echo)| operations_per_s / echo);
+        echo = Some((scenario.who, scenario.in_flight, operations_per_s));
         figures.push(Figures {
             name: scenario.name,
             in_flight: scenario.in_flight,
@@ -165,12 +171,12 @@ pub(crate) async fn everything(plan: &Plan) -> Result<Results, Fault> {
         });
     }
     let restart = restart(&mut site, plan).await?;
-    Ok(Results { machine, seconds: plan.seconds, rounds: plan.rounds, figures, restart })
+    Ok(Results { machine, seconds: plan.seconds, rounds: plan.rounds, share: plan.share, figures, restart })
 }
 
-async fn round(scenario: &Scenario, process: &Process, address: &str, seconds: f64) -> Result<Round, Fault> {
+async fn round(scenario: &Scenario, process: &Process, address: &str, plan: &Plan) -> Result<Round, Fault> {
     const CONNECTING_US: u64 = 100_000;
-    let lasts_us = (seconds * 1e6) as u64;
+    let lasts_us = (plan.seconds * 1e6) as u64;
     let from_us = stopwatch_us() + CONNECTING_US + lasts_us / 5;
     let window = Window { from_us, until_us: from_us + lasts_us };
     // Read when the window opens and when it closes, so that neither warming up nor the end counts.
@@ -184,8 +190,10 @@ async fn round(scenario: &Scenario, process: &Process, address: &str, seconds: f
     };
     let work = async {
         match (scenario.how, scenario.who) {
-            (How::Unary, Who::Echo) => load::unary(address, Unary::Empty, scenario.in_flight, window).await,
-            (How::Unary, Who::Daemon) => load::unary(address, Unary::Lease(KEY), scenario.in_flight, window).await,
+            (How::Unary, Who::Echo) => load::unary(address, Unary::Empty, scenario.in_flight, plan.share, window).await,
+            (How::Unary, Who::Daemon) => {
+                load::unary(address, Unary::Lease(KEY), scenario.in_flight, plan.share, window).await
+            }
             (How::Streams(streams), _) => load::streams(address, KEY, streams, scenario.in_flight, window).await,
         }
     };
@@ -197,7 +205,7 @@ async fn round(scenario: &Scenario, process: &Process, address: &str, seconds: f
         _ => 0.0,
     };
     Ok(Round {
-        per_s: count / seconds,
+        per_s: count / plan.seconds,
         p50_us: f64::from(percentile(&mut each_us, 50)),
         p99_us: f64::from(percentile(&mut each_us, 99)),
         server_us: spent(|(server, _)| *server),

@@ -27,7 +27,7 @@ pub(crate) fn tables(results: &Results) -> String {
     let machine = &results.machine;
     let mut text = format!(
         "Machine: {}, {} cores, {} GiB, Linux {}; a synced 4 KiB append takes {} µs (p99 {} µs); load before {}\n\
-         Server and load generator share it. {} rounds of {} s each; medians.\n\n",
+         Server and load generator share it. {} rounds of {} s each; medians. Up to {} unary calls share a connection.\n\n",
         machine.processor,
         machine.cores,
         (machine.memory_mib + 512) / 1_024,
@@ -37,6 +37,7 @@ pub(crate) fn tables(results: &Results) -> String {
         machine.load_before,
         results.rounds,
         results.seconds,
+        results.share,
     );
     let mut rows = vec![
         [
