@@ -85,6 +85,8 @@ enum Job {
     Question(Question),
     /// The stream of this attaching of a holder has ended.
     Detach(HolderId, u64),
+    /// The caller of an acquire is gone. It comes after the acquire by the same way, so that it finds it decided.
+    Abandon(Ticket),
     /// Finish what came before this, and end.
     Stop,
 }
@@ -95,8 +97,6 @@ struct Shared {
     hub: Arc<events::Hub>,
     /// The last ticket given; see [`Acquire::ticket`].
     tickets: AtomicU64,
-    /// Tickets of callers that are gone. Bounded by the number of callers.
-    abandoned: Mutex<Vec<Ticket>>,
     phase: watch::Sender<Phase>,
     health: watch::Sender<Health>,
     /// Why nothing can be stored; `None` where all is well.
@@ -138,7 +138,6 @@ impl Core {
             queue: Queue::new(bounds.queue),
             hub: Arc::new(events::Hub::new(bounds.events_per_stream)),
             tickets: AtomicU64::new(0),
-            abandoned: Mutex::default(),
             phase: watch::Sender::new(Phase::Starting),
             health: watch::Sender::new(Health { renew: false, grant: false }),
             fault: watch::Sender::new(fault),
@@ -326,9 +325,8 @@ struct Abandon<'c> {
 impl Drop for Abandon<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            let shared = &self.core.shared;
-            shared.abandoned.lock().unwrap_or_else(PoisonError::into_inner).push(ticket);
-            shared.queue.call();
+            // Where the queue is closed, everything in it is decided or refused already.
+            let _ = self.core.shared.queue.push(Job::Abandon(ticket), Shed::Never);
         }
     }
 }

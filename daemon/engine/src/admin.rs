@@ -7,23 +7,18 @@ use leasehold_keys::{
     name::{Label, PoolName},
 };
 
-use serde::Serialize;
-
 use crate::{
     command::{Act, EntityName, Revoked, ShareName},
-    decision::{Administered, Reply},
+    decision::{Administered, Event, Reply, Told},
     engine::Turn,
-    ids::{AuditId, Identity, LeaseId, OrganizationId, ShareHolder, StationId, Subject, UserId},
+    ids::{Identity, LeaseId, OrganizationId, ShareHolder, StationId, Subject, UserId},
     refusal::{EndReason, Limit, Refusal},
-    row::{AuditRow, PoolRuleRow, Row, ShareRow},
+    row::{PoolRuleRow, Row, ShareRow},
+    words::counted,
 };
 
 /// Leases that one revocation may end.
 const REVOKE_MAX: usize = 10_000;
-
-pub(crate) fn json<T: Serialize>(value: &T) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}
 
 impl Turn<'_> {
     pub(crate) fn administer(&mut self, by: &Identity, act: Act) -> Result<Reply, Refusal> {
@@ -47,39 +42,22 @@ impl Turn<'_> {
             Act::SetPoolRule { pool, idle_ms, idle_always } => self.set_pool_rule(by, &pool, idle_ms, idle_always),
             Act::SetShare { pool, holder, share } => self.set_share(by, &pool, &holder, share),
             Act::Unload { license, reason } => {
+                let row = self.engine.state.files.get(&license);
+                let was = row.map(|row| (row.unloaded, self.engine.state.file_state(row, self.now)));
                 let title = self.unload(license)?;
-                self.audit(by, "unload", &license.to_string(), "", "", &reason);
+                if let Some((true, _)) = was {
+                    return Ok(Administered { message: format!("{title} was unloaded before."), ..Default::default() });
+                }
+                let before = was.map_or_else(String::new, |(_, state)| format!("\"{}\"", state.as_str()));
+                self.audit(by, "unload", &license.to_string(), &before, "\"unloaded\"", &reason);
                 Ok(done(format!("{title} is unloaded: its grants are gone, and leases on them end within the hour.")))
             }
             Act::Promote { reason } => self.promote(by, &reason),
-            Act::Note { action, subject } => {
-                self.audit(by, &action, &subject, "", "", "");
+            Act::Note { action, subject, after, reason } => {
+                self.audit(by, &action, &subject, "", &after, &reason);
                 Ok(done(String::new()))
             }
         }
-    }
-
-    pub(crate) fn audit(
-        &mut self,
-        by: &Identity,
-        action: &str,
-        subject: &str,
-        before: &str,
-        after: &str,
-        reason: &str,
-    ) {
-        self.change_site(|site| site.last_audit += 1);
-        let row = AuditRow {
-            id: AuditId(self.engine.state.site.last_audit),
-            at: self.now.wall,
-            identity: by.clone(),
-            action: action.into(),
-            subject: subject.into(),
-            before: before.into(),
-            after: after.into(),
-            reason: reason.into(),
-        };
-        self.change(None, Some(Row::Audit(Box::new(row))));
     }
 
     pub(crate) fn user_id(&self, name: &Label) -> Result<UserId, Refusal> {
@@ -117,6 +95,7 @@ impl Turn<'_> {
             let fault = format!("at most {REVOKE_MAX} leases can be ended at once");
             return Err(Refusal::Malformed { field: "lease_ids".into(), fault });
         }
+        let told = self.engine.state.told_leases(&leases);
         let mut outcomes = Vec::new();
         let mut ended = 0;
         for id in leases {
@@ -133,10 +112,13 @@ impl Turn<'_> {
             outcomes.push((id, result));
         }
         if ended > 0 {
-            self.audit(by, "revoke", &subject, "", "", reason.as_str());
+            self.audit(by, "revoke", &subject, &told, "", reason.as_str());
         }
         Ok(Administered {
-            message: format!("{ended} leases are ended; their holders are told: {reason}"),
+            message: match ended {
+                1 => format!("1 lease is ended; its holder is told: {reason}"),
+                _ => format!("{ended} leases are ended; their holders are told: {reason}"),
+            },
             leases: outcomes,
             applied: ended > 0,
             ..Administered::default()
@@ -162,8 +144,9 @@ impl Turn<'_> {
         let before = self.engine.state.pools.get(&id).and_then(|pool| pool.rule);
         let after = (idle_ms > 0).then_some(PoolRuleRow { pool: id, idle_ms, idle_always: always });
         if before != after {
-            let told = |rule: Option<PoolRuleRow>| rule.map(|rule| json(&rule)).unwrap_or_default();
-            self.audit(by, "pool set", &name.to_string(), &told(before), &told(after), "");
+            let told = |rule: Option<PoolRuleRow>| rule.map(|rule| self.engine.state.told_pool_rule(&rule));
+            let (was, is) = (told(before).unwrap_or_default(), told(after).unwrap_or_default());
+            self.audit(by, "pool set", &name.to_string(), &was, &is, "");
             self.change(before.map(Row::PoolRule), after.map(Row::PoolRule));
         }
         Ok(done(match after {
@@ -223,16 +206,17 @@ impl Turn<'_> {
         };
         let subject = format!("{name} for {}", self.engine.state.share_holder_name(&holder));
         if before != after {
-            let told = |row: &Option<ShareRow>| row.as_ref().map(json).unwrap_or_default();
-            self.audit(by, "share set", &subject, &told(&before), &told(&after), "");
+            let told = |row: &Option<ShareRow>| row.as_ref().map(|row| self.engine.state.told_share(row));
+            let (was, is) = (told(&before).unwrap_or_default(), told(&after).unwrap_or_default());
+            self.audit(by, "share set", &subject, &was, &is, "");
             self.change(before.map(Row::Share), after.clone().map(Row::Share));
         }
         Ok(done(match after {
             None => format!("The share of {subject} is taken away."),
             Some(ShareRow { reserve, limit: Some(limit), .. }) => {
-                format!("{reserve} seats are set aside and at most {limit} may be held: {subject}.")
+                format!("{} set aside and at most {limit} may be held: {subject}.", seats_are(reserve))
             }
-            Some(ShareRow { reserve, limit: None, .. }) => format!("{reserve} seats are set aside: {subject}."),
+            Some(ShareRow { reserve, limit: None, .. }) => format!("{} set aside: {subject}.", seats_are(reserve)),
         }))
     }
 
@@ -244,7 +228,9 @@ impl Turn<'_> {
             });
         }
         self.change_site(|site| site.promoted = true);
-        self.audit(by, "promote", "this server", "", "", reason);
+        self.audit(by, "promote", "this server", "\"standby\"", "\"active\"", reason);
+        // What the site has is served here from now on (SITE-1).
+        self.out.events.push(Event { to: None, what: Told::SiteKeysChanged });
         Ok(done("This server is the active one now. Be sure that its partner is stopped: two must never serve one file's seats.".into()))
     }
 
@@ -259,6 +245,10 @@ impl Turn<'_> {
             }),
         }
     }
+}
+
+fn seats_are(count: u32) -> String {
+    format!("{} {}", counted(count.into(), "seat", "seats"), if count == 1 { "is" } else { "are" })
 }
 
 pub(crate) fn done(message: String) -> Administered {

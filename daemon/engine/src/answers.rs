@@ -3,14 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{Hash, Hasher},
 };
 
 use crate::{
     command::{Acquire, Ask, Origin},
     decision::{ReleaseOutcome, Reply},
     engine::Turn,
-    ids::{HolderId, RequestId},
+    ids::{HolderId, LeaseId, RequestId},
     refusal::Refusal,
     row::{LeaseRow, Row},
     time::LeaseTime,
@@ -51,6 +51,20 @@ impl Remembered {
         self.by_time.remove(&(at, identity, request))
     }
 
+    /// Changes were taken back: answers that tell of a release which did not last are forgotten. Returns whose went.
+    pub(crate) fn forget_undone(&mut self, live: impl Fn(LeaseId) -> bool) -> Vec<u32> {
+        let tells = |outcomes: &[ReleaseOutcome]| {
+            outcomes.iter().any(|outcome| outcome.result.is_ok() && outcome.lease.is_some_and(&live))
+        };
+        let undone: Vec<(u32, RequestId)> =
+            self.answers.iter().filter(|(_, (_, _, outcomes))| tells(outcomes)).map(|(slot, _)| *slot).collect();
+        undone
+            .iter()
+            .filter(|(identity, request)| self.forget(*identity, *request))
+            .map(|(identity, _)| *identity)
+            .collect()
+    }
+
     /// How many are remembered, by identity.
     pub(crate) fn counts(&self) -> BTreeMap<u32, u64> {
         let mut counts = BTreeMap::new();
@@ -78,8 +92,25 @@ impl Remembered {
 
 /// The content of a request, to tell a repetition from a reuse of its ID (LEASE-3). How long it would wait may differ.
 pub(crate) fn body(ask: &Ask, ttl_ms: u64) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (ask, ttl_ms).hash(&mut hasher);
+    hash(&(ask, ttl_ms))
+}
+
+/// FNV-1a of 64 bits: it is stored, so it must not change with the standard library's hasher.
+pub(crate) fn hash<T: Hash>(content: &T) -> u64 {
+    struct Fnv(u64);
+    impl Hasher for Fnv {
+        fn write(&mut self, bytes: &[u8]) {
+            for byte in bytes {
+                self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+
+        fn finish(&self) -> u64 {
+            self.0
+        }
+    }
+    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    content.hash(&mut hasher);
     hasher.finish()
 }
 
@@ -119,6 +150,12 @@ impl Turn<'_> {
             return Err(Refusal::RequestIdReused);
         }
         let pools = waiter.pools.clone();
+        // The lease is to belong to the run that waits for it now.
+        let holder = self.holder_of(&acquire.from)?;
+        if let Some(waiter) = self.engine.queue.waiters.get_mut(&place) {
+            waiter.acquire.from = acquire.from.clone();
+            waiter.holder = holder;
+        }
         self.engine.queue.add_ticket(place, acquire.ticket, self.now.lease.plus_ms(acquire.wait_ms));
         for (pool, _) in &pools {
             self.engine.state.find_head(&self.engine.queue, *pool, self.now.lease);
@@ -148,7 +185,7 @@ impl Turn<'_> {
         };
         if let Some(row) = self.engine.state.ended.get(&id).cloned() {
             if let Some((_, how)) = row.ended {
-                self.engine.recently_ended.insert(id, how);
+                self.note_ended(id, how);
             }
             self.change(Some(Row::Lease(Box::new(row))), None);
         } else if let Some(lease) = self.engine.state.leases.get_mut(&id) {

@@ -16,6 +16,7 @@ use crate::{
     refusal::{EndReason, Refusal},
     room::Claimant,
     row::{AssignmentRow, Row, StationKind},
+    words::counted,
 };
 
 /// Pairs of subject and key in one act.
@@ -29,7 +30,7 @@ impl Turn<'_> {
             let fault = format!("name at least one subject and one key, and at most {PAIRS_MAX} pairs of them");
             return Err(Refusal::Malformed { field: "subjects".into(), fault });
         }
-        let start = self.save();
+        let (start, changes) = (self.save(), self.out.changes.len());
         let mut done = Administered { applied: true, ..Administered::default() };
         let mut touched: BTreeSet<Subject> = BTreeSet::new();
         let mut refused = false;
@@ -75,15 +76,18 @@ impl Turn<'_> {
             self.roll_back(&start);
             done.applied = false;
         } else if changed > 0 {
-            let verb = if assign.give { "assign" } else { "unassign" };
-            for outcome in done.assignments.iter().filter(|outcome| outcome.result == Ok(true)) {
-                let subject = format!("{} for {}", outcome.key, entity_words(&outcome.subject));
-                self.audit(by, verb, &subject, "", "", "");
-            }
+            self.audit_assignments(by, changes);
         }
         done.message = match (done.applied, assign.give) {
-            (true, true) => format!("{changed} of {pairs} assignments were made."),
-            (true, false) => format!("{changed} of {pairs} assignments were taken away."),
+            (true, _) if pairs == 1 && changed == 1 => {
+                format!("1 assignment was {}.", if assign.give { "made" } else { "taken away" })
+            }
+            (true, true) => {
+                format!("{changed} of {} made.", counted(pairs as u64, "assignment was", "assignments were"))
+            }
+            (true, false) => {
+                format!("{changed} of {} taken away.", counted(pairs as u64, "assignment was", "assignments were"))
+            }
             (false, _) if assign.dry_run => {
                 format!("{changed} of {pairs} assignments would change. Nothing was changed.")
             }
@@ -376,14 +380,5 @@ impl Turn<'_> {
         }
         self.look_again_at(subject, EndReason::Unassigned);
         Ok(())
-    }
-}
-
-fn entity_words(name: &EntityName) -> String {
-    match name {
-        EntityName::User(name) => format!("user {name}"),
-        EntityName::Station(name) => format!("station {name}"),
-        EntityName::Workgroup(name) => format!("workgroup {name}"),
-        EntityName::Organization(name) => format!("organization {name}"),
     }
 }

@@ -80,6 +80,8 @@ pub enum Command {
     /// All keys that the roots held revoke, each with the date from which (02, Trust). Sent at the start and whenever a
     /// newer root was taken; marks that such a key set are dropped, files that it signed lose their effect.
     Revocations(Vec<(Sha256, WallTime)>),
+    /// Somebody reads the denials: counts of the running minute are stored now (LEASE-12).
+    SettleDenials,
     /// Time has passed: `Engine::next_wakeup` asked for this.
     Tick,
 }
@@ -240,12 +242,16 @@ pub enum Act {
         /// Why.
         reason: String,
     },
-    /// Something that an adapter did and the audit log must keep: a host ID shown, a snapshot written.
+    /// Something that an adapter did and the audit log must keep: a host ID shown, a snapshot written, a file refused.
     Note {
         /// What was done.
         action: String,
         /// To what.
         subject: String,
+        /// JSON of what there is now; empty where that says nothing.
+        after: String,
+        /// Why, where there is a reason: why a file was refused.
+        reason: String,
     },
 }
 

@@ -32,6 +32,13 @@ struct Fold {
 }
 
 impl Denials {
+    /// Changes were taken back: what was stored is not known to be, and every count is stored again.
+    pub(crate) fn forget_stored(&mut self) {
+        for fold in self.folds.values_mut() {
+            fold.stored = 0;
+        }
+    }
+
     /// Begins a new day; true where it did.
     pub(crate) fn turn_day(&mut self, wall: WallTime) -> bool {
         let day = wall.as_ms().div_euclid(DAY_MS);
@@ -71,8 +78,8 @@ impl Turn<'_> {
         if self.engine.denials.folds.len() >= FOLDS_MAX {
             return;
         }
-        if let Some(fold) = self.engine.denials.folds.remove(&slot) {
-            self.store_fold(fold);
+        if let Some(mut fold) = self.engine.denials.folds.remove(&slot) {
+            self.store_fold(&mut fold);
         }
         self.change_site(|site| site.last_denial += 1);
         let application = match &acquire.ask {
@@ -111,11 +118,21 @@ impl Turn<'_> {
         }
     }
 
-    fn store_fold(&mut self, fold: Fold) {
+    fn store_fold(&mut self, fold: &mut Fold) {
         if fold.row.count > fold.stored {
             let before = DenialRow { count: fold.stored, ..fold.row.clone() };
-            self.change(Some(Row::Denial(Box::new(before))), Some(Row::Denial(Box::new(fold.row))));
+            fold.stored = fold.row.count;
+            self.change(Some(Row::Denial(Box::new(before))), Some(Row::Denial(Box::new(fold.row.clone()))));
         }
+    }
+
+    /// Stores the counts of the running minute, which goes on.
+    pub(crate) fn settle_denials(&mut self) {
+        let mut folds = std::mem::take(&mut self.engine.denials.folds);
+        for fold in folds.values_mut() {
+            self.store_fold(fold);
+        }
+        self.engine.denials.folds = folds;
     }
 
     /// Stores the counts of minutes that are over.
@@ -130,8 +147,8 @@ impl Turn<'_> {
             .map(|(slot, _)| slot.clone())
             .collect();
         for slot in over {
-            if let Some(fold) = self.engine.denials.folds.remove(&slot) {
-                self.store_fold(fold);
+            if let Some(mut fold) = self.engine.denials.folds.remove(&slot) {
+                self.store_fold(&mut fold);
             }
         }
     }

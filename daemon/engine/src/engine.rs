@@ -145,17 +145,52 @@ impl Engine {
     /// Takes changes back that were certainly not committed (LEASE-11): all changes since the last commit, in the order in
     /// which they were made. Requests that were waiting and had been granted in them do not wait any more.
     pub fn undo(&mut self, changes: Vec<Change>) {
+        let site = self.state.site;
         for change in changes.into_iter().rev() {
             self.state.absorb(&change.reversed());
         }
         self.state.recount_shares();
         self.state.freed.clear();
+        self.denials.forget_stored();
+        // A number that was given once is never given to something else: who heard of it may still use it.
+        self.state.site.last_entity = site.last_entity;
+        self.state.site.last_denial = site.last_denial;
+        self.forget_what_did_not_last();
         let now = self.last_now;
         let mut turn = Turn { engine: self, now, out: Outcome::default() };
         turn.refresh_derived();
         // What time had brought is taken back with the rest: it is looked at again at once.
         self.next_file_boundary = Some(now.wall);
         self.next_stamp = now.lease;
+    }
+
+    /// After an undo: what is not a row, and hangs on rows that are gone or back.
+    fn forget_what_did_not_last(&mut self) {
+        let state = &mut self.state;
+        for identity in self.releases.forget_undone(|lease| state.leases.contains_key(&lease)) {
+            if let Some(count) = state.answer_counts.get_mut(&identity) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        let gone: Vec<HolderId> =
+            self.successions.keys().filter(|holder| !state.holders.contains_key(holder)).copied().collect();
+        for holder in gone {
+            // The run that was cut off was never told, and goes on.
+            let displaced = self.successions.remove(&holder).and_then(|succession| succession.displaced);
+            if let Some(old) = displaced.and_then(|old| state.holders.get_mut(&old)) {
+                old.attached = true;
+            }
+        }
+        let homeless = self.queue.waiters.iter().filter(|(_, waiter)| !state.holders.contains_key(&waiter.holder));
+        let homeless: Vec<(Place, u32)> = homeless.map(|(place, waiter)| (*place, waiter.identity)).collect();
+        for (place, identity) in homeless {
+            if let Some(waiter) = self.queue.leave(identity, place) {
+                state.list_waiter(&self.queue, place, &waiter.pools, &[], self.last_now.lease);
+            }
+        }
+        // Warnings went with the rest; they are given again.
+        self.idle_warned.clear();
+        self.closing_told.clear();
     }
 
     /// When [`Command::Tick`] is wanted next, in lease time. At most a minute away.
@@ -198,6 +233,10 @@ impl Turn<'_> {
             Command::Administer { by, act } => self.administer(&by, act),
             Command::Folder(files) => self.folder(files),
             Command::Revocations(keys) => self.revocations(keys),
+            Command::SettleDenials => {
+                self.settle_denials();
+                Ok(Reply::Done)
+            }
             Command::Tick => self.tick(),
         }
     }

@@ -9,7 +9,7 @@ use leasehold_keys::{
 };
 
 use crate::{
-    admin::{done, json},
+    admin::done,
     command::{Entity, EntityChange, EntityName},
     decision::Administered,
     engine::Turn,
@@ -18,6 +18,7 @@ use crate::{
     refusal::{EndReason, Limit, Refusal},
     row::{AssignmentRow, OrganizationRow, Row, ShareRow, StationKind, StationRow, UserRow, Warning, WorkgroupRow},
     state::MAX_ORGANIZATION_DEPTH,
+    words::counted,
 };
 
 /// Users, and stations, that one site may have.
@@ -60,7 +61,8 @@ impl Turn<'_> {
                 let types = checked_types(types)?;
                 let id = UserId(self.next_entity());
                 let row = UserRow { id, name: name.clone(), display_name, method, organization, workgroups, types };
-                self.audit(by, "user add", name.as_str(), "", &json(&row), "");
+                let told = self.engine.state.told_user(&row);
+                self.audit(by, "user add", name.as_str(), "", &told, "");
                 self.change(None, Some(Row::User(row)));
                 Ok(done(format!("User {name} is added; keys are taken by the {method} method.")))
             }
@@ -72,7 +74,8 @@ impl Turn<'_> {
                 check_owner(kind, owner)?;
                 let id = StationId(self.next_entity());
                 let row = StationRow { id, name: name.clone(), kind, enabled, organization, owner };
-                self.audit(by, "station add", name.as_str(), "", &json(&row), "");
+                let told = self.engine.state.told_station(&row);
+                self.audit(by, "station add", name.as_str(), "", &told, "");
                 self.change(None, Some(Row::Station(row)));
                 let mut done = done(format!("Station {name} is added."));
                 done.warnings = self.station_warnings(id);
@@ -84,7 +87,8 @@ impl Turn<'_> {
                 let types = checked_types(types)?.into_iter().collect();
                 let id = WorkgroupId(self.next_entity());
                 let row = WorkgroupRow { id, name: name.clone(), service_id, types };
-                self.audit(by, "workgroup add", name.as_str(), "", &json(&row), "");
+                let told = self.engine.state.told_workgroup(&row);
+                self.audit(by, "workgroup add", name.as_str(), "", &told, "");
                 self.change(None, Some(Row::Workgroup(row)));
                 Ok(done(format!("Workgroup {name} is added.")))
             }
@@ -101,7 +105,8 @@ impl Turn<'_> {
                 self.check_organization_count()?;
                 let id = OrganizationId(self.next_entity());
                 let row = OrganizationRow { id, name: name.clone(), parent };
-                self.audit(by, "org add", name.as_str(), "", &json(&row), "");
+                let told = self.engine.state.told_organization(&row);
+                self.audit(by, "org add", name.as_str(), "", &told, "");
                 self.change(None, Some(Row::Organization(row)));
                 Ok(done(format!("Organization {name} is added.")))
             }
@@ -182,7 +187,8 @@ impl Turn<'_> {
                 if let Some(method) = method {
                     after.method = method;
                 }
-                self.audit(by, "user set", name.as_str(), &json(&before), &json(&after), "");
+                let (was, is) = (self.engine.state.told_user(&before), self.engine.state.told_user(&after));
+                self.audit(by, "user set", name.as_str(), &was, &is, "");
                 let moved = before.organization != after.organization;
                 let converted = before.method != after.method;
                 let media = before.workgroups != after.workgroups || before.types != after.types;
@@ -216,7 +222,8 @@ impl Turn<'_> {
                     after.owner = owner.as_ref().map(|owner| self.user_id(owner)).transpose()?;
                 }
                 check_owner(after.kind, after.owner)?;
-                self.audit(by, "station set", name.as_str(), &json(&before), &json(&after), "");
+                let (was, is) = (self.engine.state.told_station(&before), self.engine.state.told_station(&after));
+                self.audit(by, "station set", name.as_str(), &was, &is, "");
                 let moved = before.organization != after.organization;
                 let owned = before.owner != after.owner;
                 self.change(Some(Row::Station(before)), Some(Row::Station(after)));
@@ -244,7 +251,8 @@ impl Turn<'_> {
                 if let Some(types) = types {
                     after.types = checked_types(types)?.into_iter().collect();
                 }
-                self.audit(by, "workgroup set", name.as_str(), &json(&before), &json(&after), "");
+                let (was, is) = (self.engine.state.told_workgroup(&before), self.engine.state.told_workgroup(&after));
+                self.audit(by, "workgroup set", name.as_str(), &was, &is, "");
                 // Live leases keep the types they were told: a workgroup may have thousands of members. The next logon tells.
                 self.change(Some(Row::Workgroup(before)), Some(Row::Workgroup(after)));
                 Ok(done(format!("Workgroup {name} is changed; it counts from each member's next logon.")))
@@ -271,7 +279,9 @@ impl Turn<'_> {
                         }));
                     }
                 }
-                self.audit(by, "org set", name.as_str(), &json(&before), &json(&after), "");
+                let (was, is) =
+                    (self.engine.state.told_organization(&before), self.engine.state.told_organization(&after));
+                self.audit(by, "org set", name.as_str(), &was, &is, "");
                 self.change(Some(Row::Organization(before)), Some(Row::Organization(after)));
                 self.engine.state.recount_shares();
                 Ok(done(format!("Organization {name} is changed.")))
@@ -308,6 +318,8 @@ impl Turn<'_> {
                     .get(&id)
                     .map(|devices| devices.iter().copied().collect())
                     .unwrap_or_default();
+                let user = self.engine.state.users.get(&id);
+                let told = user.map_or_else(String::new, |user| self.engine.state.told_user_and_keys(&user.row));
                 self.clear_subject(Subject::User(id));
                 for device in devices {
                     if let Some(row) = self.engine.state.stations.get(&device).map(|station| station.row.clone()) {
@@ -316,16 +328,19 @@ impl Turn<'_> {
                     }
                 }
                 if let Some(row) = self.engine.state.users.get(&id).map(|user| user.row.clone()) {
-                    self.audit(by, "user rm", name.as_str(), &json(&row), "", "");
+                    self.audit(by, "user rm", name.as_str(), &told, "", "");
                     self.change(Some(Row::User(row)), None);
                 }
                 Ok(done(format!("User {name} is deleted; what they held is free.")))
             }
             EntityName::Station(name) => {
                 let id = self.station_id(name)?;
+                let station = self.engine.state.stations.get(&id);
+                let told =
+                    station.map_or_else(String::new, |station| self.engine.state.told_station_and_keys(&station.row));
                 self.clear_subject(Subject::Station(id));
                 if let Some(row) = self.engine.state.stations.get(&id).map(|station| station.row.clone()) {
-                    self.audit(by, "station rm", name.as_str(), &json(&row), "", "");
+                    self.audit(by, "station rm", name.as_str(), &told, "", "");
                     self.change(Some(Row::Station(row)), None);
                 }
                 Ok(done(format!("Station {name} is deleted; what it held is free.")))
@@ -344,9 +359,13 @@ impl Turn<'_> {
                 let members =
                     self.engine.state.users.values().filter(|user| user.row.workgroups.contains(&row.id)).count();
                 if members > 0 {
-                    return Err(Refusal::InUse { what: format!("Workgroup {name}"), by: format!("{members} users") });
+                    return Err(Refusal::InUse {
+                        what: format!("Workgroup {name}"),
+                        by: counted(members as u64, "user", "users"),
+                    });
                 }
-                self.audit(by, "workgroup rm", name.as_str(), &json(&row), "", "");
+                let told = self.engine.state.told_workgroup(&row);
+                self.audit(by, "workgroup rm", name.as_str(), &told, "", "");
                 self.change(Some(Row::Workgroup(row)), None);
                 Ok(done(format!("Workgroup {name} is deleted.")))
             }
@@ -363,7 +382,12 @@ impl Turn<'_> {
         let stations = state.stations.values().filter(|station| station.row.organization == Some(row.id)).count();
         let below = state.organizations.values().filter(|other| other.parent == Some(row.id)).count();
         if users + stations + below > 0 {
-            let by = format!("{users} users, {stations} stations and {below} organizations");
+            let by = format!(
+                "{}, {} and {}",
+                counted(users as u64, "user", "users"),
+                counted(stations as u64, "station", "stations"),
+                counted(below as u64, "organization", "organizations")
+            );
             return Err(Refusal::InUse { what: format!("Organization {name}"), by });
         }
         let holder = ShareHolder::Organization(row.id);
@@ -377,7 +401,8 @@ impl Turn<'_> {
         for share in shares {
             self.change(Some(Row::Share(share)), None);
         }
-        self.audit(by, "org rm", name.as_str(), &json(&row), "", "");
+        let told = self.engine.state.told_organization(&row);
+        self.audit(by, "org rm", name.as_str(), &told, "", "");
         self.change(Some(Row::Organization(row)), None);
         Ok(done(format!("Organization {name} is deleted.")))
     }

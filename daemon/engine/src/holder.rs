@@ -7,9 +7,11 @@ use crate::{
     command::{Attach, CallerInfo, Origin},
     decision::Reply,
     engine::Turn,
-    ids::{HolderId, LeaseId},
+    ids::{HolderId, LeaseId, Ticket},
+    queue::Waiter,
     refusal::{EndReason, Limit, Refusal},
     row::{HolderRow, LeaseRow, Row},
+    state::Holder,
     time::{LeaseTime, lapse_ms},
 };
 
@@ -26,6 +28,8 @@ pub(crate) const CONTACT_EVERY_MS: u64 = 60_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Succession {
     pub predecessors: Vec<HolderId>,
+    /// The one of them whose stream was cut.
+    pub displaced: Option<HolderId>,
     pub until: LeaseTime,
 }
 
@@ -65,12 +69,14 @@ impl Turn<'_> {
             holder.contact = holder.contact.max(now);
             holder.attached = true;
         }
-        if let Some(old) = displaced.and_then(|id| self.engine.state.holders.get_mut(&id)) {
-            old.attached = false;
+        if let Some(displaced) = displaced {
+            self.detach(displaced)?;
         }
         if !predecessors.is_empty() {
-            self.engine.successions.insert(holder, Succession { predecessors, until: now.plus_ms(TAKE_OVER_MS) });
+            let until = now.plus_ms(TAKE_OVER_MS);
+            self.engine.successions.insert(holder, Succession { predecessors, displaced, until });
         }
+        self.store_first_contact(holder);
         // A run that comes again, since it lost its first answer, is told once more what it may still take over.
         let predecessor: Vec<LeaseId> = (self.engine.successions.get(&holder).into_iter())
             .filter(|succession| now < succession.until)
@@ -86,7 +92,19 @@ impl Turn<'_> {
         if let Some(holder) = self.engine.state.holders.get_mut(&id) {
             holder.attached = false;
         }
+        self.abandon_waits_of(id);
         Ok(Reply::Done)
+    }
+
+    /// The stream of a run is gone: nobody waits for what it waited for, and its places are kept for 60 s.
+    fn abandon_waits_of(&mut self, id: HolderId) {
+        let of_stream = |waiter: &&Waiter| matches!(waiter.acquire.from, Origin::Stream(holder) if holder == id);
+        let tickets: Vec<Ticket> =
+            self.engine.queue.waiters.values().filter(of_stream).flat_map(|waiter| waiter.tickets.clone()).collect();
+        for ticket in tickets {
+            self.abandon_ticket(ticket);
+            self.out.answers.push((ticket, Err(Refusal::Cancelled)));
+        }
     }
 
     /// LEASE-13: renews the leases of this run and no others, all at once.
@@ -99,7 +117,23 @@ impl Turn<'_> {
             });
         };
         holder.contact = holder.contact.max(now);
-        Ok(Reply::Beaten(holder.leases.len() as u64))
+        let renewed = holder.leases.len() as u64;
+        self.store_first_contact(id);
+        Ok(Reply::Beaten(renewed))
+    }
+
+    /// LEASE-7: the first contact after a grace is stored at once, so that a second restart within the minute knows that
+    /// the holder was live. One row per holder and restart.
+    pub(crate) fn store_first_contact(&mut self, id: HolderId) {
+        let Some(holder) = self.engine.state.holders.get(&id) else {
+            return;
+        };
+        let graced = holder.row.graced;
+        if graced > LeaseTime::default() && holder.row.contact <= graced && holder.contact > graced {
+            let before = holder.row.clone();
+            let after = HolderRow { contact: holder.contact, ..before.clone() };
+            self.change(Some(Row::Holder(before)), Some(Row::Holder(after)));
+        }
     }
 
     pub(crate) fn take_over(&mut self, new: HolderId, asked: &[LeaseId]) -> Result<Reply, Refusal> {
@@ -226,9 +260,18 @@ impl Turn<'_> {
     /// LEASE-7: the last contact of each holder, stored once a minute; holders that nothing hangs on are forgotten.
     pub(crate) fn store_contacts(&mut self) {
         let mut changes = Vec::new();
+        let silent = |holder: &Holder, now: LeaseTime| {
+            holder.leases.is_empty() && !holder.attached && now.ms_since(holder.contact) >= HOLDER_KEPT_MS
+        };
+        // A remembered answer is found by its holder's identity, and a waiting request is granted to its holder.
+        let named: BTreeSet<HolderId> = if self.engine.state.holders.values().any(|it| silent(it, self.now.lease)) {
+            let waiting = self.engine.queue.waiters.values().map(|waiter| waiter.holder);
+            self.engine.state.ended.values().map(|row| row.holder).chain(waiting).collect()
+        } else {
+            BTreeSet::new()
+        };
         for holder in self.engine.state.holders.values() {
-            if holder.leases.is_empty() && !holder.attached && self.now.lease.ms_since(holder.contact) >= HOLDER_KEPT_MS
-            {
+            if silent(holder, self.now.lease) && !named.contains(&holder.row.id) {
                 changes.push((holder.row.clone(), None));
             } else if holder.contact > holder.row.contact && !holder.leases.is_empty() {
                 changes.push((holder.row.clone(), Some(HolderRow { contact: holder.contact, ..holder.row.clone() })));

@@ -1,15 +1,11 @@
 //! The life of a lease: asked for, granted, renewed, given back, ended (LEASE-1 to LEASE-6, LEASE-9, LEASE-10, LEASE-14).
 
-use std::{
-    collections::BTreeSet,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use leasehold_keys::{activation::ProductVersion, name::Label};
 
 use crate::{
-    answers::body,
+    answers::{body, hash},
     command::{Acquire, Origin, Release},
     decision::{Event, ReleaseOutcome, Reply, Told},
     engine::Turn,
@@ -111,7 +107,12 @@ impl Turn<'_> {
     }
 
     /// The same; `roomy`: as if there were room in every pool.
-    fn look_at(&self, acquire: &Acquire, place: Option<Place>, roomy: bool) -> Result<(Want, Plan), Blocked> {
+    pub(crate) fn look_at(
+        &self,
+        acquire: &Acquire,
+        place: Option<Place>,
+        roomy: bool,
+    ) -> Result<(Want, Plan), Blocked> {
         let Some((application, version)) = self.caller_facts(&acquire.from) else {
             return Err(Refusal::Malformed { field: "caller".into(), fault: "it is not known".into() }.into());
         };
@@ -249,9 +250,13 @@ impl Turn<'_> {
             Origin::Stream(id) => Some(*id),
             Origin::Unary(caller) => self.unary_holder(caller),
         };
-        if let Some(holder) = id.and_then(|id| self.engine.state.holders.get_mut(&id)) {
+        let Some(id) = id else {
+            return;
+        };
+        if let Some(holder) = self.engine.state.holders.get_mut(&id) {
             holder.contact = holder.contact.max(self.now.lease);
         }
+        self.store_first_contact(id);
     }
 
     pub(crate) fn renew(&mut self, from: &Origin, leases: &[LeaseId]) -> Result<Reply, Refusal> {
@@ -281,9 +286,7 @@ impl Turn<'_> {
     pub(crate) fn release(&mut self, release: Release) -> Result<Reply, Refusal> {
         let identity = self.identity(&release.from)?;
         let number = self.engine.state.identity_number(&identity);
-        let mut hasher = DefaultHasher::new();
-        (&release.leases, &release.acquired_by).hash(&mut hasher);
-        let asked = hasher.finish();
+        let asked = hash(&(&release.leases, &release.acquired_by));
         if let Some(request) = release.request {
             if let Some((body, outcomes)) = self.engine.releases.get(number, request) {
                 if body != asked {

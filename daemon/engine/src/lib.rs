@@ -16,6 +16,7 @@ pub mod words;
 mod admin;
 mod answers;
 mod assign;
+mod audit;
 mod catalog;
 mod denial;
 mod engine;

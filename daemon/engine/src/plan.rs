@@ -362,7 +362,8 @@ pub(crate) fn waitable(refusal: &Refusal, pool: PoolId, units: u32) -> Vec<(Pool
     match refusal {
         Refusal::PoolExhausted(full) if full.capacity >= Units::Count(units) => vec![(pool, units)],
         Refusal::LimitReached(crate::refusal::Limit::Share { limit, .. }) if *limit >= units => {
-            vec![(pool, units)]
+            // It lacks room in its own share, and wants nothing of the pool that others could have.
+            vec![(pool, 0)]
         }
         _ => Vec::new(),
     }

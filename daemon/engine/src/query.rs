@@ -12,12 +12,12 @@ use crate::{
     engine::{Engine, Turn},
     files::{title, warning_days},
     grants::{FileState, ends},
-    ids::{HolderId, LeaseId, Subject},
+    ids::{HolderId, KeyId, LeaseId, PoolId, Subject},
     plan::Planner,
     queue::Place,
-    refusal::Refusal,
+    refusal::{EndReason, Refusal},
     row::{LeaseRow, LeaseSubject, Source},
-    time::Now,
+    time::{LeaseTime, Now},
     view::{Explanation, LicenseView, SiteState, StatusView, Step},
 };
 
@@ -31,6 +31,23 @@ impl Turn<'_> {
 }
 
 impl Engine {
+    /// When a lease ends whatever is renewed: at its own end, or when a pool that a needed key of it comes from closes
+    /// (LEVEL-5).
+    fn ends_by_itself(&self, row: &LeaseRow) -> Option<(LeaseTime, EndReason)> {
+        if self.state.watched_pools.is_empty() || row.ended.is_some() {
+            return row.ends;
+        }
+        let needed = |key: KeyId| row.terms.needed.is_empty() || row.terms.needed.contains(&key);
+        let by_assignment = row.terms.keys.iter().filter(|held| matches!(held.source, Source::User | Source::Station));
+        let closing = by_assignment
+            .map(|held| PoolId { key: held.key, method: Method::Assignable })
+            .chain(row.terms.seats.iter().map(|seat| seat.pool))
+            .filter(|pool| needed(pool.key))
+            .filter_map(|pool| self.state.pools.get(&pool)?.state?.closes)
+            .map(|at| (at, EndReason::LicenseEnded));
+        closing.chain(row.ends).min()
+    }
+
     pub(crate) fn lease_view(&self, row: &LeaseRow, now: Now) -> LeaseView {
         let state = &self.state;
         let (user, station, remote_number, computer) = match &row.subject {
@@ -94,7 +111,7 @@ impl Engine {
             warnings: row.terms.warnings.clone(),
             types: row.terms.types.clone(),
             ttl_ms: row.ttl_ms,
-            ends_in_ms: row.ends.map(|(at, why)| (at.ms_since(now.lease), why)),
+            ends_in_ms: self.ends_by_itself(row).map(|(at, why)| (at.ms_since(now.lease), why)),
             granted: row.granted_wall,
             idle: row.idle_since.is_some(),
             renewed_ms_ago: now.lease.ms_since(renewed),

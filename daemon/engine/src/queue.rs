@@ -34,6 +34,8 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub acquire: Acquire,
+    /// By which its request is found.
+    pub identity: u32,
     pub holder: HolderId,
     /// Everyone who waits for this answer: the same request may have come twice (LEASE-3).
     pub tickets: Vec<Ticket>,
@@ -66,6 +68,12 @@ impl Waiter {
 impl Queue {
     pub(crate) fn by_request(&self, identity: u32, request: RequestId) -> Option<Place> {
         self.by_request.get(&(identity, request)).copied()
+    }
+
+    /// The same, of a waiter that someone waits for; 0 of others.
+    pub(crate) fn wants(&self, place: Place, pool: PoolId) -> u64 {
+        let alive = self.waiters.get(&place).is_some_and(|waiter| waiter.abandoned.is_none());
+        if alive { self.units_wanted(place, pool) } else { 0 }
     }
 
     /// Units of a pool that a waiter wants.
@@ -168,8 +176,8 @@ impl State {
         let Some(pool) = self.pools.get_mut(&id) else {
             return;
         };
-        let alive = |place: &&Place| queue.waiters.get(*place).is_some_and(|waiter| waiter.abandoned.is_none());
-        let first = pool.waiters.iter().find(alive).copied();
+        // One that waits for room in its own share alone stands in nobody's way.
+        let first = pool.waiters.iter().find(|place| queue.wants(**place, id) > 0).copied();
         pool.head = match (first, pool.head) {
             (Some(first), Some((head, since))) if first == head => Some((head, since)),
             (Some(first), _) => Some((first, now)),

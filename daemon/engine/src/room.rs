@@ -100,8 +100,17 @@ impl State {
         if !claimant.assigns {
             set_aside = set_aside.saturating_add(match (pool.head, claimant.place) {
                 (None, _) => 0,
-                // A request that does not wait never overtakes.
-                (Some(_), None) => u64::MAX,
+                // A request that does not wait never overtakes: what those who wait want is theirs.
+                (Some(_), None) => {
+                    let mut wanted = 0_u64;
+                    for place in &pool.waiters {
+                        wanted = wanted.saturating_add(queue.wants(*place, id));
+                        if wanted >= free {
+                            break;
+                        }
+                    }
+                    wanted
+                }
                 // What has been first for 10 s has freed units set aside for it.
                 (Some((head, since)), Some(place)) if head < place && now.lease.ms_since(since) >= HEAD_AGE_MS => {
                     queue.units_wanted(head, id)

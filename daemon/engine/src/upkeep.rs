@@ -292,9 +292,10 @@ impl Turn<'_> {
             return Vec::new();
         };
         let spared = |row: &LeaseRow| state.catalog.is_call_port(id.key) && row.idle_since.is_none();
+        let mut chosen: Vec<LeaseId> = Vec::new();
         if id.method == Method::Assignable && !pool.assigned.is_empty() {
             // Users over-assigned log on in the order of their assignment: leases of the others are in excess.
-            return pool
+            chosen = pool
                 .assigned
                 .iter()
                 .rev()
@@ -309,8 +310,8 @@ impl Turn<'_> {
                 .copied()
                 .collect();
         }
-        let mut excess = pool.excess(id.method);
-        let mut chosen = Vec::new();
+        // Of what leases themselves hold; assignments stay (ALLOC-11).
+        let mut excess = pool.excess(id.method).min(pool.leased);
         for lease in pool.holders.iter().rev() {
             let Some(row) = state.leases.get(lease).map(|lease| &lease.row) else {
                 continue;
@@ -336,8 +337,18 @@ impl Turn<'_> {
         let Some(row) = state.leases.get(&id).map(|lease| &lease.row) else {
             return false;
         };
+        // Newest first: an older lease is one too many only where those that are newer and warned are not enough.
+        let newer = |pool: PoolId, found: &crate::pool::Pool| -> u64 {
+            let rest = (std::ops::Bound::Excluded(id), std::ops::Bound::Unbounded);
+            let warned = |other: &LeaseRow| matches!(other.ends, Some((_, EndReason::CapacityLowered)));
+            let rows = found.holders.range(rest).filter_map(|other| state.leases.get(other)).map(|other| &other.row);
+            rows.filter(|other| warned(other))
+                .flat_map(|other| other.terms.seats.iter().filter(|seat| seat.pool == pool))
+                .map(|seat| u64::from(seat.units))
+                .sum()
+        };
         let over = |pool: PoolId| {
-            state.pools.get(&pool).is_some_and(|found| found.excess(pool.method) > 0)
+            state.pools.get(&pool).is_some_and(|found| found.excess(pool.method) > newer(pool, found))
                 && !(state.catalog.is_call_port(pool.key) && row.idle_since.is_none())
         };
         let by_seat = row.terms.seats.iter().any(|seat| over(seat.pool));

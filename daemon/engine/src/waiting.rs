@@ -47,8 +47,15 @@ impl Turn<'_> {
         let holder = self.holder_of(&acquire.from)?;
         let deadline = self.now.lease.plus_ms(acquire.wait_ms);
         let pools = blocked.waits_for(&[]);
-        let waiter =
-            Waiter { tickets: vec![acquire.ticket], acquire, holder, pools: pools.clone(), deadline, abandoned: None };
+        let waiter = Waiter {
+            identity: number,
+            tickets: vec![acquire.ticket],
+            acquire,
+            holder,
+            pools: pools.clone(),
+            deadline,
+            abandoned: None,
+        };
         let place = self.engine.queue.join(number, waiter, self.now.lease);
         self.engine.state.list_waiter(&self.engine.queue, place, &[], &pools, self.now.lease);
         Ok(Reply::Ticketed { waiting: Some(self.position(place, &pools)) })
@@ -64,6 +71,11 @@ impl Turn<'_> {
     }
 
     pub(crate) fn abandon(&mut self, ticket: Ticket) -> Result<Reply, Refusal> {
+        self.abandon_ticket(ticket);
+        Ok(Reply::Done)
+    }
+
+    pub(crate) fn abandon_ticket(&mut self, ticket: Ticket) {
         if let Some(place) = self.engine.queue.drop_ticket(ticket, self.now.lease) {
             let pools = self.engine.queue.waiters.get(&place).map(|waiter| waiter.pools.clone()).unwrap_or_default();
             for (pool, _) in pools {
@@ -72,7 +84,6 @@ impl Turn<'_> {
                 self.engine.state.freed.insert(pool);
             }
         }
-        Ok(Reply::Done)
     }
 
     /// Takes a waiter out of the queue with a refusal for whoever waits.
@@ -89,11 +100,10 @@ impl Turn<'_> {
         }
     }
 
-    fn waiter_identity(&mut self, place: Place) -> Option<(Identity, u32)> {
-        let holder = self.engine.queue.waiters.get(&place)?.holder;
-        let identity = self.engine.state.holders.get(&holder)?.row.identity.clone();
-        let number = self.engine.state.identity_number(&identity);
-        Some((identity, number))
+    fn waiter_identity(&self, place: Place) -> Option<(Identity, u32)> {
+        let waiter = self.engine.queue.waiters.get(&place)?;
+        let identity = self.engine.state.holders.get(&waiter.holder)?.row.identity.clone();
+        Some((identity, waiter.identity))
     }
 
     /// Goes through the waiters of one pool, from a place on.
@@ -133,9 +143,23 @@ impl Turn<'_> {
                 concerned.iter().flat_map(|subject| self.engine.queue.about(subject)).take(budget).collect();
             budget -= places.len();
             for place in places {
-                self.try_waiter(place);
+                self.reconsider(place);
             }
             self.serve_queue();
+        }
+    }
+
+    /// Serves a waiter, or refuses it where room is not all that is missing any more.
+    fn reconsider(&mut self, place: Place) {
+        let Some(acquire) = self.engine.queue.waiters.get(&place).map(|waiter| waiter.acquire.clone()) else {
+            return;
+        };
+        match (self.look_at(&acquire, Some(place), true), self.waiter_identity(place)) {
+            (Err(other), Some((identity, number))) => {
+                self.deny(&acquire, &identity, &other.refusal);
+                self.leave_queue(number, place, other.refusal);
+            }
+            _ => self.try_waiter(place),
         }
     }
 
@@ -145,7 +169,7 @@ impl Turn<'_> {
         let user = |id: &UserId| state.users.get(id).map(|user| EntityName::User(user.row.name.clone()));
         let station = |id: &StationId| state.stations.get(id).map(|it| EntityName::Station(it.row.name.clone()));
         match (&change.before, &change.after) {
-            (_, Some(Row::Assignment(row))) => match &row.subject {
+            (_, Some(Row::Assignment(row))) | (Some(Row::Assignment(row)), None) => match &row.subject {
                 Subject::User(id) => user(id),
                 Subject::Station(id) => station(id),
             },

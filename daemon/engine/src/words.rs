@@ -36,6 +36,11 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
+/// `1 user`, `2 users`.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// `in 7 days`, `in 1 day`, `within a day`.
 pub fn in_days(days: i64) -> String {
     match days {

@@ -124,11 +124,6 @@ impl Deciding {
             if self.failing.is_none() && wakeup.is_some_and(|at| at <= now.lease) {
                 self.decide(Command::Tick, To::Nobody, &mut batch);
             }
-            for ticket in self.take_abandoned() {
-                // Without an entry it was answered, or it is still in the queue and its answer goes nowhere.
-                self.tickets.remove(&ticket);
-                self.decide(Command::Abandon(ticket), To::Nobody, &mut batch);
-            }
             for job in jobs.drain(..) {
                 match job {
                     Job::Command(command, to) => self.decide(*command, to, &mut batch),
@@ -136,6 +131,12 @@ impl Deciding {
                     Job::Detach(holder, attaching) => {
                         if self.attached.get(&holder) == Some(&attaching) {
                             self.decide(Command::Detach(holder), To::Nobody, &mut batch);
+                        }
+                    }
+                    Job::Abandon(ticket) => {
+                        // Without an entry it was answered.
+                        if self.tickets.remove(&ticket).is_some() {
+                            self.decide(Command::Abandon(ticket), To::Nobody, &mut batch);
                         }
                     }
                     Job::Stop => stopping = true,
@@ -174,10 +175,6 @@ impl Deciding {
         let longest = self.clock.longest_sleep();
         let now = self.clock.now();
         wakeup.map_or(longest, |at| longest.min(Duration::from_millis(at.ms_since(now.lease))))
-    }
-
-    fn take_abandoned(&self) -> Vec<Ticket> {
-        std::mem::take(&mut *self.shared.abandoned.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Gives one command to the engine and sorts what comes of it.

@@ -232,6 +232,11 @@ impl State {
                 pool.use_shares(&[], Some(&row.application), u64::from(units), take);
             }
         }
+        if has_shares && app_counts && !take {
+            // Room in the application's share, though the user may keep the seat through another one.
+            self.freed.insert(id);
+        }
+        let pool = self.pool(id);
         if counts {
             if take {
                 pool.leased += u64::from(units);
