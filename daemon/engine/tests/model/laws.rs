@@ -57,7 +57,7 @@ pub(crate) fn seats_pass_on(before: &[Row], changes: &[Change]) {
         let mut seats = Vec::new();
         for lease in live {
             if let LeaseSubject::Logon { user, .. } = &lease.subject {
-                seats.extend(lease.terms.seats.iter().map(|seat| (*user, seat.pool)));
+                seats.extend(lease.terms.seats.iter().filter(|seat| seat.shared).map(|seat| (*user, seat.pool)));
             }
         }
         seats
@@ -152,7 +152,9 @@ pub(crate) fn undone_is_not_done(rows: &[Row], now: Now, commands: &[Command]) {
     engine.undo(changes);
     let found = engine.discrepancies();
     assert!(found.is_empty(), "counts differ after an undo:\n{}", found.join("\n"));
-    crate::support::assert_same(&as_stored(rows_before), &as_stored(engine.lasting_rows()), "rows after an undo");
+    // Numbers that were given out may stay given out: they rise, that is all.
+    let but_numbers = |rows: Vec<Row>| as_stored(rows.into_iter().filter(|row| !matches!(row, Row::Site(_))).collect());
+    crate::support::assert_same(&but_numbers(rows_before), &but_numbers(engine.lasting_rows()), "rows after an undo");
     let after = shown(&engine);
     assert_eq!(before, after, "views after an undo");
     for command in commands {

@@ -228,12 +228,6 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (pool(), whose, proptest::option::weighted(0.8, share))
             .prop_map(|(pool, holder, share)| Act::SetShare { pool, holder, share }),
         1 => Just(Act::Unload { license: files::license(1), reason: "a test".into() }),
-        1 => Just(Act::Note {
-            action: "note".into(),
-            subject: "host".into(),
-            after: String::new(),
-            reason: String::new(),
-        }),
     ]
 }
 
