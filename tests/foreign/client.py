@@ -179,7 +179,7 @@ class Stream:
         self.say(hello=v1.Hello(caller=caller, run_id=new_id()))
 
     def say(self, **message):
-        self.said.put(self.v1.AttachRequest(answers_received=self.arrived, **message))
+        self.said.put(self.v1.AttachRequest(**message))
 
     def hear(self, kind):
         answer = next(self.heard)
@@ -230,8 +230,13 @@ class Stream:
         answer, _ = self.hear("acquired")
         self.say(release=v1.ReleaseRequest(request_id=new_id(), lease_ids=[answer.lease.lease_id]))
         self.hear("released")
-        # A bare acknowledgement, and the end from this side.
-        self.say()
+
+        # A bare acknowledgement: the daemon may forget what it answered.
+        self.say(answers_received=self.arrived)
+        self.say(release=v1.ReleaseRequest(request_id=new_id(), acquire_request_ids=[asked[2]]))
+        answer, _ = self.hear("released")
+        equal(answer.outcomes[0].refusal.reason, "REQUEST_UNKNOWN", "a request whose answer was acknowledged")
+        # The end from this side.
         self.said.put(None)
         equal(list(self.heard), [], "what comes after the end")
         equal(self.heard.code(), grpc.StatusCode.OK, "how the stream ended")
