@@ -88,7 +88,9 @@ pub struct Checked {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadFault {
     /// A file of this name cannot be loaded.
-    #[error("the file cannot be loaded under the name `{name}`: {fault}. Give it a name such as acme.i3lic")]
+    #[error(
+        "the file cannot be loaded under the name `{name}`: {fault}. Give it a name such as acme.i3lic, or root.i3root if it is a root"
+    )]
     Name {
         /// The name.
         name: String,
@@ -306,7 +308,9 @@ fn check(
     let accepted = Accepted(licenses.iter().map(Into::into).collect());
     let terms = match judge::verify(store.trust(), bytes, now.wall, &accepted) {
         Ok(terms) => terms,
-        Err(refusal) => return only(refused(refusal)),
+        Err(refusal) => {
+            return only(FolderEntry::refused(name, refusal.reason(), judge::words_of(&refusal, bytes)));
+        }
     };
     let host = identity.find(&terms.hosts);
     let file = FolderFile { name: name.to_owned(), terms: terms.clone(), host: host.clone() };
@@ -316,7 +320,17 @@ fn check(
             FolderEntry::new(name, EntryState::Superseded, "A newer file counts in its place.")
         }
         Some(Ok(Taken::Accepted | Taken::Known | Taken::Deactivated)) | None => {
-            FolderEntry::new(name, EntryState::Accepted, judge::described(&terms, &host, identity, store.trust()))
+            let words = match (terms.is_deactivation(), accepted.granted(terms.license_id)) {
+                (false, _) => judge::described(&terms, &host, identity, store.trust()),
+                (true, true) => {
+                    format!("It closes license {}; a receipt for the licensor is written then.", terms.license_id)
+                }
+                (true, false) => format!(
+                    "It closes license {}, which this server does not run: nothing changes, and no receipt is due.",
+                    terms.license_id
+                ),
+            };
+            FolderEntry::new(name, EntryState::Accepted, words)
         }
     };
     Checked { entry, terms: Some(terms), host: Some(host) }

@@ -51,8 +51,34 @@ impl Receipts {
         &self.folder
     }
 
-    /// Writes the receipt of a file that closed its license ID. `None` where it is there already: a receipt keeps the
-    /// date of the closing, however often the file is seen again.
+    /// The receipt of a file that closed its license, where it is there.
+    pub fn receipt_of(&self, closing: &Verified<Activation>) -> Option<PathBuf> {
+        let path = self.folder.join(receipt_name(closing));
+        path.is_file().then_some(path)
+    }
+
+    /// Notes that a receipt is owed once this file has closed its license, since that runs here. Whether it did cannot be
+    /// told after a stop between the closing and the receipt.
+    ///
+    /// # Errors
+    /// See [`ReceiptFault`].
+    pub fn owe(&self, closing: &Verified<Activation>) -> Result<(), ReceiptFault> {
+        if self.is_owed(closing) {
+            return Ok(());
+        }
+        let name = owed_name(closing);
+        let fault = |fault: io::Error| ReceiptFault::Write { path: self.folder.join(&name), fault };
+        files::make_private_folder(&self.folder).map_err(fault)?;
+        Room::open(&self.folder).and_then(|room| room.replace(name.as_ref(), b"", 0o600)).map_err(fault)
+    }
+
+    /// True where a receipt is owed for a file, or was written.
+    pub fn is_owed(&self, closing: &Verified<Activation>) -> bool {
+        self.receipt_of(closing).is_some() || self.folder.join(owed_name(closing)).is_file()
+    }
+
+    /// Writes the receipt of a file that closed its license ID. `None` where none is owed, or it is there already: a
+    /// receipt keeps the date of the closing, however often the file is seen again.
     ///
     /// # Errors
     /// See [`ReceiptFault`].
@@ -62,7 +88,10 @@ impl Receipts {
         key: &InstallationKey,
         now: WallTime,
     ) -> Result<Option<PathBuf>, ReceiptFault> {
-        let name = format!("{}-{}.i3receipt", closing.license_id, closing.sequence);
+        if !self.is_owed(closing) {
+            return Ok(None);
+        }
+        let name = receipt_name(closing);
         let path = self.folder.join(&name);
         let fault = |fault: io::Error| ReceiptFault::Write { path: path.clone(), fault };
         files::make_private_folder(&self.folder).map_err(fault)?;
@@ -80,8 +109,18 @@ impl Receipts {
         };
         let note = receipt.sign(key)?;
         room.replace(name.as_ref(), note.as_bytes(), 0o600).map_err(fault)?;
+        // What stays behind does no harm.
+        let _ = room.remove(owed_name(closing).as_ref());
         Ok(Some(path))
     }
+}
+
+fn receipt_name(closing: &Activation) -> String {
+    format!("{}-{}.i3receipt", closing.license_id, closing.sequence)
+}
+
+fn owed_name(closing: &Activation) -> String {
+    format!("{}-{}.owed", closing.license_id, closing.sequence)
 }
 
 #[cfg(test)]

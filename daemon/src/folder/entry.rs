@@ -13,6 +13,8 @@ pub enum EntryState {
     Superseded,
     /// It is still being written.
     Waiting,
+    /// Its name is none that is looked at.
+    Ignored,
 }
 
 impl EntryState {
@@ -23,6 +25,7 @@ impl EntryState {
             EntryState::Refused => "refused",
             EntryState::Superseded => "superseded",
             EntryState::Waiting => "waiting",
+            EntryState::Ignored => "ignored",
         }
     }
 }

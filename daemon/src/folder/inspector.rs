@@ -26,6 +26,13 @@ use crate::{identity::Identity, receipts::Receipts, trust_store::TrustStore};
 /// The whole folder is judged anew after so long though nothing changed in it: keys begin and end to count.
 const JUDGE_AGAIN_MS: u64 = 60_000;
 
+/// What is said of a name that is not looked at.
+const IGNORED: &str = "Its name ends neither in .i3lic, as activation files do, nor in .i3root, as roots do, so it is not looked at. \
+                       Rename it, or take it away.";
+/// What is said besides of a file that does not count and has taken the place of one that does.
+const DISPLACED: &str =
+    " The accepted file that it took the place of runs on for 72 hours from the copy that is kept: put it back.";
+
 /// Sees the folder through.
 #[derive(Debug)]
 pub(super) struct Inspector {
@@ -48,6 +55,8 @@ pub(super) struct Inspection {
     /// The whole set of verified files.
     pub(super) files: Vec<FolderFile>,
     fates: Vec<Fate>,
+    /// Names under which another file was accepted that lies nowhere else now.
+    displaced: BTreeSet<OsString>,
     look: Look,
 }
 
@@ -138,12 +147,19 @@ impl Inspector {
         }
         let mut files: Vec<FolderFile> = Vec::new();
         let mut given = BTreeMap::new();
+        let (mut spoilt, mut replaced) = (Vec::new(), Vec::new());
         for found in &look.candidates {
             let name = shown(&found.name);
-            match &found.content {
-                Content::Refused(reason, message) => {
-                    fates.push(Fate::Known(found.name.clone(), FolderEntry::refused(name, reason, message)));
+            let mut refuse = |reason, message| {
+                let mut entry = FolderEntry::refused(name.clone(), reason, message);
+                if let Some(file) = accepted.under(&name).filter(|_| found.sort == Sort::Activation) {
+                    entry.message += " The file that was accepted under this name runs on from the copy that is kept.";
+                    spoilt.push(file);
                 }
+                Fate::Known(found.name.clone(), entry)
+            };
+            match &found.content {
+                Content::Refused(reason, message) => fates.push(refuse(reason, message.clone())),
                 Content::Waiting => {
                     // While it is being replaced, what it was goes on; the engine is asked with the whole set.
                     if let Some(file) = self.given.get(&found.name) {
@@ -161,11 +177,15 @@ impl Inspector {
                 }
                 Content::Bytes(bytes) if found.sort == Sort::Activation => {
                     match judge::verify(self.trust.trust(), bytes, wall, accepted) {
-                        Err(refusal) => {
-                            let entry = FolderEntry::refused(name, refusal.reason(), refusal.to_string());
-                            fates.push(Fate::Known(found.name.clone(), entry));
-                        }
+                        Err(refusal) => fates.push(refuse(refusal.reason(), judge::words_of(&refusal, bytes))),
                         Ok(terms) => {
+                            if let Some(file) = accepted.under(&name).filter(|file| file.sha256 != terms.sha256()) {
+                                replaced.push((found.name.clone(), file));
+                            }
+                            if terms.is_deactivation() && accepted.granted(terms.license_id) {
+                                // Before it is closed: whether it ever ran here cannot be told afterwards.
+                                self.owe_receipt(&terms);
+                            }
                             let twin = files.iter().position(|other| other.terms.sha256() == terms.sha256());
                             let index = twin.unwrap_or(files.len());
                             let same_as = twin.and_then(|twin| files.get(twin)).map(|other| other.name.clone());
@@ -185,15 +205,33 @@ impl Inspector {
                 Content::Bytes(_) => {}
             }
         }
+        // Something stands under their names, if nothing good: they are not gone from the folder.
+        for file in spoilt {
+            if !files.iter().any(|other| other.terms.sha256() == file.sha256) {
+                let (name, terms) = (file.name.clone(), file.terms.clone());
+                files.push(FolderFile { name, host: self.identity.find(&terms.hosts), terms });
+            }
+        }
+        let is_gone = |file: &judge::AcceptedFile| !files.iter().any(|other| other.terms.sha256() == file.sha256);
+        let displaced = replaced.into_iter().filter(|(_, file)| is_gone(file)).map(|(name, _)| name).collect();
+        for name in &look.ignored {
+            let entry = FolderEntry::new(shown(name), EntryState::Ignored, IGNORED);
+            fates.push(Fate::Known(name.clone(), entry));
+        }
         self.given = given;
-        Inspection { files, fates, look }
+        Inspection { files, fates, displaced, look }
     }
 
     /// Tells what became of each file, now that the engine has given its verdicts in the order of
     /// [`Inspection::files`]. Writes notes and receipts. Gives the time after which to look again, if that is needed.
     pub(super) fn conclude(&mut self, inspection: Inspection, verdicts: &[FileVerdict], wall: WallTime) -> Option<u64> {
-        let Inspection { files, fates, look } = inspection;
+        let Inspection { files, fates, displaced, look } = inspection;
         self.placed.clear();
+        for (file, verdict) in files.iter().zip(verdicts) {
+            if verdict.verdict.is_ok() && file.terms.is_deactivation() && verdict.verdict != Ok(Taken::Superseded) {
+                self.write_receipt(&file.terms, wall);
+            }
+        }
         let mut entries: BTreeMap<OsString, FolderEntry> = BTreeMap::new();
         for fate in fates {
             let (name, entry) = match fate {
@@ -206,15 +244,13 @@ impl Inspector {
                     if let Some(same_as) = same_as {
                         entry.message = format!("The same file as {same_as}. {}", entry.message);
                     }
+                    if displaced.contains(&name) && matches!(verdict.verdict, Err(_) | Ok(Taken::Superseded)) {
+                        entry.message += DISPLACED;
+                    }
                     (name, entry)
                 }
             };
             entries.insert(name, entry);
-        }
-        for (file, verdict) in files.iter().zip(verdicts) {
-            if verdict.verdict.is_ok() && file.terms.is_deactivation() && verdict.verdict != Ok(Taken::Superseded) {
-                self.write_receipt(&file.terms, wall);
-            }
         }
         let refused: BTreeMap<OsString, &FolderEntry> = entries
             .iter()
@@ -238,17 +274,37 @@ impl Inspector {
                 EntryState::Superseded,
                 "A newer file counts in its place. This one may be removed.",
             ),
-            Ok(Taken::Accepted | Taken::Known | Taken::Deactivated) if closing => FolderEntry::new(
-                name,
-                EntryState::Accepted,
-                format!("It closes license {}. Send the licensor the deactivation receipt.", file.terms.license_id),
-            ),
+            Ok(Taken::Accepted | Taken::Known | Taken::Deactivated) if closing => {
+                FolderEntry::new(name, EntryState::Accepted, self.closing(&file.terms))
+            }
             Ok(Taken::Accepted | Taken::Known | Taken::Deactivated) => FolderEntry::new(
                 name,
                 EntryState::Accepted,
                 judge::described(&file.terms, &file.host, &self.identity, self.trust.trust()),
             ),
             Err(refusal) => FolderEntry::refused(name, refusal.reason(), refusal.message()),
+        }
+    }
+
+    /// What there is to say of a file that has closed its license.
+    fn closing(&self, closing: &Verified<Activation>) -> String {
+        let license = closing.license_id;
+        match self.receipts.receipt_of(closing) {
+            Some(path) => format!("It closes license {license}. Send {} to the licensor.", path.display()),
+            None if self.receipts.is_owed(closing) => {
+                format!("It closes license {license}. Its receipt cannot be written yet; the log says why.")
+            }
+            None => {
+                format!(
+                    "It closes license {license}, which this server never ran: nothing changes, and no receipt is due."
+                )
+            }
+        }
+    }
+
+    fn owe_receipt(&self, closing: &Verified<Activation>) {
+        if let Err(fault) = self.receipts.owe(closing) {
+            tracing::error!(license = %closing.license_id, "{fault}");
         }
     }
 
@@ -273,6 +329,7 @@ fn log_changes(before: &FolderView, entries: &[FolderEntry], fault: Option<&str>
             EntryState::Accepted => tracing::info!(file = name, "Accepted: {message}"),
             EntryState::Superseded => tracing::info!(file = name, "Superseded: {message}"),
             EntryState::Waiting => tracing::debug!(file = name, "Waiting: {message}"),
+            EntryState::Ignored => tracing::info!(file = name, "Ignored: {message}"),
         }
     }
     for gone in before.entries.iter().filter(|old| !entries.iter().any(|entry| entry.name == old.name)) {

@@ -10,6 +10,7 @@ use leasehold_engine::{command::HostFinding, view::LicenseView};
 use leasehold_keys::{
     activation::{Activation, FileKind, LicenseId},
     digest::Sha256,
+    note::NoteKind,
     refusal::Refusal,
     time::WallTime,
     trust::{Trust, Verified, claimed_root_version},
@@ -33,6 +34,8 @@ pub(super) struct AcceptedFile {
     /// Key epoch and sequence.
     pub(super) rank: (u32, u32),
     pub(super) sha256: Sha256,
+    /// The copy that the engine keeps.
+    pub(super) terms: Arc<Verified<Activation>>,
 }
 
 impl From<&LicenseView> for AcceptedFile {
@@ -42,6 +45,7 @@ impl From<&LicenseView> for AcceptedFile {
             license: view.license,
             rank: (view.terms.key_epoch(), view.terms.sequence),
             sha256: view.terms.sha256(),
+            terms: view.terms.clone(),
         }
     }
 }
@@ -57,6 +61,16 @@ impl Accepted {
             names: self.0.iter().map(|file| file.name.clone().into()).collect(),
             digests: self.0.iter().map(|file| file.sha256).collect(),
         }
+    }
+
+    /// The file that was accepted under a name.
+    pub(super) fn under(&self, name: &str) -> Option<&AcceptedFile> {
+        self.0.iter().find(|file| file.name == name)
+    }
+
+    /// True where a license granted something here, before it is closed.
+    pub(super) fn granted(&self, license: LicenseId) -> bool {
+        self.0.iter().any(|file| file.license == license && !file.terms.is_deactivation())
     }
 }
 
@@ -86,6 +100,14 @@ pub(super) fn verify(
     } else {
         again(false).map_err(|_| refusal.clone())
     }
+}
+
+/// A refusal in words; a root under the name of an activation file is told its own name.
+pub(super) fn words_of(refusal: &Refusal, bytes: &[u8]) -> String {
+    if NoteKind::claimed(bytes) == Some(NoteKind::Root) {
+        return format!("{refusal} It is a root of a licensor: rename it to end in .i3root.");
+    }
+    refusal.to_string()
 }
 
 /// Offers the roots of the folder to the trust store, the oldest first, and tells what became of each.

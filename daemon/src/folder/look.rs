@@ -10,7 +10,7 @@ use std::{
 
 use leasehold_keys::{digest::Sha256, note::NOTE_MAX_BYTES, refusal::Reason};
 
-use super::name::{Sort, fault_of, is_note, sort_of};
+use super::name::{Sort, fault_of, is_ignored, is_note, sort_of};
 use crate::files::{ReadFault, Room, Stamp};
 
 /// The most files that are looked at.
@@ -19,6 +19,8 @@ pub(super) const FILES_MAX: usize = 1_000;
 pub(super) const BYTES_MAX: usize = 32 * 1_024 * 1_024;
 /// The most names that are listed, files of other kinds among them.
 const NAMES_MAX: usize = 20_000;
+/// The most names that are told as ignored.
+const IGNORED_MAX: usize = 100;
 /// A file rests when it has not changed for so long.
 pub(super) const REST_MS: u64 = 250;
 /// A file that has changed at every look for so long is refused until it rests.
@@ -48,6 +50,8 @@ pub(super) struct Candidate {
 pub(super) struct Look {
     /// By name.
     pub(super) candidates: Vec<Candidate>,
+    /// Names that are not looked at and no temporary files, the first of them.
+    pub(super) ignored: BTreeSet<OsString>,
     /// Names of notes that lie there.
     pub(super) notes: BTreeSet<OsString>,
     /// Why the folder, or part of it, cannot be seen.
@@ -85,11 +89,12 @@ pub(super) struct Scanner {
     /// The outcome of the last look, to tell whether anything changed.
     last: Vec<(OsString, Content)>,
     last_fault: Option<String>,
+    last_ignored: BTreeSet<OsString>,
 }
 
 impl Scanner {
     pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder, seen: BTreeMap::new(), last: Vec::new(), last_fault: None }
+        Self { folder, seen: BTreeMap::new(), last: Vec::new(), last_fault: None, last_ignored: BTreeSet::new() }
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -102,6 +107,8 @@ impl Scanner {
         match Room::open(&self.folder).and_then(|room| Ok((room.names(NAMES_MAX)?, room))) {
             Ok(((names, more), room)) => {
                 look.notes = names.iter().filter(|name| is_note(name)).cloned().collect();
+                let ignored: BTreeSet<OsString> = names.iter().filter(|name| is_ignored(name)).cloned().collect();
+                look.ignored = ignored.into_iter().take(IGNORED_MAX).collect();
                 let mut names: BTreeSet<OsString> = names.into_iter().filter(|name| sort_of(name).is_some()).collect();
                 if more {
                     look.fault = Some(format!(
@@ -123,8 +130,9 @@ impl Scanner {
         }
         let outcome: Vec<(OsString, Content)> =
             look.candidates.iter().map(|found| (found.name.clone(), found.content.clone())).collect();
-        look.changed = outcome != self.last || look.fault != self.last_fault;
+        look.changed = outcome != self.last || look.fault != self.last_fault || look.ignored != self.last_ignored;
         self.last = outcome;
+        self.last_ignored.clone_from(&look.ignored);
         self.last_fault.clone_from(&look.fault);
         look
     }

@@ -35,6 +35,16 @@ pub(super) fn sort_of(name: &OsStr) -> Option<Sort> {
     }
 }
 
+/// What the names of editors' and copying programs' temporary files end in, in lower case.
+const TEMPORARY: [&str; 8] = ["~", ".swp", ".swx", ".swo", ".tmp", ".part", ".partial", ".crdownload"];
+
+/// True for a name that is not looked at though somebody may think that it is: no hidden name, no temporary file, no note.
+pub(super) fn is_ignored(name: &OsStr) -> bool {
+    let text = name.to_string_lossy().to_lowercase();
+    let temporary = text.starts_with(['.', '#']) || TEMPORARY.iter().any(|end| text.ends_with(end));
+    sort_of(name).is_none() && !temporary && !text.ends_with(NOTE_SUFFIX)
+}
+
 /// A name as it may stand in a log or a list: no control character, nothing that is not text.
 pub(super) fn shown(name: &OsStr) -> String {
     let hidden = |c: char| {
@@ -88,7 +98,10 @@ pub(super) fn fault_of_placed(name: &str) -> Option<String> {
     }
     match sort_of(OsStr::new(name)) {
         Some(_) => fault_of(OsStr::new(name)),
-        None => Some("It ends neither in .i3lic nor in .i3root, and other files are not looked at".to_owned()),
+        None => Some(
+            "It ends neither in .i3lic, as activation files do, nor in .i3root, as roots do, and other files are not looked at"
+                .to_owned(),
+        ),
     }
 }
 
@@ -114,6 +127,18 @@ mod tests {
         ];
         for (name, sort) in cases {
             assert_eq!(sort_of(OsStr::new(name)), sort, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_what_somebody_may_wait_for_is_told_as_ignored() {
+        for name in ["root.note", "acme.lic", "readme.txt", "acme.i3lic.bak"] {
+            assert!(is_ignored(OsStr::new(name)), "{name}");
+        }
+        for name in
+            ["a.i3lic", "a.i3root", ".a.note", "a.i3lic~", "a.i3lic.SWP", "#a#", "a.part", "a.i3lic.rejected.txt"]
+        {
+            assert!(!is_ignored(OsStr::new(name)), "{name}");
         }
     }
 

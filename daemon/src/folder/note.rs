@@ -125,7 +125,7 @@ fn unsay(room: &Room, name: &OsStr) -> io::Result<()> {
 fn text_of(entry: &FolderEntry) -> String {
     let FolderEntry { name, reason, message, .. } = entry;
     format!(
-        "{FIRST_WORDS}{name}.\n\n{message}\n\nReason: {reason}\n\nWhat runs is not affected by the refused file. This note is removed when the \
+        "{FIRST_WORDS}{name}.\n\n{message}\n\nReason: {reason}\n\nA refused file takes nothing away from what runs. This note is removed when the \
          file is accepted or taken away.\n"
     )
 }

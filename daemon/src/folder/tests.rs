@@ -158,6 +158,7 @@ impl Site {
                 license: file.terms.license_id,
                 rank: (file.terms.key_epoch(), file.terms.sequence),
                 sha256: file.terms.sha256(),
+                terms: file.terms.clone(),
             });
             self.accepted = Accepted(taken.collect());
         }
@@ -181,6 +182,11 @@ impl Site {
         let view = self.inspector.view();
         let found = view.entries.iter().find(|entry| entry.name == name);
         found.map_or(("", String::new()), |entry| (entry.state.as_str(), entry.reason.to_string()))
+    }
+
+    fn message(&self, name: &str) -> String {
+        let view = self.inspector.view();
+        view.entries.iter().find(|entry| entry.name == name).map_or_else(String::new, |entry| entry.message.clone())
     }
 
     fn note(&self, name: &str) -> Option<String> {
@@ -271,7 +277,8 @@ fn hostile_content_is_refused_and_disturbs_nothing() {
     ] {
         assert_eq!(site.fate(name), refused(reason), "{name}");
     }
-    assert_eq!(site.inspector.view().entries.len(), 14);
+    assert_eq!(site.fate("notes.txt").0, "ignored");
+    assert_eq!(site.inspector.view().entries.len(), 15);
     assert_eq!(site.asked(), ["good.i3lic"]);
     let note = site.note("folder.i3lic").unwrap();
     assert!(note.contains("This is a folder, not a regular file. Put the file itself there"), "{note}");
@@ -434,11 +441,65 @@ fn a_closing_file_leaves_a_receipt() {
     let mut site = Site::new();
     let mut closing = terms(5, &[]);
     closing.hosts = vec![identity::line(HostRole::Primary, site.identity.host_id())];
+    let closing = site.licensor.issue(&closing).unwrap();
+    site.put("base.i3lic", &site.file(4));
+    site.settle();
+    site.put("close.i3lic", &closing);
+    site.settle();
+    assert_eq!(site.fate("close.i3lic"), accepted());
+    let receipts: Vec<_> =
+        fs::read_dir(site.dir.path().join("state/receipts")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(receipts.len(), 1);
+    assert!(site.message("close.i3lic").ends_with(&format!("Send {} to the licensor.", receipts[0].display())));
+}
+
+#[test]
+fn a_closing_file_of_a_license_that_never_ran_here_leaves_no_receipt() {
+    let mut site = Site::new();
+    let mut closing = terms(5, &[]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = identity::open(&elsewhere, identity::facts("9999aaaa-0001-4810-8052-b4c04f4d3132"));
+    let mut line = identity::line(HostRole::Primary, other.host_id());
+    line.need = 5;
+    closing.hosts = vec![line];
     site.put("close.i3lic", &site.licensor.issue(&closing).unwrap());
     site.settle();
     assert_eq!(site.fate("close.i3lic"), accepted());
-    let receipts: Vec<_> = fs::read_dir(site.dir.path().join("state/receipts")).unwrap().collect();
-    assert_eq!(receipts.len(), 1);
+    let message = site.message("close.i3lic");
+    assert!(message.contains("never ran") && !message.contains("72 h"), "{message}");
+    assert!(!site.dir.path().join("state/receipts").exists());
+}
+
+#[test]
+fn a_spoilt_file_does_not_take_the_accepted_one_of_its_name_away() {
+    let mut site = Site::new();
+    let good = site.file(2);
+    site.put("acme.i3lic", &good);
+    site.settle();
+    site.put("acme.i3lic", &good[..200]);
+    site.settle();
+    assert_eq!(site.fate("acme.i3lic").0, "refused");
+    assert_eq!(site.asked.iter().map(|file| file.terms.sequence).collect::<Vec<_>>(), [2]);
+    let told = "The file that was accepted under this name runs on from the copy that is kept.";
+    assert!(site.message("acme.i3lic").contains(told));
+    assert!(site.note("acme.i3lic").unwrap().contains(told));
+    // A good file in its place is another matter: what it displaces is gone, and that is told.
+    site.refuse = Some(FileRefusal::RolledBack { offered: 1, accepted: 2 });
+    site.put("acme.i3lic", &site.file(1));
+    site.settle();
+    assert_eq!(site.asked.iter().map(|file| file.terms.sequence).collect::<Vec<_>>(), [1]);
+    assert!(site.note("acme.i3lic").unwrap().contains("runs on for 72 hours"), "{:?}", site.note("acme.i3lic"));
+}
+
+#[test]
+fn a_root_under_a_license_files_name_is_told_its_own() {
+    let mut site = Site::new();
+    site.put("root.i3lic", &site.licensor.root().to_vec());
+    site.put("root.note", &site.licensor.root().to_vec());
+    site.settle();
+    assert!(site.message("root.i3lic").contains("rename it to end in .i3root"), "{}", site.message("root.i3lic"));
+    assert_eq!((site.fate("root.note").0, site.note("root.note")), ("ignored", None));
+    assert!(site.message("root.note").contains(".i3root"));
 }
 
 #[test]

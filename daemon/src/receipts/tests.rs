@@ -19,7 +19,11 @@ fn a_receipt_is_signed_and_keeps_its_date() {
     let key = InstallationKey::from_seed([5; 32]).unwrap();
     let receipts = Receipts::of(dir.path());
 
+    assert_eq!(receipts.write(&closing, &key, now).unwrap(), None, "none is owed for what never ran here");
+    assert_eq!(receipts.receipt_of(&closing), None);
+    receipts.owe(&closing).unwrap();
     let path = receipts.write(&closing, &key, now).unwrap().expect("it is new");
+    assert_eq!(receipts.receipt_of(&closing).as_ref(), Some(&path));
     assert_eq!(receipts.write(&closing, &key, now.plus_ms(1_000)).unwrap(), None);
 
     let note = fs::read(path).unwrap();
@@ -36,7 +40,6 @@ fn a_receipt_that_cannot_be_written_is_told() {
     let bytes = licensor.issue(&terms(3, &[])).unwrap();
     let now = WallTime::from_ms(1_800_000_000_000);
     let closing = licensor.trust().unwrap().activation(&bytes, now).unwrap();
-    let key = InstallationKey::from_seed([5; 32]).unwrap();
-    let fault = Receipts::of(dir.path()).write(&closing, &key, now).unwrap_err();
+    let fault = Receipts::of(dir.path()).owe(&closing).unwrap_err();
     assert!(matches!(fault, ReceiptFault::Write { .. }), "{fault}");
 }

@@ -199,7 +199,7 @@ async fn an_accepted_file_that_is_torn_later_goes_on_from_its_copy() {
     server.entry("acme.i3lic", EntryState::Refused).await;
     let capacity = server.core.read(|engine, now| engine.pools(now, None, None).unwrap()[0].capacity).await.unwrap();
     assert_eq!(capacity, Units::Count(5));
-    assert_eq!(server.states().await, [("acme.i3lic".to_owned(), "in effect", true)]);
+    assert_eq!(server.states().await, [("acme.i3lic".to_owned(), "in effect", false)], "it is not gone");
     fs::write(house.path("acme.i3lic"), &bytes).unwrap();
     server.entry("acme.i3lic", EntryState::Accepted).await;
     assert_eq!(server.states().await, [("acme.i3lic".to_owned(), "in effect", false)]);
