@@ -9,6 +9,7 @@ use leasehold_engine::{
     ids::Identity,
     refusal::Refusal,
 };
+use leasehold_keys::name::Label;
 use leasehold_proto::v1::{self, administration_server};
 use prost::Message;
 use tonic::{Code, Request, Response, Status};
@@ -21,12 +22,17 @@ use super::{
 };
 use crate::{
     core::Refused,
-    folder::{FolderEntry, LoadFault},
+    folder::{Checked, EntryState, FolderEntry, LoadFault},
     storage::ReadFault,
 };
 
 /// Answers stay below what clients take by default, 4 MiB: a page that would be larger ends earlier.
 const PAGE_BYTES: usize = 3 * 1024 * 1024;
+
+/// The audit log's word for a file that was placed in the watched folder.
+const LOAD: &str = "load file";
+/// Its word for one that was not.
+const LOAD_REFUSED: &str = "load file refused";
 
 /// How long an answer waits for the folder to be judged anew.
 const FOLDER_WITHIN: Duration = Duration::from_secs(10);
@@ -85,9 +91,38 @@ impl Administration {
         }
     }
 
-    /// Notes something in the audit log that is no act of the engine.
-    async fn note(&self, by: Identity, action: &'static str, subject: String) -> Result<(), Status> {
-        self.act(by, action, Act::Note { action: action.to_owned(), subject }).await.map(drop)
+    /// Notes something in the audit log that is no act of the engine, once it is done or refused: what there is now as
+    /// JSON, and why.
+    async fn note(
+        &self,
+        by: Identity,
+        action: &'static str,
+        subject: String,
+        after: String,
+        reason: String,
+    ) -> Result<(), Status> {
+        self.act(by, action, Act::Note { action: action.to_owned(), subject, after, reason }).await.map(drop)
+    }
+
+    /// Keeps in the audit log what came of loading a file.
+    async fn note_load(&self, by: Identity, name: &Label, done: &Result<Checked, LoadFault>) -> Result<(), Status> {
+        let name = name.to_string();
+        match done {
+            Ok(checked) if checked.entry.state == EntryState::Refused => {
+                let why = format!("{}: {}", checked.entry.reason, checked.entry.message);
+                self.note(by, LOAD_REFUSED, name, wire::loaded(checked), why).await
+            }
+            Ok(checked) => self.note(by, LOAD, name, wire::loaded(checked), String::new()).await,
+            // It lies in the folder, whatever becomes of it.
+            Err(fault @ LoadFault::NotYetJudged) => {
+                self.note(by, LOAD, name, "{\"state\":\"waiting\"}".to_owned(), fault.to_string()).await
+            }
+            Err(fault @ (LoadFault::NameTaken { .. } | LoadFault::Place { .. })) => {
+                self.note(by, LOAD_REFUSED, name, String::new(), fault.to_string()).await
+            }
+            // No file that could be loaded under that name, or nobody who could judge it: nothing was tried.
+            Err(LoadFault::Name { .. } | LoadFault::Core(_)) => Ok(()),
+        }
     }
 
     async fn entity_answer(&self, act: Act, action: &'static str, by: Identity) -> Result<v1::EntityResponse, Status> {
@@ -201,9 +236,10 @@ impl administration_server::Administration for Administration {
         let storage_fault = core.storage_fault().borrow().clone();
         let seen = folder.view();
         let mut answer = wire::status_of(&view);
-        if let Some(fault) = &seen.fault {
-            answer.notices.insert(0, v1::Notice { reason: "FOLDER_UNREADABLE".to_owned(), message: fault.clone() });
-        }
+        let of_folder = folder.notices();
+        let of_folder =
+            of_folder.into_iter().map(|(reason, message)| v1::Notice { reason: reason.to_owned(), message });
+        answer.notices.splice(0..0, of_folder);
         if let Some(fault) = &storage_fault {
             answer
                 .notices
@@ -234,7 +270,7 @@ impl administration_server::Administration for Administration {
             let now = self.daemon.clock.wall();
             let made = identity.request_note(product, machine_name.clone(), now);
             let made = made.map_err(|fault| status::failed(Code::Internal, "NOT_SIGNED", &fault.to_string()))?;
-            self.note(by, "request note", identity.host_id().to_string()).await?;
+            self.note(by, "request note", identity.host_id().to_string(), String::new(), String::new()).await?;
             made
         } else {
             String::new()
@@ -264,8 +300,9 @@ impl administration_server::Administration for Administration {
         let done = if message.check_only {
             folder.check(name.as_str(), message.content).await
         } else {
-            self.note(by.clone(), "load file", name.to_string()).await?;
-            folder.load(name.as_str(), message.content).await
+            let done = folder.load(name.as_str(), message.content).await;
+            self.note_load(by.clone(), &name, &done).await?;
+            done
         };
         let checked = done.map_err(|fault| {
             tracing::info!(%by, file = %name, %fault, "Not loaded.");
@@ -420,6 +457,10 @@ impl administration_server::Administration for Administration {
     async fn list_denials(&self, request: Request<v1::ListDenialsRequest>) -> Answer<v1::ListDenialsResponse> {
         self.administrator(&request)?;
         let query = rule(wire::denial_query(request.get_ref()))?;
+        // What is folded and counted in this minute is stored first (LEASE-12). Where that cannot be, what is there is shown.
+        if let Err(refused) = self.daemon.core.submit(Command::SettleDenials).await {
+            tracing::debug!(refusal = %refused, "Denials of this minute are not counted in full.");
+        }
         let limit = query.limit;
         let rows = self.records(move |records| records.denials(&query)).await?;
         let (denials, next_page_token) = page(&rows, limit, wire::denial, |row| row.id.to_string());
@@ -462,9 +503,11 @@ impl administration_server::Administration for Administration {
     ) -> Answer<v1::SnapshotDatabaseResponse> {
         let by = self.administrator(&request)?;
         let name = rule(wire::plain_name("file_name", &request.get_ref().file_name))?;
-        self.note(by, "snapshot", name.to_string()).await?;
-        let path = self.records(move |records| records.snapshot(name.as_str())).await?;
+        let copied = name.clone();
+        let path = self.records(move |records| records.snapshot(copied.as_str())).await?;
         let bytes = tokio::fs::metadata(&path).await.map_or(0, |file| file.len());
+        let after = serde_json::json!({ "path": path.display().to_string(), "bytes": bytes }).to_string();
+        self.note(by, "snapshot", name.to_string(), after, String::new()).await?;
         Ok(Response::new(v1::SnapshotDatabaseResponse { path: path.display().to_string(), bytes }))
     }
 }

@@ -177,9 +177,9 @@ impl Bound {
         self.tcp.iter().map(|(address, _)| *address).collect()
     }
 
-    /// What it listens on, as clients write it: `http://127.0.0.1:7160`, `unix:/run/leasehold/leasehold.sock`.
+    /// What it listens on, as clients write it: `http://127.0.0.1:7160`, `unix:///run/leasehold/leasehold.sock`.
     pub fn addresses(&self) -> Vec<String> {
-        let socket = self.socket.iter().map(|(_, file)| format!("unix:{}", file.path.display()));
+        let socket = self.socket.iter().map(|(_, file)| format!("unix://{}", file.path.display()));
         socket.chain(self.tcp.iter().map(|(address, _)| format!("http://{address}"))).collect()
     }
 
@@ -387,7 +387,7 @@ mod tests {
         let bound = Bound::bind(&on_socket(path.clone())).await.unwrap();
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
-        assert_eq!(bound.addresses(), [format!("unix:{}", path.display())]);
+        assert_eq!(bound.addresses(), [format!("unix://{}", path.display())]);
         assert!(matches!(Bound::bind(&on_socket(path.clone())).await, Err(ListenFault::SocketInUse(_))));
         assert!(std::os::unix::net::UnixStream::connect(&path).is_ok(), "the refused one took nothing away");
         drop(bound);

@@ -67,6 +67,8 @@ pub struct AuditVerdict {
     /// The first entry that is not as it was written, and what is wrong; its link covers the entries of one commit, so
     /// it may be one of those after it.
     pub first_bad: Option<(AuditId, String)>,
+    /// The newest link, where all is well and there is one. Who keeps it elsewhere can tell a log that was written anew.
+    pub head: Option<Sha256>,
 }
 
 /// Checks every entry against the chain.
@@ -76,8 +78,10 @@ pub(super) fn verify(db: &Connection) -> rusqlite::Result<AuditVerdict> {
     let mut entries = db.prepare("SELECT * FROM audit ORDER BY id")?;
     let mut entries = entries.query([])?;
     let mut before = NO_LINK;
-    let mut verdict = AuditVerdict { entries: 0, first_bad: None };
-    let bad = |entries, id, why: &str| Ok(AuditVerdict { entries, first_bad: Some((AuditId(id), why.to_owned())) });
+    let mut verdict = AuditVerdict { entries: 0, first_bad: None, head: None };
+    let bad = |entries, id, why: &str| {
+        Ok(AuditVerdict { entries, first_bad: Some((AuditId(id), why.to_owned())), head: None })
+    };
     let mut expected = 1;
     while let Some(row) = links.next()? {
         let (first, last, sha256): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -111,5 +115,6 @@ pub(super) fn verify(db: &Connection) -> rusqlite::Result<AuditVerdict> {
         let id: i64 = row.get(0)?;
         return bad(verdict.entries, id.cast_unsigned(), "no link covers it: it was added from outside");
     }
+    verdict.head = Some(before).filter(|head| *head != NO_LINK);
     Ok(verdict)
 }

@@ -10,6 +10,7 @@ use leasehold_engine::{
         AssignmentView, EntityView, ExceededView, HeldLeaseView, LicenseView, PoolView, ShareView, SiteState,
         StatusView,
     },
+    words::counted,
 };
 use leasehold_keys::{
     activation::{Activation, FileKind, HostRole, Level, Model},
@@ -18,6 +19,7 @@ use leasehold_keys::{
 use leasehold_proto::v1;
 
 use crate::{
+    folder::Checked,
     grpc::{
         convert::{leasing, or_empty, texts, timestamp},
         status,
@@ -48,6 +50,18 @@ pub(crate) fn status_of(view: &StatusView) -> v1::GetStatusResponse {
             .collect(),
         ..Default::default()
     }
+}
+
+/// What became of a file, for the audit log.
+pub(crate) fn loaded(checked: &Checked) -> String {
+    let terms = checked.terms.as_ref();
+    serde_json::json!({
+        "state": checked.entry.state.as_str(),
+        "license": terms.map(|terms| terms.license_id.to_string()),
+        "sequence": terms.map(|terms| terms.sequence),
+        "sha256": terms.map(|terms| terms.sha256().to_string()),
+    })
+    .to_string()
 }
 
 /// What an activation file says, as far as it is known without the engine.
@@ -356,8 +370,11 @@ pub(crate) fn audit_verdict(verdict: &AuditVerdict) -> v1::VerifyAuditResponse {
             entries,
             intact: true,
             first_bad: 0,
-            head: String::new(),
-            message: format!("All {entries} entries are as they were written."),
+            head: verdict.head.map_or_else(String::new, |head| head.to_string()),
+            message: match entries {
+                1 => "The one entry is as it was written.".to_owned(),
+                _ => format!("All {entries} entries are as they were written."),
+            },
         },
         Some((id, why)) => v1::VerifyAuditResponse {
             entries,
@@ -365,7 +382,8 @@ pub(crate) fn audit_verdict(verdict: &AuditVerdict) -> v1::VerifyAuditResponse {
             first_bad: id.0,
             head: String::new(),
             message: format!(
-                "Entry {id} is not as it was written: {why}. {entries} entries before and with it were read."
+                "Entry {id} is not as it was written: {why}. {} read up to it.",
+                counted(entries, "entry was", "entries were")
             ),
         },
     }
