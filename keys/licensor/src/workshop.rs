@@ -275,8 +275,8 @@ impl Workshop {
                 issued,
                 root_version,
                 grants: Vec::new(),
-                definitions: Vec::new(),
                 parts: Vec::new(),
+                // The definitions stay: without a file in effect a site has two units of the call ports that they name.
                 ..last
             })
         })

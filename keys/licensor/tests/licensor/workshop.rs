@@ -212,7 +212,11 @@ fn a_closed_license_takes_its_receipt_and_nothing_else() {
     let first = workshop.issue(&catalog, &with_grants(), noon()).unwrap();
     let id = first.activation.license_id;
     let closing = workshop.deactivate(id, &label("ben"), noon()).unwrap();
-    assert!(closing.activation.is_deactivation() && closing.activation.definitions.is_empty());
+    assert!(closing.activation.is_deactivation());
+    assert_eq!(
+        closing.activation.definitions, first.activation.definitions,
+        "an unlicensed site still knows its call ports"
+    );
     assert_eq!((closing.activation.sequence, closing.activation.account.as_str()), (2, "Example Ltd"));
     assert!(matches!(workshop.deactivate(id, &label("ben"), noon()), Err(WorkshopFault::Closed(_))));
     let again = IssueOrder { license_id: Some(id), ..with_grants() };
