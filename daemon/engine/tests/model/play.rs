@@ -840,8 +840,9 @@ impl Play {
                     own.push(lease.id);
                 }
                 Some(_) => {
-                    lease.orphan_until_ms.get_or_insert(now_ms + 10_000);
-                    orphans.push(lease.id);
+                    if *lease.orphan_until_ms.get_or_insert(now_ms + 10_000) > now_ms {
+                        orphans.push(lease.id);
+                    }
                 }
                 None => {}
             }
@@ -1047,29 +1048,35 @@ impl Play {
             self.tally.either += 1;
             right.push(wide);
         }
-        // Or so many units as they want are set aside, by all of them or by the first.
-        let wanted = |waiting: &Waiting, pool: &Pool| match &waiting.what {
-            What::Units { units, .. } => u64::from(*units),
-            _ => u64::from(self.paper.pools_of(&waiting.what).contains(pool)),
-        };
-        let crowded = |together: bool| -> Vec<Pool> {
-            let claims = |pool: &Pool| {
-                let units = there.iter().filter(|waiting| self.paper.pools_of(&waiting.what).contains(pool));
-                let units = units.map(|waiting| wanted(waiting, pool));
-                if together { units.sum() } else { units.max().unwrap_or(0) }
+        // Or so many units as they want are set aside, by all of them or by the first; of all that they could take, or of
+        // what they cannot do without.
+        let units = |waiting: &Waiting| if let What::Units { units, .. } = waiting.what { u64::from(units) } else { 1 };
+        for needed in [false, true] {
+            let pools = |waiting: &Waiting| {
+                if needed { self.paper.pools_needed(&waiting.what) } else { self.paper.pools_of(&waiting.what) }
             };
+            let sought: Vec<Pool> = there.iter().flat_map(pools).collect();
             let free = |pool: &Pool| self.paper.free_without(*pool, &self.paper.displaced_by(&asked.what));
-            sought.iter().copied().filter(|pool| free(pool) <= claims(pool)).collect()
-        };
-        for together in [false, true] {
-            let crowded = self.paper.decide(&asked.what, &crowded(together));
-            if !right.contains(&crowded) {
-                self.tally.either += 1;
-                right.push(crowded);
+            let claims = |pool: &Pool| -> Vec<u64> {
+                there.iter().filter(|waiting| pools(waiting).contains(pool)).map(units).collect()
+            };
+            let by_one = sought
+                .iter()
+                .copied()
+                .filter(|pool| free(pool) <= claims(pool).into_iter().max().unwrap_or(0))
+                .collect();
+            let by_all = sought.iter().copied().filter(|pool| free(pool) <= claims(pool).iter().sum()).collect();
+            for blocked in [sought.clone(), by_one, by_all] {
+                let decision = self.paper.decide(&asked.what, &blocked);
+                if !right.contains(&decision) {
+                    self.tally.either += 1;
+                    right.push(decision);
+                }
             }
         }
-        // A place that is kept for a caller who is away gives way or not, and a better class goes first.
-        let yields = |waiting: &Waiting| waiting.away_since_ms.is_some() || asked.priority < waiting.priority;
+        // Only who does not wait never overtakes: who waits is in the queue, and what is free goes to the first whom it
+        // satisfies. A place that is kept for a caller who is away gives way or not.
+        let yields = |waiting: &Waiting| waiting.away_since_ms.is_some() || asked.wait_s > 0;
         if !right.contains(&free) && there.iter().any(yields) {
             self.tally.either += 1;
             right.push(free);

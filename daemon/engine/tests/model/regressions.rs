@@ -121,3 +121,18 @@ fn a_grant_out_of_the_queue_renews_no_other_lease_of_the_run() {
         ],
     );
 }
+
+/// 03, Queue: whose stream is gone keeps the place for 60 s, and gets no seat that nobody would take.
+#[test]
+fn no_seat_goes_to_a_request_whose_stream_is_gone() {
+    let by = By { caller: 1, stream: true };
+    let what = logon("ann", At::Number("555-1"), &[]);
+    story(
+        &[],
+        &[
+            Step::Acquire { by, what, ttl_s: 60, wait_s: 5, priority: 5, again: Again::Fresh },
+            Step::Detach { caller: 1 },
+            Step::Regrant { pool: ("BASIC_STATION", false), units: 2 },
+        ],
+    );
+}

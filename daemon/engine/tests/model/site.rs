@@ -605,6 +605,19 @@ impl Site {
         }
     }
 
+    /// Of them, those without which the request makes no sense.
+    pub(crate) fn pools_needed(&self, what: &What) -> Vec<Pool> {
+        let needed = what.needed();
+        let serves = |pool: &Pool| {
+            let for_it = |key: &Key| {
+                pool.key == *key || included_in(pool.key).contains(key) || fact(key).requires.contains(&pool.key)
+            };
+            !pool.concurrent || needed.iter().any(for_it)
+        };
+        let pools = self.pools_of(what);
+        if needed.is_empty() { pools } else { pools.into_iter().filter(serves).collect() }
+    }
+
     /// Pools in which the request lacks a seat now.
     pub(crate) fn pools_lacked(&self, what: &What) -> Vec<Pool> {
         let without = self.displaced_by(what);
