@@ -23,9 +23,8 @@ SESSIONS, SEATS = "I3_SESSION_CALL", 3
 PATIENCE_S = 30
 
 
-def generated(protos):
-    """The modules that grpc_tools makes of the protos, as a vendor's build would."""
-    out = tempfile.mkdtemp(prefix="leasehold-foreign-")
+def generated(protos, out):
+    """The modules that grpc_tools makes of the protos in `out`, as a vendor's build would."""
     files = ["leasehold/v1/leasing.proto", "leasehold/v1/administration.proto"]
     known = str(importlib.resources.files(grpc_tools) / "_proto")
     arguments = ["protoc", f"-I{protos}", f"-I{known}", f"--python_out={out}", f"--grpc_python_out={out}", *files]
@@ -244,7 +243,8 @@ class Stream:
 
 def main():
     address, protos = sys.argv[1:]
-    v1, services = generated(protos)
+    with tempfile.TemporaryDirectory(prefix="leasehold-foreign-") as out:
+        v1, services = generated(protos, out)
     with grpc.insecure_channel(address.removeprefix("http://")) as channel:
         health(channel)
         reflection(channel)
