@@ -66,14 +66,19 @@ impl StartFault {
         match self {
             StartFault::StateDir(_) | StartFault::Database(_) | StartFault::Identity(_) => Exit::State,
             StartFault::Trust(_) => Exit::Configuration,
+            // These do not mend themselves, so that no service manager need try again.
+            StartFault::Listen(
+                grpc::ListenFault::Nowhere | grpc::ListenFault::NotLoopback(_) | grpc::ListenFault::NoGroup(_),
+            ) => Exit::Configuration,
             StartFault::Listen(_) => Exit::Listen,
             StartFault::Thread(_) => Exit::Failed,
         }
     }
 }
 
-/// A daemon that serves.
+/// A daemon that runs.
 pub struct Running {
+    began_us: u64,
     core: Core,
     ended: Ended,
     folder: Folder,
@@ -90,12 +95,23 @@ pub struct Running {
 /// # Errors
 /// See [`StartFault`].
 pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartFault> {
+    let running = begin(config, clock).await?;
+    running.ready().await;
+    Ok(running)
+}
+
+/// Starts everything but granting: it is heard at its addresses that the daemon starts. [`Running::ready`] is to follow.
+///
+/// # Errors
+/// See [`StartFault`].
+pub async fn begin(config: &Config, clock: Clock) -> Result<Running, StartFault> {
     let began_us = clock::stopwatch_us();
     let state = StateDir::open(&config.state_dir)?;
     let trust = TrustStore::open(state.path(), config.root.as_deref())?;
     // Before anything is written, so that a daemon that cannot listen changes nothing. Who connects meanwhile waits.
     let bound = grpc::Bound::bind(&listening(config)).await?;
 
+    let lost_key = Identity::missing_key(state.path()).filter(|_| state.database().exists());
     let database = Database::open(&state)?;
     clock.continue_from(database.mark());
     let now = clock.now();
@@ -128,19 +144,21 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartFault>
     }
     tracing::info!(rows, unclean, ms = (clock::stopwatch_us() - began_us) / 1_000, "the state was read");
 
+    if let Some(path) = lost_key {
+        tracing::warn!(
+            "THE INSTALLATION KEY IS GONE: {} is missing beside a database that is there, and a new key is made. To the licensor this \
+             is another installation from now on: a fact of the host ID has changed, and its receipts are not known. If you have \
+             a backup, stop the daemon, put the key back and start again; else send the licensor a new request made with \
+             `leasehold request`",
+            path.display()
+        );
+    }
     let identity = Arc::new(Identity::open(state.path(), config.host_facts.as_deref())?);
     let bounds =
         Bounds { queue: config.limits.queue, events_per_stream: config.limits.events_per_stream, ..Bounds::default() };
     let (core, ended) = Core::start(engine, recovered, store, clock.clone(), bounds)?;
     let (folder, watching) =
         Folder::start(config.folder.clone(), state.path(), core.clone(), clock.clone(), trust, identity);
-    let mut fault = core.storage_fault();
-    tokio::select! {
-        () = folder.judged() => {}
-        // Nothing of the folder can be stored: what was accepted before counts, and renewals are served (LEASE-11).
-        _ = fault.wait_for(Option::is_some) => {}
-    }
-
     let facts = grpc::Facts {
         started_at: now.wall,
         state_directory: state.path().to_owned(),
@@ -153,9 +171,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartFault>
         let _ = stopped.await;
     };
     let serving = tokio::spawn(grpc::serve(bound, core.clone(), folder.clone(), reader, clock, facts, stop));
-    core.set_phase(Phase::Serving);
-    tracing::info!(addresses = addresses.join(", "), ms = (clock::stopwatch_us() - began_us) / 1_000, "serving");
-    Ok(Running { core, ended, folder, addresses, stop_serving, serving, watching, _state: state })
+    Ok(Running { began_us, core, ended, folder, addresses, stop_serving, serving, watching, _state: state })
 }
 
 fn listening(config: &Config) -> grpc::Settings {
@@ -174,6 +190,19 @@ fn listening(config: &Config) -> grpc::Settings {
 }
 
 impl Running {
+    /// Waits until the watched folder was judged, and grants from then on.
+    pub async fn ready(&self) {
+        let mut fault = self.core.storage_fault();
+        tokio::select! {
+            () = self.folder.judged() => {}
+            // Nothing of the folder can be stored: what was accepted before counts, and renewals are served (LEASE-11).
+            _ = fault.wait_for(Option::is_some) => {}
+        }
+        self.core.set_phase(Phase::Serving);
+        let ms = (clock::stopwatch_us() - self.began_us) / 1_000;
+        tracing::info!(addresses = self.addresses.join(", "), ms, "serving");
+    }
+
     /// The core.
     pub fn core(&self) -> &Core {
         &self.core
@@ -231,7 +260,7 @@ pub async fn run(config: Config, file: Option<PathBuf>, clock: Clock, filter: Lo
         return Exit::Failed;
     };
     let running = tokio::select! {
-        running = start(&config, clock) => running,
+        running = begin(&config, clock) => running,
         _ = terminate.recv() => return Exit::Done,
         _ = interrupt.recv() => return Exit::Done,
     };
@@ -246,8 +275,10 @@ pub async fn run(config: Config, file: Option<PathBuf>, clock: Clock, filter: Lo
     let heart = tokio::spawn(heartbeat(running.core.clone()));
     let readiness = tokio::spawn(say_ready(running.core.clone()));
     let mut config = config;
+    let mut is_ready = false;
     loop {
         tokio::select! {
+            () = running.ready(), if !is_ready => is_ready = true,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => reload(&mut config, file.as_deref(), &filter),
