@@ -78,7 +78,6 @@ pub(crate) const fn assignable(key: Key) -> Pool {
 pub(crate) struct User {
     pub(crate) name: Name,
     pub(crate) concurrent: bool,
-    pub(crate) organization: Option<Name>,
 }
 
 #[derive(Clone, Debug)]
@@ -86,7 +85,6 @@ pub(crate) struct Station {
     pub(crate) name: Name,
     pub(crate) kind: StationKind,
     pub(crate) enabled: bool,
-    pub(crate) organization: Option<Name>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,8 +100,6 @@ pub(crate) struct Given {
     pub(crate) order: u64,
     pub(crate) to: Subject,
     pub(crate) pool: Pool,
-    /// Wall-clock time of its end.
-    pub(crate) until_ms: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,7 +172,6 @@ pub(crate) struct Lease {
     pub(crate) held: Vec<Held>,
     pub(crate) ttl_ms: u64,
     pub(crate) heard_ms: u64,
-    pub(crate) granted_ms: u64,
     pub(crate) idle_since_ms: Option<u64>,
     /// A new run may take it over until then (LEASE-13).
     pub(crate) orphan_until_ms: Option<u64>,
@@ -218,27 +213,15 @@ pub(crate) enum Decision {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Share {
-    pub(crate) pool: Option<Pool>,
-    pub(crate) organization: Name,
-    pub(crate) reserve: u32,
-    pub(crate) limit: Option<u32>,
-}
-
-#[derive(Clone, Debug, Default)]
 pub(crate) struct Site {
     pub(crate) now_ms: u64,
-    pub(crate) wall_ms: i64,
     /// What the base file grants; `None`: no end of it.
     pub(crate) grants: Vec<(Pool, Option<u32>)>,
-    pub(crate) unloaded: bool,
     pub(crate) users: Vec<User>,
     pub(crate) stations: Vec<Station>,
-    pub(crate) organizations: Vec<(Name, Option<Name>)>,
     pub(crate) given: Vec<Given>,
     pub(crate) leases: Vec<Lease>,
     pub(crate) waiting: Vec<Waiting>,
-    pub(crate) shares: Vec<Share>,
     /// Every lease that ended, and how.
     pub(crate) ended: Vec<(u64, EndReason)>,
 }
@@ -247,9 +230,6 @@ impl Site {
     // --- counts ---------------------------------------------------------------------------------------------------
 
     pub(crate) fn capacity(&self, pool: Pool) -> u64 {
-        if self.unloaded {
-            return 0;
-        }
         let grant = self.grants.iter().find(|(granted, _)| *granted == pool);
         grant.map_or(0, |(_, units)| units.map_or(u64::MAX, u64::from))
     }

@@ -146,16 +146,6 @@ pub(crate) enum Step {
         pool: (Key, bool),
         units: u32,
     },
-    Unload,
-    SetShare {
-        pool: (Key, bool),
-        organization: Name,
-        share: Option<(u32, Option<u32>)>,
-    },
-    MoveUser {
-        name: Name,
-        organization: Option<Name>,
-    },
     /// Nobody looks meanwhile.
     Sleep {
         ms: u64,

@@ -46,7 +46,6 @@ const APPLICATIONS: [&str; 3] = ["acd", "portal", "Dialer"];
 /// One raw step; numbers stand for what there is when it is played.
 #[derive(Clone, Debug)]
 pub(crate) enum Wild {
-    Command(Box<Command>),
     Attach {
         application: &'static str,
         run: u8,
@@ -459,9 +458,6 @@ impl Run {
 
     fn step(&mut self, step: &Wild) {
         match step.clone() {
-            Wild::Command(command) => {
-                let _ = self.command(*command);
-            }
             Wild::Attach { application, run } => {
                 let attach = Attach { caller: caller(application), run: RunId([run; 16]) };
                 if let Ok(Reply::Attached { holder, .. }) = self.command(Command::Attach(attach)) {
