@@ -225,17 +225,29 @@ fn damaged(path: &Path, what: String) -> OpenFault {
         copies.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).max()
     });
     let shown = path.display();
+    let (database, folder) = (quoted(path), quoted(path.parent().unwrap_or(path)));
+    // The log and its index are there or not: the pattern takes what is, and a new folder each time keeps what was kept.
+    let keep = format!("kept=$(mktemp -d {folder}/damaged-XXXXXX) && mv {database}* \"$kept\"/");
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let remedy = match newest {
         Some((_, copy)) => format!(
-            "To go on with the newest copy: keep the damaged files (mkdir {shown}.damaged && mv {shown} {shown}-wal {shown}-shm \
-             {shown}.damaged/), then: cp {} {shown}. Leases and changes made after that copy are lost",
-            copy.display()
+            "To go on with the newest copy, keep the damaged files and put it in their place: {keep} && \
+             install -o {user} -g {group} -m 600 {} {database} . Leases and changes made after that copy are lost",
+            quoted(&copy)
         ),
         None => format!(
-            "There is no copy in {}. Bring {shown} back from a backup; or, to begin anew with the activation files of the \
-             watched folder, move {shown}, {shown}-wal and {shown}-shm away: users, assignments and leases are lost then",
+            "There is no copy in {}. Bring {shown} back from a backup (install -o {user} -g {group} -m 600 BACKUP {database}) \
+             once the damaged files are away: {keep} . Without a backup, that alone begins anew with the activation files of \
+             the watched folder: users, assignments and leases are lost then",
             snapshots.display()
         ),
     };
     OpenFault::Damaged { path: shown.to_string(), what, remedy }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%:,=".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::{
     fs::{FlockOperation, flock},
-    process::geteuid,
+    process::{getegid, geteuid},
 };
 
 /// Why the state directory cannot be used; the message says what to do.
@@ -18,11 +18,15 @@ use rustix::{
 pub enum StateDirFault {
     /// It is not there and cannot be made.
     #[error(
-        "the state directory {path} does not exist and cannot be made: {fault}. Make it: install -d -m 0700 -o \"$(id -un)\" {path}"
+        "the state directory {path} does not exist and cannot be made: {fault}. Make it, as root: install -d -m 0700 -o {own} -g {group} {path}"
     )]
     Missing {
         /// Which.
         path: String,
+        /// Who we are.
+        own: u32,
+        /// Our group.
+        group: u32,
         /// What the system says.
         fault: io::Error,
     },
@@ -94,10 +98,12 @@ impl StateDir {
         let own = geteuid().as_raw();
         let found = match fs::metadata(path) {
             Err(fault) if fault.kind() == ErrorKind::NotFound => {
-                DirBuilder::new()
-                    .mode(0o700)
-                    .create(path)
-                    .map_err(|fault| StateDirFault::Missing { path: shown(), fault })?;
+                DirBuilder::new().mode(0o700).create(path).map_err(|fault| StateDirFault::Missing {
+                    path: shown(),
+                    own,
+                    group: getegid().as_raw(),
+                    fault,
+                })?;
                 fs::metadata(path)
             }
             other => other,
@@ -199,6 +205,6 @@ mod tests {
         fs::write(&file, "").unwrap();
         assert!(fault(&file).to_string().contains("is not a directory"));
         let missing = fault(&dir.path().join("a/b"));
-        assert!(missing.to_string().contains("install -d -m 0700"), "{missing}");
+        assert!(missing.to_string().contains(&format!("install -d -m 0700 -o {}", geteuid().as_raw())), "{missing}");
     }
 }
