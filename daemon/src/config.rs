@@ -19,6 +19,8 @@ use toml::de::{DeTable, DeValue};
 
 use settings::{SETTINGS, Setting};
 
+use crate::{grpc, trust_store};
+
 /// The file that is read where none is named, if it is there.
 pub const DEFAULT_FILE: &str = "/etc/leasehold/leaseholdd.toml";
 
@@ -164,7 +166,8 @@ impl Config {
             Some((name, value.to_string_lossy().into_owned()))
         });
         let default = Path::new(DEFAULT_FILE);
-        let file = file.or_else(|| default.exists().then_some(default));
+        // One that cannot be seen may be there, and its settings are not to be done without.
+        let file = file.or_else(|| (!matches!(default.try_exists(), Ok(false))).then_some(default));
         Self::read(file, environment.collect())
     }
 
@@ -225,6 +228,31 @@ impl Config {
         }
         faults.sort_by_key(|fault| natural(&fault.place));
         if faults.is_empty() { Ok(config) } else { Err(Faults(faults)) }
+    }
+
+    /// What stands in the way of a start with these settings on this machine, as far as it can be told without starting: no
+    /// root to trust, a group that does not exist.
+    ///
+    /// # Errors
+    /// All [`Faults`].
+    pub fn check_machine(&self) -> Result<(), Faults> {
+        let mut faults = Vec::new();
+        let mut tell = |setting: &str, what: String| faults.push(Fault { place: format!("`{setting}`"), what });
+        match &self.root {
+            _ if trust_store::is_built_in() => {}
+            None => tell("root", trust_store::TrustFault::NoRoot.to_string()),
+            // The copy that is kept of it serves too.
+            Some(path) if !trust_store::keeps_roots(&self.state_dir) => {
+                if let Err(fault) = trust_store::read_anchor(path) {
+                    tell("root", fault.to_string());
+                }
+            }
+            Some(_) => {}
+        }
+        if let Some(fault) = self.listen.unix_group.as_deref().and_then(|group| grpc::group_id(group).err()) {
+            tell("listen.unix_group", fault.to_string());
+        }
+        if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
     }
 
     /// Settings of `newer` that differ and need a restart.

@@ -23,6 +23,7 @@ use leasehold_engine::time::WallTime;
 use leasehold_proto::v1::{self, administration_server::AdministrationServer};
 use tonic::transport::Server;
 
+pub(crate) use listen::group_id;
 pub use listen::{Bound, Limits, ListenFault, Settings, SocketSettings};
 
 use crate::{clock::Clock, core::Core, folder::Folder, storage::Reader};

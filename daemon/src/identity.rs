@@ -50,6 +50,16 @@ pub enum IdentityFault {
         /// Why.
         fault: String,
     },
+    /// Another of the files does not say what this module writes.
+    #[error(
+        "{path} cannot be understood: {fault}. Move it away and start again: it is made anew, and files issued before still match"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        fault: String,
+    },
     /// The operating system gives no random bytes.
     #[error("the operating system gives no random bytes for the host ID's salt")]
     Random,
@@ -104,6 +114,12 @@ impl Identity {
             }
         }
         Self::with_facts(state_directory, facts, machine_name())
+    }
+
+    /// Where the key of the installation belongs, where it is not there.
+    pub fn missing_key(state_directory: &Path) -> Option<PathBuf> {
+        let path = state_directory.join(KEY_FILE);
+        matches!(path.try_exists(), Ok(false)).then_some(path)
     }
 
     /// The identity of a machine with these facts.
@@ -264,7 +280,11 @@ fn installation_key(path: &Path) -> Result<InstallationKey, IdentityFault> {
 /// The host ID that is kept, or one made of these facts with the salt that is kept, or a new one.
 fn host_id(path: &Path, facts: &HostFacts) -> Result<HostId, IdentityFault> {
     let fault = |fault: String| IdentityFault::File { path: path.to_owned(), fault };
-    let kept: Option<KeptHostId> = read_json(path).map_err(fault)?;
+    let kept: Option<KeptHostId> = match read_json(path) {
+        Ok(kept) => kept,
+        Err(FileFault::Read(why)) => return Err(fault(why)),
+        Err(FileFault::Damaged(fault)) => return Err(IdentityFault::Damaged { path: path.to_owned(), fault }),
+    };
     let digest = facts.digest();
     let salt = match kept {
         Some(kept) if kept.facts == digest => return Ok(kept.host_id),
@@ -290,11 +310,20 @@ fn machine_name() -> Label {
     name.parse().or_else(|_| "unnamed".parse()).expect("a plain word is a label")
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
+/// Why one of the files was not read.
+enum FileFault {
+    /// The system says so.
+    Read(String),
+    /// It is something else.
+    Damaged(String),
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, FileFault> {
     match files::read(path, FILE_MAX_BYTES) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|fault| fault.to_string()),
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|fault| FileFault::Damaged(fault.to_string())),
         Err(ReadFault::Missing) => Ok(None),
-        Err(fault) => Err(fault.to_string()),
+        Err(fault @ ReadFault::Io(_)) => Err(FileFault::Read(fault.to_string())),
+        Err(fault) => Err(FileFault::Damaged(fault.to_string())),
     }
 }
 

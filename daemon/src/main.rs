@@ -70,8 +70,8 @@ fn main() -> ExitCode {
 }
 
 fn check(file: Option<PathBuf>) -> Exit {
-    match Config::load(file.as_deref()) {
-        Ok(_) => {
+    match Config::load(file.as_deref()).and_then(|config| config.check_machine()) {
+        Ok(()) => {
             println!("The configuration is good.");
             Exit::Done
         }

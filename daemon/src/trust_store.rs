@@ -27,6 +27,22 @@ pub fn is_built_in() -> bool {
     !BUILT_IN.is_empty()
 }
 
+/// True where a state directory keeps roots already, as far as this process can see.
+pub(crate) fn keeps_roots(state_directory: &Path) -> bool {
+    kept_roots(&state_directory.join(FOLDER)).is_ok_and(|kept| !kept.is_empty())
+}
+
+/// Reads a configured root, and sees that it is one.
+///
+/// # Errors
+/// [`TrustFault::Unreadable`], [`TrustFault::BadAnchor`].
+pub(crate) fn read_anchor(path: &Path) -> Result<(), TrustFault> {
+    let unreadable = |fault: ReadFault| TrustFault::Unreadable { path: path.to_owned(), fault: fault.to_string() };
+    let bytes = files::read(path, NOTE_MAX_BYTES as u64).map_err(unreadable)?;
+    let bad = |refusal| TrustFault::BadAnchor { place: path.display().to_string(), refusal };
+    Trust::anchored(&bytes).map(|_| ()).map_err(bad)
+}
+
 /// The folder of roots in the state directory.
 const FOLDER: &str = "roots";
 
@@ -82,6 +98,17 @@ pub enum TrustFault {
         anchor: &'static str,
         /// Why.
         refusal: Refusal,
+    },
+    /// A file in the folder of roots cannot be read.
+    #[error(
+        "the kept root {path} cannot be read: {fault}. It may hold a revocation, so nothing starts without it: give it back to the \
+         daemon's user or put it back from a backup; what is no file is to be moved away"
+    )]
+    KeptUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        fault: String,
     },
     /// The folder of roots cannot be used.
     #[error("the folder of roots {path} cannot be used: {fault}. Check its owner and mode, and that its disk has room")]
@@ -262,7 +289,9 @@ fn kept_roots(folder: &Path) -> Result<Vec<Kept>, TrustFault> {
             Ok((bytes, _)) => kept.push(Kept { name, version, bytes }),
             Err(ReadFault::Missing) => {}
             // A root that cannot be read may hold a revocation: going on without it would be a roll-back.
-            Err(other) => return Err(fault(format!("{}: {other}", name.to_string_lossy()))),
+            Err(other) => {
+                return Err(TrustFault::KeptUnreadable { path: folder.join(&name), fault: other.to_string() });
+            }
         }
     }
     kept.sort_by_key(|root| root.version);

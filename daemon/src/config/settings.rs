@@ -111,7 +111,7 @@ fn list(value: &Value) -> Result<Vec<Value>, String> {
 }
 
 fn user_ids(value: &Value) -> Result<std::collections::BTreeSet<u32>, String> {
-    list(value)?.iter().map(|id| number(id, 0..=u64::from(u32::MAX - 1))).collect()
+    each(list(value)?, |id| number(id, 0..=u64::from(u32::MAX - 1)))
 }
 
 fn loopback(value: &Value) -> Result<Vec<SocketAddr>, String> {
@@ -119,7 +119,14 @@ fn loopback(value: &Value) -> Result<Vec<SocketAddr>, String> {
         let address: SocketAddr = text(value)?.parse().map_err(|_| found(value))?;
         if address.ip().to_canonical().is_loopback() { Ok(address) } else { Err(found(value)) }
     };
-    list(value)?.iter().map(one).collect()
+    each(list(value)?, one)
+}
+
+/// Reads every part of a list, or tells every part that is wrong.
+fn each<T, C: FromIterator<T>>(values: Vec<Value>, one: impl Fn(&Value) -> Result<T, String>) -> Result<C, String> {
+    let (good, bad): (Vec<_>, Vec<_>) = values.iter().map(one).partition(Result::is_ok);
+    let bad: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
+    if bad.is_empty() { Ok(good.into_iter().flatten().collect()) } else { Err(bad.join(", ")) }
 }
 
 fn mode(value: &Value) -> Result<u32, String> {

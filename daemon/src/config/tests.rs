@@ -119,6 +119,32 @@ fn the_shipped_file_is_the_manual() {
 }
 
 #[test]
+fn every_bad_part_of_a_list_is_told() {
+    let said = read("[listen]\ntcp = [\"0.0.0.0:1\", \"127.0.0.1:2\", \"nonsense\"]\n", &[]).unwrap_err();
+    assert!(said.contains("\"0.0.0.0:1\" was found, \"nonsense\" was found; it must be a loopback"), "{said}");
+}
+
+#[test]
+fn a_check_finds_what_a_start_would_fail_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Config::built_in();
+    config.state_dir = dir.path().join("state");
+    config.listen.unix_group = Some("no such group here".to_owned());
+    let said = config.check_machine().unwrap_err().to_string();
+    assert!(said.contains("there is no group `no such group here`"), "{said}");
+    if !crate::trust_store::is_built_in() {
+        assert!(said.contains("2 faults") && said.contains("the configuration names none"), "{said}");
+        config.root = Some(dir.path().join("gone.i3root"));
+        let said = config.check_machine().unwrap_err().to_string();
+        assert!(said.contains("gone.i3root cannot be read"), "{said}");
+        let licensor = leasehold_keys::dev::DevLicensor::from_seed(&[7; 32]).unwrap();
+        std::fs::write(dir.path().join("gone.i3root"), licensor.root()).unwrap();
+    }
+    config.listen.unix_group = Some("0".to_owned());
+    assert_eq!(config.check_machine(), Ok(()));
+}
+
+#[test]
 fn what_a_reload_cannot_take_over_is_named() {
     let mut newer = Config::built_in();
     newer.log.filter = "debug".to_owned();

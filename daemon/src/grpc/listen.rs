@@ -98,9 +98,7 @@ pub enum ListenFault {
     )]
     NotLoopback(SocketAddr),
     /// Somebody has the port.
-    #[error(
-        "cannot listen on {address}: {fault}. Another program may have the port (`ss -ltnp` shows which); choose another one"
-    )]
+    #[error("cannot listen on {address}: {fault}. {}", tcp_remedy(fault))]
     Tcp {
         /// The address.
         address: SocketAddr,
@@ -117,13 +115,37 @@ pub enum ListenFault {
     #[error("there is no group `{0}` in /etc/group. Make it, or give the socket to a group by its number")]
     NoGroup(String),
     /// The socket cannot be made.
-    #[error("cannot listen on {path}: {fault}. Check that its directory exists and that the daemon may write there")]
+    #[error("cannot listen on {path}: {fault}. {}", socket_remedy(fault))]
     Socket {
         /// The path.
         path: PathBuf,
         /// Why.
         fault: io::Error,
     },
+}
+
+fn tcp_remedy(fault: &io::Error) -> &'static str {
+    match fault.kind() {
+        io::ErrorKind::AddrInUse => "Another program has the port (`ss -ltnp` shows which); choose another one",
+        io::ErrorKind::PermissionDenied => {
+            "The system does not let the daemon have this port: choose one of 1024 or above, or see what forbids it"
+        }
+        io::ErrorKind::AddrNotAvailable => "This machine does not have this address; 127.0.0.1 is there on every one",
+        _ => "Choose another address or port, if the system's words do not help",
+    }
+}
+
+fn socket_remedy(fault: &io::Error) -> &'static str {
+    match (fault.kind(), fault.raw_os_error()) {
+        (io::ErrorKind::NotFound, _) => "Make its directory, and give it to the daemon's user",
+        // Whoever may write in the directory, and is refused nevertheless, was about to give the socket away.
+        (_, Some(code)) if code == rustix::io::Errno::PERM.raw_os_error() => {
+            "The daemon's user must be a member of the group that the socket is to be given to (listen.unix_group)"
+        }
+        (io::ErrorKind::PermissionDenied, _) => "Let the daemon's user write in its directory",
+        (io::ErrorKind::InvalidInput, _) => "Choose a shorter path: at most 100 bytes",
+        _ => "See that its directory is there, and that the daemon may write in it",
+    }
 }
 
 /// A Unix socket's file; removed when nobody listens any more, unless another one has taken its place.
@@ -324,7 +346,10 @@ fn make_room(path: &Path) -> Result<(), ListenFault> {
 }
 
 /// A group by its number, or by its name in `/etc/group`. Directory services are not asked: name those groups by number.
-fn group_id(group: &str) -> Result<u32, ListenFault> {
+///
+/// # Errors
+/// [`ListenFault::NoGroup`].
+pub(crate) fn group_id(group: &str) -> Result<u32, ListenFault> {
     if let Ok(id) = group.parse() {
         return Ok(id);
     }
@@ -403,7 +428,11 @@ mod tests {
         assert!(matches!(Bound::bind(&on_socket(path.clone())).await, Err(ListenFault::NotASocket(_))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
         let nowhere = dir.path().join("missing").join("leasehold.sock");
-        assert!(matches!(Bound::bind(&on_socket(nowhere)).await, Err(ListenFault::Socket { .. })));
+        let Err(fault) = Bound::bind(&on_socket(nowhere)).await else { panic!("there is no such directory") };
+        assert!(fault.to_string().contains("Make its directory"), "{fault}");
+        let long = dir.path().join("x".repeat(120));
+        let Err(fault) = Bound::bind(&on_socket(long)).await else { panic!("the path is too long") };
+        assert!(fault.to_string().contains("a shorter path"), "{fault}");
     }
 
     #[test]

@@ -26,6 +26,23 @@ pub(crate) fn line(role: HostRole, id: &HostId) -> HostLine {
 }
 
 #[test]
+fn what_is_lost_or_damaged_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(Identity::missing_key(dir.path()), Some(dir.path().join("installation.key")));
+    open(&dir, facts("4c4c4544-0051-4810-8052-b4c04f4d3132"));
+    assert_eq!(Identity::missing_key(dir.path()), None);
+    let path = dir.path().join("host-id.json");
+    fs::write(&path, "{").unwrap();
+    let again = || Identity::with_facts(dir.path(), facts(""), "acd-1".parse().unwrap());
+    let fault = again().unwrap_err();
+    assert!(fault.to_string().contains("Move it away"), "{fault}");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let fault = again().unwrap_err();
+    assert!(matches!(fault, IdentityFault::Damaged { .. }), "{fault}");
+}
+
+#[test]
 fn key_and_host_id_are_made_once() {
     let dir = tempfile::tempdir().unwrap();
     let first = open(&dir, facts("4c4c4544-0051-4810-8052-b4c04f4d3132"));
@@ -98,7 +115,7 @@ fn a_damaged_host_id_or_a_key_that_others_read_stops_the_start() {
     assert!(matches!(again(), Err(IdentityFault::Key(KeyFileFault::Mode { .. }))));
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(dir.path().join("host-id.json"), b"?").unwrap();
-    assert!(matches!(again(), Err(IdentityFault::File { .. })));
+    assert!(matches!(again(), Err(IdentityFault::Damaged { .. })));
 }
 
 #[test]

@@ -183,6 +183,10 @@ fn kept_roots_of_another_licensor_or_damaged_ones_stop_the_start() {
     fs::write(&kept, torn).unwrap();
     let fault = state.built_in(&acme.root(1)).unwrap_err();
     assert!(matches!(fault, TrustFault::BadChain { .. }), "{fault}");
+    fs::remove_file(&kept).unwrap();
+    fs::create_dir(&kept).unwrap();
+    let fault = state.built_in(&acme.root(1)).unwrap_err();
+    assert!(matches!(fault, TrustFault::KeptUnreadable { .. }) && fault.to_string().contains("moved away"), "{fault}");
 }
 
 #[test]
