@@ -272,7 +272,7 @@ impl Turn<'_> {
                         let fault = "an organization cannot lie below itself".into();
                         return Err(Refusal::Malformed { field: "parent".into(), fault });
                     }
-                    if above.len() >= MAX_ORGANIZATION_DEPTH {
+                    if above.len() + self.engine.state.levels_below(id) >= MAX_ORGANIZATION_DEPTH {
                         return Err(Refusal::LimitReached(Limit::Stored {
                             what: "levels of organizations".into(),
                             most: MAX_ORGANIZATION_DEPTH as u64,

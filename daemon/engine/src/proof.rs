@@ -209,8 +209,9 @@ impl Engine {
             let name = self.state.pool_name(*id);
             let again = waiters.get(id).unwrap_or(&none);
             differ(found, &format!("{name} waiters"), &pool.waiters, again);
-            let alive = |place: &&Place| self.queue.waiters.get(*place).is_some_and(|w| w.abandoned.is_none());
-            let head = again.iter().find(alive).copied();
+            // One that waits for room in its own share alone is nobody's head.
+            let stands = |place: &&Place| self.queue.wants(**place, *id) > 0;
+            let head = again.iter().find(stands).copied();
             differ(found, &format!("{name} head"), &pool.head.map(|(place, _)| place), &head);
         }
     }

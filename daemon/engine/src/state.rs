@@ -170,6 +170,20 @@ impl State {
         line
     }
 
+    /// Levels of organizations below one: 0 where none is.
+    pub(crate) fn levels_below(&self, id: OrganizationId) -> usize {
+        let mut level: Vec<OrganizationId> = vec![id];
+        for depth in 0..MAX_ORGANIZATION_DEPTH {
+            let below = |row: &&OrganizationRow| row.parent.is_some_and(|parent| level.contains(&parent));
+            let next: Vec<OrganizationId> = self.organizations.values().filter(below).map(|row| row.id).collect();
+            if next.is_empty() {
+                return depth;
+            }
+            level = next;
+        }
+        MAX_ORGANIZATION_DEPTH
+    }
+
     pub(crate) fn organization_of(&self, subject: Subject) -> Option<OrganizationId> {
         match subject {
             Subject::User(id) => self.users.get(&id).and_then(|user| user.row.organization),

@@ -1,6 +1,6 @@
 //! Who is licensed for what, with no lease taken: site-wide keys, entitlements, versions (SITE-1, SITE-2, SITE-4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use leasehold_keys::{
     definition::{KeyKind, Role},
@@ -17,6 +17,16 @@ use crate::{
     time::Now,
     view::{EntitlementView, InstallView, KeyEntitlementView, SiteKeyView},
 };
+
+/// Members of several groups that one question may make the core look at: others wait meanwhile.
+const MEMBERS_IN_ONE_QUESTION: usize = 20_000;
+
+/// Who was looked at in one question already: groups overlap.
+#[derive(Default)]
+struct LookedAt {
+    groups: usize,
+    rights: BTreeMap<Subject, BTreeSet<KeyId>>,
+}
 
 impl Engine {
     /// Whether site-wide and counted keys are licensed (SITE-1, SITE-2); none asked for: all.
@@ -117,10 +127,14 @@ impl Engine {
                 Ok((name.clone(), id))
             })
             .collect::<Result<_, Refusal>>()?;
+        let mut looked_at = LookedAt::default();
         Ok(query
             .subjects
             .iter()
-            .map(|subject| EntitlementView { subject: subject.clone(), keys: self.entitlement(now, subject, &keys) })
+            .map(|subject| {
+                let keys = self.entitlement(now, subject, &keys, &mut looked_at);
+                EntitlementView { subject: subject.clone(), keys }
+            })
             .collect())
     }
 
@@ -129,6 +143,7 @@ impl Engine {
         now: Now,
         subject: &EntityName,
         keys: &[(KeyName, KeyId)],
+        looked_at: &mut LookedAt,
     ) -> Result<Vec<KeyEntitlementView>, Refusal> {
         let state = &self.state;
         let members: Vec<Subject> = match subject {
@@ -147,13 +162,29 @@ impl Engine {
                 state.users.values().filter(member).map(|user| Subject::User(user.row.id)).collect()
             }
         };
-        let held: Vec<BTreeMap<KeyId, Source>> = members.iter().map(|member| self.holds_now(*member, now)).collect();
+        let group = matches!(subject, EntityName::Workgroup(_) | EntityName::Organization(_));
+        if group {
+            looked_at.groups += 1;
+            if looked_at.groups > 1 && looked_at.rights.len() + members.len() > MEMBERS_IN_ONE_QUESTION {
+                let fault = format!(
+                    "with the groups before it, it has more than {MEMBERS_IN_ONE_QUESTION} members; ask about it in a call of its own"
+                );
+                return Err(Refusal::Malformed { field: "subjects".into(), fault });
+            }
+        }
+        for member in &members {
+            if !looked_at.rights.contains_key(member) {
+                let asked = self.holds_now(*member, now).into_keys().filter(|key| keys.iter().any(|(_, it)| it == key));
+                looked_at.rights.insert(*member, asked.collect());
+            }
+        }
+        let held = |member: &Subject, key: &KeyId| looked_at.rights.get(member).is_some_and(|held| held.contains(key));
         let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
         Ok(keys
             .iter()
             .map(|(name, key)| {
                 let holding =
-                    u32::try_from(held.iter().filter(|held| held.contains_key(key)).count()).unwrap_or(u32::MAX);
+                    u32::try_from(members.iter().filter(|member| held(member, key)).count()).unwrap_or(u32::MAX);
                 let reason = match (&members[..], holding) {
                     (_, 1..) => String::new(),
                     ([one], 0) => self.why_not(*one, *key, now),
