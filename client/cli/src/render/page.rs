@@ -162,7 +162,17 @@ impl<'a> Page<'a> {
 
     /// An aligned table; where the terminal is too narrow for its columns, a few lines for each row.
     pub fn table(&mut self, headings: &[&str], rows: Vec<Vec<Cell>>) {
-        self.text.push_str(&table::lay_out(headings, rows, self.width));
+        self.text.push_str(&table::lay_out(headings, rows, self.width, &[]).text);
+    }
+
+    /// The same; where the terminal is too narrow, these columns give way first, in this order, and are named below.
+    pub fn table_giving_way(&mut self, headings: &[&str], rows: Vec<Vec<Cell>>, give_way: &[&str]) {
+        let laid = table::lay_out(headings, rows, self.width, give_way);
+        self.text.push_str(&laid.text);
+        if !laid.left_out.is_empty() {
+            let named = laid.left_out.join(", ").to_lowercase();
+            self.line_in(Tone::Dim, &format!("no room for {named}: a wider terminal or --json shows it"));
+        }
     }
 }
 

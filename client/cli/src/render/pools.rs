@@ -112,7 +112,7 @@ impl Document for PoolsDocument {
                 ]
             })
             .collect();
-        page.table(
+        page.table_giving_way(
             &[
                 "POOL",
                 "METHOD",
@@ -126,6 +126,8 @@ impl Document for PoolsDocument {
                 "NOTE",
             ],
             rows,
+            // A pool's name says its method; who waits is the last to be left out.
+            &["METHOD", "PEAK TODAY", "SET ASIDE", "IDLE", "DENIED TODAY", "ASSIGNED", "WAITING"],
         );
     }
 }

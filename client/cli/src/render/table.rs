@@ -113,16 +113,37 @@ impl Column<'_> {
     }
 }
 
+/// A table as text, and the headings of columns for which there was no room though they say something.
+pub(super) struct LaidOut {
+    pub(super) text: String,
+    pub(super) left_out: Vec<String>,
+}
+
 /// Lays rows out for a terminal of this width; without a width nothing is broken. Columns that are empty in every row are
-/// left out.
-pub(super) fn lay_out(headings: &[&str], rows: Vec<Vec<Cell>>, width: Option<u16>) -> String {
+/// left out. Where the others do not fit, those in `give_way` go, the first one first, until they do.
+pub(super) fn lay_out(headings: &[&str], rows: Vec<Vec<Cell>>, width: Option<u16>, give_way: &[&str]) -> LaidOut {
     let mut columns = columns(headings, &rows);
-    let Some(width) = width else { return as_table(&columns, rows, None) };
+    let Some(width) = width else { return LaidOut { text: as_table(&columns, rows, None), left_out: Vec::new() } };
     if least(&columns) > width {
         // Columns of nothing but zeros are the first to go.
         columns.retain(|column| column.says_something);
     }
-    if least(&columns) > width { as_lines(&columns, rows, width) } else { as_table(&columns, rows, Some(width)) }
+    let mut left_out = Vec::new();
+    for heading in give_way {
+        if least(&columns) <= width {
+            break;
+        }
+        if columns.iter().any(|column| column.heading == *heading) {
+            columns.retain(|column| column.heading != *heading);
+            left_out.push((*heading).to_owned());
+        }
+    }
+    if least(&columns) <= width {
+        return LaidOut { text: as_table(&columns, rows, Some(width)), left_out };
+    }
+    // As lines there is room for all of them.
+    let columns = self::columns(headings, &rows);
+    LaidOut { text: as_lines(&columns, rows, width), left_out: Vec::new() }
 }
 
 fn gaps(columns: &[Column<'_>]) -> u16 {
@@ -283,7 +304,9 @@ mod tests {
                 ],
             ],
             width,
-        );
+            &[],
+        )
+        .text;
         anstream::adapter::strip_str(&text).to_string()
     }
 
@@ -315,12 +338,28 @@ mod tests {
             vec![vec![Cell::text("A_POOL"), Cell::number_or_dim(denied, Tone::Warn), Cell::number(1_u64)]]
         };
         let shown = |denied, width| {
-            let text = lay_out(&["POOL", "DENIED", "PEAK"], rows(denied), Some(width));
+            let text = lay_out(&["POOL", "DENIED", "PEAK"], rows(denied), Some(width), &[]).text;
             anstream::adapter::strip_str(&text).to_string()
         };
         assert_eq!(shown(0, 20), "POOL    DENIED  PEAK\nA_POOL       0     1\n");
         assert_eq!(shown(0, 19), "POOL    PEAK\nA_POOL     1\n");
         assert_eq!(shown(7, 19), "A_POOL\n  denied 7  peak 1\n");
+    }
+
+    #[test]
+    fn columns_give_way_in_their_order_and_are_named() {
+        let shown = |width| {
+            let row = vec![Cell::text("A_POOL"), Cell::number(7_u64), Cell::number(1_u64), Cell::number(3_u64)];
+            let headings = ["POOL", "DENIED", "PEAK", "SEATS"];
+            let laid = lay_out(&headings, vec![row], Some(width), &["PEAK", "DENIED"]);
+            (anstream::adapter::strip_str(&laid.text).to_string(), laid.left_out)
+        };
+        let named = |headings: &[&str]| headings.iter().map(|heading| (*heading).to_owned()).collect::<Vec<_>>();
+        assert_eq!(shown(27).1, named(&[]));
+        assert_eq!(shown(26), ("POOL    DENIED  SEATS\nA_POOL       7      3\n".to_owned(), named(&["PEAK"])));
+        assert_eq!(shown(20), ("POOL    SEATS\nA_POOL      3\n".to_owned(), named(&["PEAK", "DENIED"])));
+        assert_eq!(shown(12).1, named(&[]), "as lines everything is said");
+        assert!(shown(12).0.contains("denied 7"));
     }
 
     #[test]
