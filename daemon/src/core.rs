@@ -13,7 +13,7 @@ mod writing;
 pub(crate) mod tests;
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicU64, Ordering},
 };
 

@@ -494,8 +494,8 @@ fn a_spoilt_file_does_not_take_the_accepted_one_of_its_name_away() {
 #[test]
 fn a_root_under_a_license_files_name_is_told_its_own() {
     let mut site = Site::new();
-    site.put("root.i3lic", &site.licensor.root().to_vec());
-    site.put("root.note", &site.licensor.root().to_vec());
+    site.put("root.i3lic", site.licensor.root());
+    site.put("root.note", site.licensor.root());
     site.settle();
     assert!(site.message("root.i3lic").contains("rename it to end in .i3root"), "{}", site.message("root.i3lic"));
     assert_eq!((site.fate("root.note").0, site.note("root.note")), ("ignored", None));
