@@ -138,7 +138,9 @@ impl Play {
         let mut subjects: Vec<Subject> = lease.what.user().map(Subject::User).into_iter().collect();
         subjects.extend(lease.what.station().map(Subject::Station));
         for given in subjects.into_iter().flat_map(|subject| self.paper.given_to(subject)) {
-            if lease.has(given.pool.key) && self.paper.capacity(given.pool) > 0 {
+            // What another key brought along has no seat of its own to stay in.
+            let seated = |(key, seat): &Held| *key == given.pool.key && (seat.is_some() || !given.pool.concurrent);
+            if lease.held.iter().any(seated) && self.paper.capacity(given.pool) > 0 {
                 rights.push(given.pool.key);
                 rights.extend(included_in(given.pool.key));
             }
