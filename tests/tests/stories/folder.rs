@@ -170,7 +170,7 @@ async fn what_is_no_file_disturbs_nothing() {
     site.drop_in("base.i3lic", issued.note.as_bytes());
     daemon.logged(&["Accepted", "base.i3lic"]).await;
     let names: Vec<_> = admin.status().await.folder.into_iter().map(|entry| entry.name).collect();
-    assert_eq!(names, ["base.i3lic", "folder.i3lic", "large.i3lic", "link.i3lic", "pipe.i3lic"]);
+    assert_eq!(names, ["base.i3lic", "folder.i3lic", "large.i3lic", "link.i3lic", "pipe.i3lic", "readme.txt"]);
 }
 
 /// Absence is reported and its grants leave after 72 hours; `unload` takes them at once; a new sequence brings them back.

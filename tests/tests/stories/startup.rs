@@ -85,7 +85,7 @@ async fn a_damaged_database_says_how_to_recover() {
     daemon.stop().await;
     fs::write(&path, &bytes).unwrap();
     let refused = Daemon::fails(&site).await;
-    assert!(refused.log.contains("before.db") && refused.log.contains("cp "), "{}", refused.log);
+    assert!(refused.log.contains("before.db") && refused.log.contains("install -o "), "{}", refused.log);
 
     for name in ["leasehold.db", "leasehold.db-wal", "leasehold.db-shm"] {
         let _ = fs::remove_file(site.state().join(name));
