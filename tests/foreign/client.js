@@ -165,8 +165,10 @@ async function attached(leasing) {
   say({ release: { requestId: newId(), leaseIds: [lease.leaseId] } });
   await hear('released');
 
-  // A bare acknowledgement: the daemon may forget what it answered.
+  // A bare acknowledgement: the daemon may forget what it answered, and has once it has answered what came after.
   say({ answersReceived: arrived });
+  say({ beat: { number: 8 } });
+  await hear('beat');
   say({ release: { requestId: newId(), acquireRequestIds: [asked[2]] } });
   const forgotten = await hear('released');
   assert.equal(forgotten.outcomes[0].refusal.reason, 'REQUEST_UNKNOWN');

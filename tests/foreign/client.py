@@ -230,8 +230,10 @@ class Stream:
         self.say(release=v1.ReleaseRequest(request_id=new_id(), lease_ids=[answer.lease.lease_id]))
         self.hear("released")
 
-        # A bare acknowledgement: the daemon may forget what it answered.
+        # A bare acknowledgement: the daemon may forget what it answered, and has once it has answered what came after.
         self.say(answers_received=self.arrived)
+        self.say(beat=v1.Beat(number=8))
+        self.hear("beat")
         self.say(release=v1.ReleaseRequest(request_id=new_id(), acquire_request_ids=[asked[2]]))
         answer, _ = self.hear("released")
         equal(answer.outcomes[0].refusal.reason, "REQUEST_UNKNOWN", "a request whose answer was acknowledged")
