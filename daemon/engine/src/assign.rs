@@ -89,7 +89,8 @@ impl Turn<'_> {
                 format!("{changed} of {} taken away.", counted(pairs as u64, "assignment was", "assignments were"))
             }
             (false, _) if assign.dry_run => {
-                format!("{changed} of {pairs} assignments would change. Nothing was changed.")
+                let pairs = counted(pairs as u64, "assignment", "assignments");
+                format!("{changed} of {pairs} would change. Nothing was changed.")
             }
             (false, _) => "Nothing was changed, because not all of it could be.".into(),
         };
@@ -283,6 +284,7 @@ impl Turn<'_> {
         for row in &rows {
             self.change(Some(Row::Assignment(row.clone())), None);
         }
+        let converted: Vec<KeyId> = rows.iter().map(|row| row.key).collect();
         for row in rows {
             self.take_assignment(subject, row.key, method, row.until)?;
         }
@@ -300,11 +302,17 @@ impl Turn<'_> {
             let lost = match state.leases.get(&id) {
                 None => held_before.first().copied(),
                 Some(lease) => {
-                    held_before.into_iter().find(|key| !lease.row.terms.keys.iter().any(|held| held.key == *key))
+                    held_before.iter().copied().find(|key| !lease.row.terms.keys.iter().any(|held| held.key == *key))
                 }
             };
-            if let Some(key) = lost {
-                // A live lease would lose a right: the conversion as a whole is refused.
+            if let Some(lost) = lost {
+                // A live lease would lose a right: the conversion as a whole is refused. What is lost may have come with
+                // another key, or gone with the lease; to blame is a pool that is full (ALLOC-14).
+                let full = |key: &KeyId| {
+                    let pool = state.pools.get(&PoolId { key: *key, method });
+                    held_before.contains(key) && pool.is_some_and(|pool| pool.free(method) == 0)
+                };
+                let key = converted.iter().copied().find(full).unwrap_or(lost);
                 return Err(state.exhausted(PoolId { key, method }, 1, 0, self.now));
             }
         }

@@ -10,6 +10,7 @@ use crate::{
     refusal::Refusal,
     row::{DenialRow, Row},
     time::{DAY_MS, WallTime},
+    words::counted,
 };
 
 const MINUTE_MS: i64 = 60_000;
@@ -195,6 +196,6 @@ fn subject(ask: &Ask) -> String {
         Ask::Logon { user, place: Place::DynamicRemote(number), .. } => format!("user {user} at number {number}"),
         Ask::Logon { user, place: Place::None, .. } => format!("user {user}"),
         Ask::Station { station, .. } => format!("station {station}"),
-        Ask::Units { key, units } => format!("{units} units of {key}"),
+        Ask::Units { key, units } => format!("{} of {key}", counted((*units).into(), "unit", "units")),
     }
 }

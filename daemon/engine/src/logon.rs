@@ -14,6 +14,7 @@ use crate::{
     refusal::Refusal,
     room::Claimant,
     row::{LeaseSubject, Seat, Source, Terms},
+    words::counted,
 };
 
 impl Planner<'_> {
@@ -130,8 +131,8 @@ impl Planner<'_> {
         warnings.extend(media_warnings);
         self.step("ALLOC-6", true, || {
             format!(
-                "{} keys are held, {} could not be had",
-                held.len(),
+                "{} held, {} could not be had",
+                counted(held.len() as u64, "key is", "keys are"),
                 missing.keys().filter(|key| !held.contains_key(*key)).count()
             )
         });

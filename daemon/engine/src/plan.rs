@@ -19,6 +19,7 @@ use crate::{
     state::State,
     time::Now,
     view::Step,
+    words::{are, counted},
 };
 
 /// A request with names resolved.
@@ -207,7 +208,10 @@ impl Planner<'_> {
             self.step("SITE-5", false, || refusal.message());
             return Err(Blocked { pools: waitable(&refusal, pool, units), refusal, ready: Vec::new() });
         }
-        self.step("SITE-5", true, || format!("{units} units of {} are free", state.pool_name(pool)));
+        self.step("SITE-5", true, || {
+            let count = counted(units.into(), "unit", "units");
+            format!("{count} of {} {} free", state.pool_name(pool), are(units.into()))
+        });
         Ok(Plan {
             terms: Terms {
                 needed: want.needed.clone(),

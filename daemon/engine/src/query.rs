@@ -207,8 +207,13 @@ impl Engine {
             notices.push((
                 "LICENSE_EXCEEDED",
                 format!(
-                    "{} ({}): {} are in use and {} are licensed.",
-                    exceeded.title, exceeded.pool, exceeded.used, exceeded.licensed
+                    "{} ({}): {} {} in use and {} {} licensed.",
+                    exceeded.title,
+                    exceeded.pool,
+                    exceeded.used,
+                    crate::words::are(exceeded.used),
+                    exceeded.licensed,
+                    crate::words::are(exceeded.licensed)
                 ),
             ));
         }

@@ -159,7 +159,7 @@ impl Refusal {
     }
 }
 
-const fn are(count: u64) -> &'static str {
+pub(crate) const fn are(count: u64) -> &'static str {
     if count == 1 { "is" } else { "are" }
 }
 
@@ -226,10 +226,15 @@ const fn holder_words(holder: Holder) -> (&'static str, &'static str) {
     }
 }
 
+/// Who holds seats: an application by its name, or assignments.
+fn named(who: &str) -> &str {
+    if who == crate::room::ASSIGNED { "assignments" } else { who }
+}
+
 fn holding(holders: &Holding) -> Option<String> {
     let oldest = holders.oldest.first()?;
     let by: Vec<String> =
-        holders.by_application.iter().take(3).map(|(application, count)| format!("{application} ({count})")).collect();
+        holders.by_application.iter().take(3).map(|(who, count)| format!("{} ({count})", named(who))).collect();
     Some(format!("Held by {}; longest by {} since {}.", list(&by), oldest.who, oldest.since))
 }
 
@@ -240,8 +245,8 @@ impl Limit {
                 "{holder} may hold {limit} of {pool} and holds {used}. Raise its limit with `leasehold share set`, or free one."
             )),
             Limit::Organizations { key, licensed, configured } => format!(
-                "{configured} organizations are configured and {licensed} are licensed by {key}. Delete one, or ask the licensor \
-                 for more."
+                "{} configured, and {key} licenses {licensed}. Delete one, or ask the licensor for more.",
+                counted(*configured, "organization is", "organizations are")
             ),
             Limit::InteractionTypes { user, level, wanted } => {
                 let most = match level {

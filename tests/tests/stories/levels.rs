@@ -127,7 +127,7 @@ async fn a_lowered_capacity_ends_the_newest_leases_after_a_day() {
     }
 
     admin.load("base.i3lic", &site.reissue(first.activation.license_id, &[(CLIENTS, 1)]).note).await;
-    daemon.logged(&["ERROR", CLIENTS, "3 are in use and 1 are licensed"]).await;
+    daemon.logged(&["ERROR", CLIENTS, "3 are in use and 1 is licensed"]).await;
     let exceeded = admin.compliance().await.exceeded;
     assert_eq!(exceeded.len(), 1, "{exceeded:?}");
     assert_eq!((exceeded[0].pool.as_str(), exceeded[0].licensed, exceeded[0].used), (CLIENTS, 1, 3));

@@ -8,7 +8,7 @@ use crate::{
     row::Warning,
 };
 
-use super::{Facts, in_days, list};
+use super::{Facts, are, counted, in_days, list};
 
 impl EndReason {
     /// How it ended, as the second half of a sentence.
@@ -170,8 +170,10 @@ impl Notice {
                  hour; assignments stay recorded and have no effect."
             ),
             Notice::Exceeded { pool, title, licensed, used } => format!(
-                "{title} ({pool}): {used} are in use and {licensed} are licensed. New ones are refused until the count falls; after 24 \
-                 hours the excess leases are ended, newest first."
+                "{title} ({pool}): {used} {} in use and {licensed} {} licensed. New ones are refused until the count falls; \
+                 after 24 hours the excess leases are ended, newest first.",
+                are(*used),
+                are(*licensed)
             ),
             Notice::FileEndsSoon { title, days, .. } => {
                 format!(
@@ -192,7 +194,7 @@ impl Notice {
                  made with `leasehold request`."
             ),
             Notice::ComplianceChecked { pools, exceeded } => {
-                format!("Compliance check: {pools} pools, {exceeded} of them over their capacity.")
+                format!("Compliance check: {}, {exceeded} over capacity.", counted(*pools, "pool", "pools"))
             }
         }
     }
