@@ -18,7 +18,7 @@ mod support;
 #[path = "model/wild.rs"]
 mod wild;
 
-use std::{cell::Cell, fmt::Write};
+use std::{cell::Cell, fmt::Write, sync::Once};
 
 use proptest::{
     collection::vec,
@@ -53,16 +53,29 @@ fn runner(cases: u32) -> TestRunner {
     TestRunner::new_with_rng(config, TestRng::from_seed(algorithm, &seed))
 }
 
+thread_local! {
+    /// This thread's panics are looked at by proptest, and by nobody else.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Runs cases, and tells a failure as a story.
 fn run<S: Strategy>(cases: u32, strategy: &S, play: impl Fn(S::Value), tell: impl Fn(&S::Value) -> String) {
     // Shrinking fails a thousand times on its way: only the last word is of interest.
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let told = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !QUIET.get() {
+                told(panic);
+            }
+        }));
+    });
+    QUIET.set(true);
     let found = runner(cases).run(strategy, |case| {
         play(case);
         Ok(())
     });
-    std::panic::set_hook(hook);
+    QUIET.set(false);
     match found {
         Ok(()) => {}
         Err(TestError::Fail(why, case)) => panic!("{why}\n{}", tell(&case)),

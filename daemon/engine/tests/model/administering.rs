@@ -3,7 +3,7 @@
 use super::*;
 
 impl Play {
-    pub(super) fn act(&mut self, act: Act) -> (Result<Reply, Refusal>, Outcome, Vec<(u64, Vec<EndReason>)>) {
+    pub(super) fn act(&mut self, act: Act) -> Decided {
         let rows = self.site.engine.lasting_rows();
         let (reply, outcome, over) = self.command(Command::Administer { by: administrator(), act });
         self.end_over(&over);
@@ -302,7 +302,7 @@ impl Play {
     }
 
     /// Loads what the paper grants as the next sequence of the base file.
-    pub(super) fn load(&mut self) -> (Outcome, Vec<(u64, Vec<EndReason>)>) {
+    pub(super) fn load(&mut self) -> (Outcome, Ends) {
         self.sequence += 1;
         let grants: Vec<Grant> = self
             .paper

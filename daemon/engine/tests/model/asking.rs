@@ -260,12 +260,10 @@ impl Play {
         let (reply, outcome, over) = self.command(Command::CancelWait { from, request });
         self.end_over(&over);
         self.serve(&outcome);
-        if owner.caller.identity == waiting.owner.caller.identity {
-            if reply.is_ok() {
-                self.paper.waiting.retain(|other| {
-                    other.request != waiting.request || other.owner.caller.identity != owner.caller.identity
-                });
-            }
+        if owner.caller.identity == waiting.owner.caller.identity && reply.is_ok() {
+            self.paper.waiting.retain(|other| {
+                other.request != waiting.request || other.owner.caller.identity != owner.caller.identity
+            });
         }
         self.settle(&outcome, &over, false);
     }

@@ -24,12 +24,8 @@ impl Play {
                     lease.heard_ms = now_ms;
                     own.push(lease.id);
                 }
-                Some(_) => {
-                    if *lease.orphan_until_ms.get_or_insert(now_ms + 10_000) > now_ms {
-                        orphans.push(lease.id);
-                    }
-                }
-                None => {}
+                Some(_) if *lease.orphan_until_ms.get_or_insert(now_ms + 10_000) > now_ms => orphans.push(lease.id),
+                Some(_) | None => {}
             }
         }
         own.sort_unstable();

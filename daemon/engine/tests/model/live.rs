@@ -217,7 +217,7 @@ impl Play {
         // ALLOC-11: what the station brought when there was room for it stays with the lease.
         for given in lease.what.station().map(|name| self.paper.given_to(Subject::Station(name))).unwrap_or_default() {
             let key = given.pool.key;
-            if self.paper.capacity(given.pool) > 0 && before.held.iter().any(|held| *held == (key, None)) {
+            if self.paper.capacity(given.pool) > 0 && before.held.contains(&(key, None)) {
                 brought.push(key);
                 brought.extend(included_in(key));
             }

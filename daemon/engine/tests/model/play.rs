@@ -122,6 +122,11 @@ pub(crate) struct Play {
     tally: Tally,
 }
 
+/// Leases that must have ended by now, each with the reasons that are right.
+type Ends = Vec<(u64, Vec<EndReason>)>;
+/// What the engine made of a command, and the leases whose time was over before it.
+type Decided = (Result<Reply, Refusal>, Outcome, Ends);
+
 /// What an acquire got.
 #[derive(Debug)]
 enum Got {
@@ -268,7 +273,7 @@ impl Play {
     // --- one command ----------------------------------------------------------------------------------------------
 
     /// Gives a command to the engine and its twin; what is over by now ends on paper.
-    fn command(&mut self, command: Command) -> (Result<Reply, Refusal>, Outcome, Vec<(u64, Vec<EndReason>)>) {
+    fn command(&mut self, command: Command) -> Decided {
         let now = self.site.now();
         self.paper.now_ms = self.site.lease_ms;
         self.tally.commands += 1;

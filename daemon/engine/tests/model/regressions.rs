@@ -136,3 +136,16 @@ fn no_seat_goes_to_a_request_whose_stream_is_gone() {
         ],
     );
 }
+
+/// ALLOC-14, ALLOC-16: a conversion that would cost a live lease a seat names the pool that is full, not just any key.
+#[test]
+fn a_refused_conversion_names_the_full_pool() {
+    story(
+        &[],
+        &[
+            acquire(logon("dan", At::Station("desk"), &["CLIENT"]), 0),
+            acquire(logon("ann", At::Nowhere, &[]), 0),
+            Step::Convert { name: "dan", concurrent: true },
+        ],
+    );
+}
