@@ -58,6 +58,8 @@
 //!   of the queue and gives back what it may have been granted. A dropped guard gives its lease back.
 //! - **A restart of the daemon goes unnoticed.** The client comes back with the same run, goes on with its leases, and
 //!   asks again what was not answered. A guard ends only when a server says so.
+//! - **A restart of the application may go unnoticed too.** A new run takes its predecessor's leases over as guards with
+//!   [`take_over`](Client::take_over), within 10 s of attaching (LEASE-13); the rest end then.
 //! - **A holder knows when it does not know.** From 0.8 × TTL after the last successful renewal was sent, a lease is
 //!   [`Unconfirmed`](LeaseState::Unconfirmed) until the next one (LEASE-5): what runs goes on, nothing new starts.
 //! - **Refusals are answers.** They are never asked again, save those by which a server says that it cannot decide now

@@ -1,6 +1,8 @@
 //! The `Administration` service: for people and tools on the Unix socket. Each call checks who asks (LEASE-9), gives the
 //! engine an act or a question, and puts the answer into words. Every act is audited by the engine.
 
+mod faults;
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use leasehold_engine::{
@@ -14,6 +16,7 @@ use leasehold_proto::v1::{self, administration_server};
 use prost::Message;
 use tonic::{Code, Request, Response, Status};
 
+use self::faults::{load_fault, read_fault};
 use super::{
     Daemon,
     convert::{self, Known, administration as wire, timestamp},
@@ -199,30 +202,6 @@ fn page<R, T: Message>(
         _ => String::new(),
     };
     (out, next)
-}
-
-fn load_fault(fault: &LoadFault) -> Status {
-    match fault {
-        LoadFault::Name { fault, .. } => status::of_rule(convert::malformed("name", fault.clone())),
-        LoadFault::NameTaken { .. } => status::failed(Code::AlreadyExists, "NAME_TAKEN", &fault.to_string()),
-        LoadFault::Place { .. } => status::failed(Code::FailedPrecondition, "FOLDER_NOT_WRITABLE", &fault.to_string()),
-        LoadFault::NotYetJudged => status::failed(Code::DeadlineExceeded, "NOT_YET_JUDGED", &fault.to_string()),
-        LoadFault::Core(refused) => status::status(refused),
-    }
-}
-
-fn read_fault(fault: &ReadFault) -> Status {
-    match fault {
-        ReadFault::Name(_) => status::of_rule(convert::malformed(
-            "file_name",
-            "it is not a name for a snapshot: 1 to 64 of a-z A-Z 0-9 . _ -, beginning with a letter or digit",
-        )),
-        ReadFault::Exists(_) => status::failed(Code::AlreadyExists, "SNAPSHOT_EXISTS", &fault.to_string()),
-        ReadFault::Database(_) | ReadFault::Copy { .. } => {
-            tracing::warn!(%fault, "The database was not read.");
-            status::failed(Code::Unavailable, "STORAGE_UNAVAILABLE", &fault.to_string())
-        }
-    }
 }
 
 type Answer<T> = Result<Response<T>, Status>;
