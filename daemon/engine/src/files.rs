@@ -473,10 +473,8 @@ impl Turn<'_> {
                 break;
             }
             let then = Now { wall: moment, lease: self.now.lease };
-            let (grants, joint) = state.grants_at(then);
-            if joint.is_some() {
-                // Call ports fall to two, not to nothing; everything else is gone.
-            }
+            // Without any file call ports fall to two, not to nothing.
+            let (grants, _) = state.grants_at(then);
             let at = self.now.lease.plus_ms(u64::try_from(ahead_ms).unwrap_or(0));
             for (id, pool) in &state.pools {
                 if pool.capacity != Units::Count(0) && !grants.contains_key(id) {

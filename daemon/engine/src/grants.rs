@@ -150,9 +150,8 @@ impl State {
         if any {
             return (grants, None);
         }
-        for (key, definition) in self.catalog.all().filter(|(_, definition)| definition.def.call_port) {
+        for (key, _) in self.catalog.all().filter(|(_, definition)| definition.def.call_port) {
             let method = leasehold_keys::name::Method::Assignable;
-            let _ = definition;
             grants.insert(PoolId { key, method }, Units::Count(UNLICENSED_CALL_PORTS));
         }
         (grants, Some(u64::from(UNLICENSED_CALL_PORTS)))

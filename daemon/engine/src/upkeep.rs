@@ -6,7 +6,6 @@ use std::ops::Bound;
 use leasehold_keys::{activation::Units, name::Method};
 
 use crate::{
-    command::Command,
     decision::{Event, Notice, Reply, Told},
     engine::{Engine, Turn},
     files::CLOSING_MS,
@@ -95,9 +94,8 @@ impl Engine {
 }
 
 impl Turn<'_> {
-    /// [`Command::Tick`].
+    /// [`crate::command::Command::Tick`].
     pub(crate) fn tick(&mut self) -> Result<Reply, Refusal> {
-        let _ = Command::Tick;
         self.end_successions(PIECE);
         self.end_waits();
         self.end_timed_assignments();
