@@ -83,16 +83,13 @@ fn start(dir: &StateDir, licensor: &DevLicensor) -> anyhow::Result<(Core, Ended)
         engine.restore(row);
     })?;
     let loaded_us = stopwatch_us();
-    let recovered = engine.recover(clock.now());
-    let recovered_us = stopwatch_us();
     let store = database.into_store()?;
-    let (core, ended) = Core::start(engine, recovered, store, clock, Bounds::default())?;
+    let (core, ended) = Core::start(engine, store, clock, Bounds::default())?;
     core.set_phase(Phase::Serving);
     if rows > 1_000 {
         println!(
-            "restart: {rows} rows read in {} ms, recovered in {} ms, granting after {} ms",
+            "restart: {rows} rows read in {} ms, granting after {} ms",
             (loaded_us - began_us) / 1_000,
-            (recovered_us - loaded_us) / 1_000,
             (stopwatch_us() - began_us) / 1_000
         );
     }

@@ -20,7 +20,7 @@ use std::sync::{
 use leasehold_engine::{
     Engine,
     command::{Acquire, Command},
-    decision::{LeaseView, Outcome, Reply},
+    decision::{LeaseView, Reply},
     ids::{HolderId, Ticket},
     time::Now,
 };
@@ -121,18 +121,13 @@ pub struct Core {
 impl Core {
     /// Starts the core loop and the writer on threads of their own.
     ///
-    /// `engine` has restored its rows and recovered; `recovered` is what came of that, and goes to storage first. Where
-    /// the store says that it cannot write yet, renewals and questions are served meanwhile (LEASE-11).
+    /// `engine` has restored its rows; it recovers here, and what comes of that goes to storage first. Where the store
+    /// says that it cannot write yet, renewals and questions are served meanwhile (LEASE-11). Lease time stands still
+    /// until the phase is no longer [`Phase::Starting`]: nothing ends before it can be renewed (LEASE-7).
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(
-        engine: Engine,
-        recovered: Outcome,
-        store: Store,
-        clock: Clock,
-        bounds: Bounds,
-    ) -> std::io::Result<(Self, Ended)> {
+    pub fn start(engine: Engine, store: Store, clock: Clock, bounds: Bounds) -> std::io::Result<(Self, Ended)> {
         let fault: Option<Arc<str>> = store.fault().map(Into::into);
         let shared = Arc::new(Shared {
             queue: Queue::new(bounds.queue),
@@ -142,7 +137,7 @@ impl Core {
             health: watch::Sender::new(Health { renew: false, grant: false }),
             fault: watch::Sender::new(fault),
         });
-        let ended = deciding::spawn(shared.clone(), engine, recovered, store, clock, bounds)?;
+        let ended = deciding::spawn(shared.clone(), engine, store, clock, bounds)?;
         Ok((Self { shared }, ended))
     }
 
@@ -279,6 +274,8 @@ impl Core {
     pub fn set_phase(&self, phase: Phase) {
         self.shared.phase.send_replace(phase);
         self.shared.show_health();
+        // The core loop looks at the clock now: lease time goes on from here.
+        self.shared.queue.call();
     }
 
     /// Ends the core after everything that was submitted before is decided, durable and answered.

@@ -133,7 +133,6 @@ pub async fn begin(config: &Config, clock: Clock) -> Result<Running, StartFault>
         );
     }
     let unclean = database.was_unclean();
-    let recovered = engine.recover(now);
     let store = database.into_store()?;
     let (path, reader) = (store.path().to_owned(), store.reader());
     if let Some(why) = store.fault() {
@@ -156,7 +155,7 @@ pub async fn begin(config: &Config, clock: Clock) -> Result<Running, StartFault>
     let identity = Arc::new(Identity::open(state.path(), config.host_facts.as_deref())?);
     let bounds =
         Bounds { queue: config.limits.queue, events_per_stream: config.limits.events_per_stream, ..Bounds::default() };
-    let (core, ended) = Core::start(engine, recovered, store, clock.clone(), bounds)?;
+    let (core, ended) = Core::start(engine, store, clock.clone(), bounds)?;
     let (folder, watching) =
         Folder::start(config.folder.clone(), state.path(), core.clone(), clock.clone(), trust, identity);
     let facts = grpc::Facts {

@@ -11,14 +11,14 @@ use std::{
 use leasehold_engine::{
     Engine,
     command::Command,
-    decision::{LeaseView, Outcome, Reply},
+    decision::{LeaseView, Reply},
     ids::{HolderId, Ticket},
     refusal::Refusal,
     time::{LeaseTime, Now},
 };
 
 use super::{
-    Answer, Bounds, Job, Refused, Shared,
+    Answer, Bounds, Job, Phase, Refused, Shared,
     answer::To,
     batch::{Attachment, Batch, IfUndone, Pending},
     events::Cut,
@@ -48,20 +48,23 @@ impl Ended {
 pub(super) fn spawn(
     shared: Arc<Shared>,
     engine: Engine,
-    recovered: Outcome,
     store: Store,
     clock: Clock,
     bounds: Bounds,
 ) -> std::io::Result<Ended> {
     let (to_writer, told) = mpsc::channel();
     let (says, heard) = mpsc::channel();
-    let failing = store.fault().map(|why| Failing::at_start(why, clock.now().lease));
+    let began = clock.now().lease;
+    let failing = store.fault().map(|why| Failing::at_start(why, began));
     let writer = Writer { shared: shared.clone(), store, told, says }.spawn()?;
     let deciding = Deciding {
         last_mark: LeaseTime::from_ms(0),
         shared,
         engine,
         clock,
+        began,
+        stood_ms: 0,
+        serves: false,
         most: bounds.batch,
         writer: to_writer,
         heard,
@@ -72,7 +75,7 @@ pub(super) fn spawn(
     };
     let core = thread::Builder::new().name("core".into()).spawn(move || {
         let _end = EndsWithProcess("core loop");
-        deciding.run(recovered);
+        deciding.run();
     })?;
     Ok(Ended { threads: [core, writer] })
 }
@@ -80,7 +83,13 @@ pub(super) fn spawn(
 pub(super) struct Deciding {
     pub(super) shared: Arc<Shared>,
     pub(super) engine: Engine,
-    pub(super) clock: Clock,
+    clock: Clock,
+    /// Lease time when this run began.
+    began: LeaseTime,
+    /// So long the start took: lease time stood still meanwhile.
+    stood_ms: u64,
+    /// The start is over, and lease time goes on.
+    serves: bool,
     most: usize,
     pub(super) writer: mpsc::Sender<ToWriter>,
     pub(super) heard: mpsc::Receiver<FromWriter>,
@@ -95,8 +104,9 @@ pub(super) struct Deciding {
 }
 
 impl Deciding {
-    fn run(mut self, recovered: Outcome) {
-        let mut batch = Batch::new(self.clock.now());
+    fn run(mut self) {
+        let mut batch = Batch::new(self.now());
+        let recovered = self.engine.recover(batch.now);
         if let Some(failing) = &mut self.failing {
             recovered.notices.iter().for_each(crate::log::notice);
             failing.owe(recovered);
@@ -114,7 +124,7 @@ impl Deciding {
             let wakeup = self.wakeup();
             let longest = self.may_sleep(wakeup);
             let may_form = self.shared.queue.take(&mut jobs, self.most, longest);
-            let now = self.clock.now();
+            let now = self.now();
             self.hear_writer(now);
             if !may_form {
                 continue;
@@ -154,7 +164,8 @@ impl Deciding {
         // The writer ends after everything before this; a failure now is told to those whom it concerns.
         let _ = self.writer.send(ToWriter::Stop);
         while let Ok(word) = self.heard.recv() {
-            self.hear(word, self.clock.now());
+            let now = self.now();
+            self.hear(word, now);
         }
         for (_, to) in self.tickets.drain() {
             to.send(Err(Refused::Draining));
@@ -162,18 +173,30 @@ impl Deciding {
         self.shared.hub.close_all();
     }
 
+    /// This moment. Lease time stands still until the daemon serves: the grace after a restart is for holders that can
+    /// renew, so that a start that takes long ends no lease (LEASE-7).
+    fn now(&mut self) -> Now {
+        let now = self.clock.now();
+        if !self.serves {
+            self.serves = *self.shared.phase.borrow() != Phase::Starting;
+            self.stood_ms = now.lease.ms_since(self.began);
+        }
+        Now { lease: LeaseTime::from_ms(now.lease.as_ms() - self.stood_ms), ..now }
+    }
+
     /// When something is to be done though nobody asks.
-    fn wakeup(&self) -> Option<LeaseTime> {
+    fn wakeup(&mut self) -> Option<LeaseTime> {
+        let now = self.now();
         match &self.failing {
             Some(failing) => failing.next_try(),
-            None => self.engine.next_wakeup(self.clock.now()),
+            None => self.engine.next_wakeup(now),
         }
     }
 
     /// Never longer than the clock allows.
-    fn may_sleep(&self, wakeup: Option<LeaseTime>) -> Duration {
+    fn may_sleep(&mut self, wakeup: Option<LeaseTime>) -> Duration {
         let longest = self.clock.longest_sleep();
-        let now = self.clock.now();
+        let now = self.now();
         wakeup.map_or(longest, |at| longest.min(Duration::from_millis(at.ms_since(now.lease))))
     }
 

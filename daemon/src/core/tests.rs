@@ -129,6 +129,13 @@ impl Site {
 
     /// Reads what is stored into an engine, and starts the core on it.
     fn start(&self) -> (Core, Ended) {
+        let (core, ended) = self.begin();
+        core.set_phase(Phase::Serving);
+        (core, ended)
+    }
+
+    /// The same, and it does not serve yet.
+    fn begin(&self) -> (Core, Ended) {
         let clock = Clock::manual(self.clock.clone());
         let database = Database::open(&self.state).unwrap();
         clock.continue_from(database.mark());
@@ -136,11 +143,8 @@ impl Site {
         let trust = licensor().0.trust().unwrap();
         let left_out = database.load(Some(&trust), clock.wall(), |row| engine.restore(row)).unwrap();
         assert_eq!(left_out, []);
-        let recovered = engine.recover(clock.now());
         let store = database.into_store().unwrap().impatient();
-        let (core, ended) = Core::start(engine, recovered, store, clock, Bounds::default()).unwrap();
-        core.set_phase(Phase::Serving);
-        (core, ended)
+        Core::start(engine, store, clock, Bounds::default()).unwrap()
     }
 
     async fn licensed(&self) -> (Core, Ended) {
@@ -248,6 +252,39 @@ async fn a_lost_answer_is_given_again_after_a_restart() {
     let again = core.acquire(units(unary(), 1, 1, 0)).await.unwrap();
     assert_eq!((again.id, again.ended), (first.id, None));
     assert_eq!(in_use(&core).await, 1);
+    stop(core, ended);
+}
+
+/// LEASE-7, LEASE-6: the grace counts from when the daemon serves. A start that takes longer than a lease lives ends none,
+/// and from ready on the bound is the usual one.
+#[tokio::test]
+async fn a_start_that_takes_long_ends_no_lease() {
+    let site = Site::new();
+    let (core, ended) = site.licensed().await;
+    let mut acquire = units(unary(), 1, SESSIONS, 0);
+    acquire.ttl_ms = 10_000;
+    let lease = core.acquire(acquire).await.unwrap().id;
+    stop(core, ended);
+
+    let (core, ended) = site.begin();
+    site.set_time(3_600_000);
+    // Time's own turn, and what the look at the folder brings: each would end what is due.
+    core.submit(Command::Tick).await.unwrap();
+    core.submit(release(unary(), Vec::new())).await.unwrap();
+    assert_eq!(in_use(&core).await, u64::from(SESSIONS));
+    core.set_phase(Phase::Serving);
+    core.submit(Command::Tick).await.unwrap();
+    assert_eq!(in_use(&core).await, u64::from(SESSIONS));
+    let renewed = core.submit(Command::Renew { from: unary(), leases: vec![lease] }).await.unwrap();
+    assert_eq!(renewed, Reply::Leases(vec![(lease, Ok(()))]));
+
+    // 1.1 × TTL + 5 s after that nobody has renewed, and a tenth of the TTL that spreads the ends after a restart.
+    site.set_time(3_600_000 + 15_900);
+    assert_eq!(in_use(&core).await, u64::from(SESSIONS));
+    let stranger = || Origin::Unary(caller("stranger"));
+    assert!(core.acquire(units(stranger(), 2, 1, 0)).await.is_err());
+    site.set_time(3_600_000 + 17_000);
+    core.acquire(units(stranger(), 3, 1, 0)).await.unwrap();
     stop(core, ended);
 }
 

@@ -78,10 +78,9 @@ impl Site {
         clock.continue_from(database.mark());
         let mut engine = Engine::new(leasehold_engine::Limits::default());
         database.load(Some(trust.trust()), clock.wall(), |row| engine.restore(row)).unwrap();
-        let recovered = engine.recover(clock.now());
         let store = database.into_store().unwrap();
         let records = store.reader();
-        let (core, ended) = Core::start(engine, recovered, store, clock.clone(), Bounds::default()).unwrap();
+        let (core, ended) = Core::start(engine, store, clock.clone(), Bounds::default()).unwrap();
         let (folder, _watching) = Folder::start(watched, state.path(), core.clone(), clock.clone(), trust, identity);
         folder.judged().await;
 

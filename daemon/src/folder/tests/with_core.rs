@@ -74,9 +74,8 @@ impl House {
         let database = Database::open(&state).unwrap();
         clock.continue_from(database.mark());
         database.load(Some(trust.trust()), clock.wall(), |row| engine.restore(row)).unwrap();
-        let recovered = engine.recover(clock.now());
         let store = database.into_store().unwrap();
-        let (core, ended) = Core::start(engine, recovered, store, clock.clone(), Bounds::default()).unwrap();
+        let (core, ended) = Core::start(engine, store, clock.clone(), Bounds::default()).unwrap();
         let watched = self.dir.path().join("watched");
         let (folder, task) = Folder::start(watched, state.path(), core.clone(), clock, trust, identity.clone());
         Server { folder, core, identity, task, ended, state }
