@@ -105,7 +105,7 @@ impl Engine {
             next_file_boundary: None,
             next_stamp: LeaseTime::default(),
             last_wall: WallTime::default(),
-            last_now: Now { lease: LeaseTime::default(), wall: WallTime::default() },
+            last_now: Now { lease: LeaseTime::default(), wall: WallTime::default(), unconfirmed_ms: 0 },
         }
     }
 

@@ -472,7 +472,7 @@ impl Turn<'_> {
             if ahead_ms > HOUR_MS {
                 break;
             }
-            let then = Now { wall: moment, lease: self.now.lease };
+            let then = Now { wall: moment, lease: self.now.lease, unconfirmed_ms: 0 };
             // Without any file call ports fall to two, not to nothing.
             let (grants, _) = state.grants_at(then);
             let at = self.now.lease.plus_ms(u64::try_from(ahead_ms).unwrap_or(0));
@@ -492,9 +492,10 @@ impl Turn<'_> {
             return;
         };
         let before = pool.state;
-        let in_use = !self.engine.closed(id);
         let gone = pool.capacity == Units::Count(0);
-        let over = !gone && pool.excess(id.method) > 0;
+        // Going through a great pool takes a while, and it is seldom asked.
+        let in_use = (gone || closes_at.is_some()) && !self.engine.closed(id);
+        let over = !gone && state.is_over(id);
         let over_since = over.then(|| before.and_then(|state| state.over_since).unwrap_or(self.now.lease));
         let closes = if gone && in_use {
             Some(before.and_then(|state| state.closes).unwrap_or(self.now.lease.plus_ms(CLOSING_MS)))

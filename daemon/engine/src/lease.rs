@@ -140,6 +140,8 @@ impl Turn<'_> {
             .state
             .development
             .then(|| (now.lease.plus_ms(HOUR_MS.unsigned_abs()), EndReason::DevelopmentHourlyDisconnect));
+        let with_seat = self.engine.state.end_of_seats(&want.subject, &plan.terms.seats);
+        let ends = ends.into_iter().chain(with_seat).min();
         let row = LeaseRow {
             id,
             holder,
@@ -211,19 +213,18 @@ impl Turn<'_> {
                 continue;
             }
             let stated = lease.row.ends.filter(|(at, _)| *at <= self.now.lease).map(|(_, why)| why);
-            match stated {
-                Some(EndReason::CapacityLowered) if !self.still_in_excess(id) => self.spare(id),
-                Some(why) => {
-                    self.end(id, why, None);
-                    ended += 1;
-                }
-                None => {
-                    self.end(id, EndReason::Expired, None);
-                    ended += 1;
-                }
-            }
+            ended += self.end_stated(id, stated.unwrap_or(EndReason::Expired));
         }
         ended
+    }
+
+    /// Ends a lease whose time is over, with what ends together with it; returns how many ended.
+    fn end_stated(&mut self, id: LeaseId, why: EndReason) -> usize {
+        if why == EndReason::CapacityLowered {
+            return self.end_excess(id);
+        }
+        self.end(id, why, None);
+        1
     }
 
     /// LEASE-9: the live lease of this identity, or why the caller may not act on it.
@@ -265,17 +266,18 @@ impl Turn<'_> {
         let mut outcomes = Vec::with_capacity(leases.len());
         for &id in leases {
             let mut result = self.own_lease(&identity, id);
+            let ends = self.engine.state.leases.get(&id).and_then(|lease| lease.row.ends);
+            if let Some((at, why)) = ends.filter(|_| result.is_ok())
+                && at <= self.now.lease
+                && self.end_stated(id, why) > 0
+            {
+                result = Err(Refusal::LeaseEnded { lease: id, how: Some(why) });
+            }
             if result.is_ok()
                 && let Some(lease) = self.engine.state.leases.get_mut(&id)
             {
-                match lease.row.ends {
-                    Some((at, why)) if at <= self.now.lease => {
-                        self.end(id, why, None);
-                        result = Err(Refusal::LeaseEnded { lease: id, how: Some(why) });
-                    }
-                    // The timer stays where it is: it is looked at when it is due.
-                    _ => lease.renewed = self.now.lease,
-                }
+                // The timer stays where it is: it is looked at when it is due.
+                lease.renewed = self.now.lease;
             }
             outcomes.push((id, result));
         }

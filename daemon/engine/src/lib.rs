@@ -21,6 +21,7 @@ mod catalog;
 mod denial;
 mod engine;
 mod entities;
+mod excess;
 mod files;
 mod grants;
 mod holder;

@@ -85,7 +85,7 @@ impl Engine {
                 differ(found, &format!("{name} share of {whose}"), &share.used, &used);
             }
             differ(found, &format!("{name} watched"), &state.watched_pools.contains(id), &pool.state.is_some());
-            let excess = pool.excess(id.method) > 0;
+            let excess = state.is_over(*id);
             let gone = pool.capacity == Units::Count(0);
             if excess && !gone && pool.state.is_none_or(|row| row.over_since.is_none()) {
                 found.push(format!("{name}: {} held of {}", pool.held(id.method), pool.capacity));

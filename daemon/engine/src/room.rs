@@ -9,7 +9,7 @@ use leasehold_keys::{
 
 use crate::{
     ids::{OrganizationId, PoolId, ShareHolder},
-    pool::Share,
+    pool::{Pool, Share},
     queue::{HEAD_AGE_MS, Place, Queue},
     refusal::{Exhausted, HolderLine, Holding, Limit, Refusal},
     row::LeaseSubject,
@@ -151,12 +151,13 @@ impl State {
         }
     }
 
-    fn call_ports_held(&self) -> u64 {
-        self.pools
-            .iter()
-            .filter(|(id, _)| self.catalog.is_call_port(id.key))
-            .map(|(id, pool)| pool.held(id.method))
-            .sum()
+    /// The pools of an unlicensed site's call ports, which are one for all purposes.
+    pub(crate) fn call_ports(&self) -> impl Iterator<Item = (PoolId, &Pool)> {
+        self.pools.iter().filter(|(id, _)| self.catalog.is_call_port(id.key)).map(|(id, pool)| (*id, pool))
+    }
+
+    pub(crate) fn call_ports_held(&self) -> u64 {
+        self.call_ports().map(|(id, pool)| pool.held(id.method)).sum()
     }
 
     pub(crate) fn share_holder_name(&self, holder: &ShareHolder) -> String {
@@ -177,7 +178,7 @@ impl State {
     /// The same for a claimant at this place in the queue: those who come after it do not wait before it.
     fn exhausted_for(&self, id: PoolId, wanted: u32, set_aside: u64, place: Option<Place>, now: Now) -> Refusal {
         let pool = self.pools.get(&id);
-        let ahead = |pool: &crate::pool::Pool| match place {
+        let ahead = |pool: &Pool| match place {
             None | Some(Place::LAST) => pool.waiters.len(),
             Some(place) => pool.waiters.range(..place).count(),
         };

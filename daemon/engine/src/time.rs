@@ -35,13 +35,25 @@ impl LeaseTime {
     }
 }
 
-/// The moment of one decision, read once by the core loop for a whole batch.
+/// The moment of one decision, read once by the core loop for a whole batch. Neither time is a clock that people set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     /// For everything that leases depend on.
     pub lease: LeaseTime,
-    /// For the dates of files, and for what people read.
+    /// Trusted time (05, Time), for everything that has a date. No setting of the wall clock lowers it while the daemon
+    /// runs or at a start, and none raises it while the daemon runs.
     pub wall: WallTime,
+    /// `wall` rests on a jump of the wall clock at a start that may yet be found wrong: without it, it would be so much
+    /// earlier. 0: all of it is confirmed. What cannot be taken back, or gives seats, goes by [`Now::confirmed`].
+    pub unconfirmed_ms: u64,
+}
+
+impl Now {
+    /// The latest moment of which it is sure that it has come.
+    pub const fn confirmed(self) -> WallTime {
+        let ms = if self.unconfirmed_ms > i64::MAX as u64 { i64::MAX } else { self.unconfirmed_ms.cast_signed() };
+        self.wall.plus_ms(-ms)
+    }
 }
 
 /// How long a lease of `ttl_ms` stands after its last renewal was received: 1.1 × TTL + 5 s (LEASE-5).

@@ -8,10 +8,11 @@ use leasehold_keys::{activation::Units, name::Method};
 use crate::{
     decision::{Event, Notice, Reply, Told},
     engine::{Engine, Turn},
+    excess::EXCESS_KEPT_MS,
     files::CLOSING_MS,
     ids::{KeyId, LeaseId, PoolId, Subject},
     refusal::{EndReason, Refusal},
-    row::{LeaseRow, LeaseSubject, PoolStateRow, Row},
+    row::{LeaseSubject, PoolStateRow, Row},
     time::{DAY_MS, LeaseTime, Now},
     view::ExceededView,
 };
@@ -19,11 +20,7 @@ use crate::{
 /// Contacts are stored, and other slow things looked at, so often.
 pub(crate) const STAMP_EVERY_MS: u64 = 60_000;
 /// Leases that one great ending tells or ends in one turn.
-const PIECE: usize = 256;
-/// ALLOC-11: excess leases stay so long before they are warned.
-const EXCESS_KEPT_MS: u64 = 24 * 3_600_000;
-/// ALLOC-11: they end so long after the warning.
-const EXCESS_WARNED_MS: u64 = 3_600_000;
+pub(crate) const PIECE: usize = 256;
 /// An idle lease ends so long after its warning.
 const IDLE_WARNED_MS: u64 = 60_000;
 /// Idle leases are looked at so often, at most.
@@ -88,7 +85,7 @@ impl Engine {
         Box::new(leases.into_iter())
     }
 
-    fn holds(&self, lease: LeaseId, key: KeyId) -> bool {
+    pub(crate) fn holds(&self, lease: LeaseId, key: KeyId) -> bool {
         self.state.leases.get(&lease).is_some_and(|lease| lease.row.terms.keys.iter().any(|held| held.key == key))
     }
 }
@@ -244,127 +241,10 @@ impl Turn<'_> {
         })
     }
 
-    fn warn(&mut self, id: LeaseId, reason: EndReason, ends_in_ms: u64) {
+    pub(crate) fn warn(&mut self, id: LeaseId, reason: EndReason, ends_in_ms: u64) {
         if let Some(holder) = self.engine.state.leases.get(&id).map(|lease| lease.row.holder) {
             self.out.events.push(Event { to: Some(holder), what: Told::Warned { lease: id, reason, ends_in_ms } });
         }
-    }
-
-    /// ALLOC-11: after 24 hours the excess leases are warned, newest first; they end an hour later. Never a call port that
-    /// is in use.
-    fn look_at_excess(&mut self) {
-        let now = self.now.lease;
-        let due: Vec<PoolId> = self
-            .engine
-            .state
-            .watched_pools
-            .iter()
-            .filter(|id| {
-                self.engine
-                    .state
-                    .pools
-                    .get(id)
-                    .and_then(|pool| pool.state)
-                    .and_then(|state| state.over_since)
-                    .is_some_and(|since| now.ms_since(since) >= EXCESS_KEPT_MS)
-            })
-            .copied()
-            .collect();
-        for id in due {
-            for lease in self.excess_leases(id) {
-                let Some(row) = self.engine.state.leases.get(&lease).map(|lease| lease.row.clone()) else {
-                    continue;
-                };
-                let ends = Some((now.plus_ms(EXCESS_WARNED_MS), EndReason::CapacityLowered));
-                let after = LeaseRow { ends, ..row.clone() };
-                self.change(Some(Row::Lease(Box::new(row))), Some(Row::Lease(Box::new(after))));
-                self.warn(lease, EndReason::CapacityLowered, EXCESS_WARNED_MS);
-            }
-        }
-    }
-
-    /// Leases that are over a pool's capacity and not warned yet, newest first, in a piece.
-    fn excess_leases(&self, id: PoolId) -> Vec<LeaseId> {
-        let state = &self.engine.state;
-        let Some(pool) = state.pools.get(&id) else {
-            return Vec::new();
-        };
-        let spared = |row: &LeaseRow| state.catalog.is_call_port(id.key) && row.idle_since.is_none();
-        let mut chosen: Vec<LeaseId> = Vec::new();
-        if id.method == Method::Assignable && !pool.assigned.is_empty() {
-            // Users over-assigned log on in the order of their assignment: leases of the others are in excess.
-            chosen = pool
-                .assigned
-                .iter()
-                .rev()
-                .filter_map(|assignment| state.assignments.get(assignment))
-                .filter(|row| !state.assignment_counts(row, self.now, false))
-                .flat_map(|row| state.leases_of(row.subject).iter().rev())
-                .filter(|lease| self.engine.holds(**lease, id.key))
-                .filter(|lease| {
-                    state.leases.get(lease).is_some_and(|lease| lease.row.ends.is_none() && !spared(&lease.row))
-                })
-                .take(PIECE)
-                .copied()
-                .collect();
-        }
-        // Of what leases themselves hold; assignments stay (ALLOC-11).
-        let mut excess = pool.excess(id.method).min(pool.leased);
-        for lease in pool.holders.iter().rev() {
-            let Some(row) = state.leases.get(lease).map(|lease| &lease.row) else {
-                continue;
-            };
-            if excess == 0 || chosen.len() == PIECE {
-                break;
-            }
-            let units: u64 =
-                row.terms.seats.iter().filter(|seat| seat.pool == id).map(|seat| u64::from(seat.units)).sum();
-            if matches!(row.ends, Some((_, EndReason::CapacityLowered))) {
-                excess = excess.saturating_sub(units);
-            } else if row.ends.is_none() && !spared(row) {
-                excess = excess.saturating_sub(units);
-                chosen.push(*lease);
-            }
-        }
-        chosen
-    }
-
-    /// True where a lease that was warned for ALLOC-11 still is one too many, and may be ended.
-    pub(crate) fn still_in_excess(&self, id: LeaseId) -> bool {
-        let state = &self.engine.state;
-        let Some(row) = state.leases.get(&id).map(|lease| &lease.row) else {
-            return false;
-        };
-        // Newest first: an older lease is one too many only where those that are newer and warned are not enough.
-        let newer = |pool: PoolId, found: &crate::pool::Pool| -> u64 {
-            let rest = (std::ops::Bound::Excluded(id), std::ops::Bound::Unbounded);
-            let warned = |other: &LeaseRow| matches!(other.ends, Some((_, EndReason::CapacityLowered)));
-            let rows = found.holders.range(rest).filter_map(|other| state.leases.get(other)).map(|other| &other.row);
-            rows.filter(|other| warned(other))
-                .flat_map(|other| other.terms.seats.iter().filter(|seat| seat.pool == pool))
-                .map(|seat| u64::from(seat.units))
-                .sum()
-        };
-        let over = |pool: PoolId| {
-            state.pools.get(&pool).is_some_and(|found| found.excess(pool.method) > newer(pool, found))
-                && !(state.catalog.is_call_port(pool.key) && row.idle_since.is_none())
-        };
-        let by_seat = row.terms.seats.iter().any(|seat| over(seat.pool));
-        let by_assignment = || {
-            assignments_behind(state, row)
-                .any(|assignment| over(assignment.pool()) && !state.assignment_counts(assignment, self.now, false))
-        };
-        by_seat || by_assignment()
-    }
-
-    /// A warned lease that is no longer one too many stays.
-    pub(crate) fn spare(&mut self, id: LeaseId) {
-        let Some(row) = self.engine.state.leases.get(&id).map(|lease| lease.row.clone()) else {
-            return;
-        };
-        let after = LeaseRow { ends: None, ..row.clone() };
-        self.change(Some(Row::Lease(Box::new(row))), Some(Row::Lease(Box::new(after))));
-        self.engine.state.rewind_timer(id);
     }
 
     /// LEVEL-5: tells the leases on a closing pool, and at its moment takes its key from them, in pieces.
@@ -432,7 +312,7 @@ impl Turn<'_> {
             };
             let Some(before) = pool.state else { continue };
             let over_since =
-                before.over_since.filter(|_| pool.excess(id.method) > 0 && pool.capacity != Units::Count(0));
+                before.over_since.filter(|_| self.engine.state.is_over(id) && pool.capacity != Units::Count(0));
             // Going through a great pool takes a while: only time's own turns do it.
             let closes = before.closes.filter(|at| !tick || *at > self.now.lease || !self.engine.closed(id));
             let after =
@@ -445,22 +325,4 @@ impl Turn<'_> {
             }
         }
     }
-}
-
-/// The assignments behind the keys of a lease.
-fn assignments_behind<'a>(
-    state: &'a crate::state::State,
-    row: &'a LeaseRow,
-) -> impl Iterator<Item = &'a crate::row::AssignmentRow> {
-    let station = match &row.subject {
-        LeaseSubject::Logon { station, .. } => *station,
-        LeaseSubject::Station(_) | LeaseSubject::Units => None,
-    };
-    crate::state::State::subject_of(&row.subject)
-        .into_iter()
-        .chain(station.map(Subject::Station))
-        .filter_map(|subject| state.assignments_of(subject))
-        .flat_map(|assignments| assignments.values())
-        .filter_map(|id| state.assignments.get(id))
-        .filter(|assignment| row.terms.keys.iter().any(|held| held.key == assignment.key))
 }

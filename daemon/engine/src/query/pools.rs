@@ -11,7 +11,7 @@ use crate::{
     engine::Engine,
     ids::{OrganizationId, PoolId, ShareHolder},
     refusal::Refusal,
-    row::AssignmentRow,
+    row::{AssignmentRow, PoolStateRow},
     time::Now,
     view::{ExceededView, PoolView, ShareView},
 };
@@ -73,10 +73,16 @@ impl Engine {
                 "closes in {}: its activation file has ended or ends",
                 crate::words::duration(row.closes.map_or(0, |at| at.ms_since(now.lease)))
             ),
-            Some(row) if row.over_since.is_some() => format!(
-                "over its capacity for {}; after 24 h the excess leases are ended, newest first",
-                crate::words::duration(row.over_since.map_or(0, |since| now.lease.ms_since(since)))
-            ),
+            Some(PoolStateRow { over_since: Some(since), .. }) => {
+                let how_long = crate::words::duration(now.lease.ms_since(since));
+                let call_port = state.catalog.is_call_port(id.key);
+                let alone = pool.excess(id.method) > 0;
+                format!(
+                    "over its capacity {}for {how_long}; after 24 h the excess {} ended, newest first",
+                    if alone { "" } else { "together with the other call ports " },
+                    if call_port { "leases that are not in use are" } else { "leases are" },
+                )
+            }
             _ if pool.capacity == Units::Count(0) => "not granted; assignments stay recorded".to_string(),
             _ => String::new(),
         };
@@ -131,13 +137,18 @@ impl Engine {
     pub fn compliance(&self, now: Now) -> (u64, Vec<ExceededView>) {
         let _ = now;
         let state = &self.state;
-        let mut exceeded = Vec::new();
+        let mut exceeded: Vec<ExceededView> = self.call_ports_exceeded().into_iter().collect();
+        let jointly = |id: PoolId| !exceeded.is_empty() && state.catalog.is_call_port(id.key);
+        let mut found = Vec::new();
         let mut checked = 0;
         for (id, pool) in &state.pools {
             let Units::Count(capacity) = pool.capacity else {
                 continue;
             };
             checked += 1;
+            if jointly(*id) {
+                continue;
+            }
             let plays = state.catalog.plays(id.key, Role::Organization) && id.method == Method::Assignable;
             let used = match plays {
                 // SITE-3 counts organizations where any are licensed.
@@ -151,10 +162,27 @@ impl Engine {
                     .catalog
                     .get(id.key)
                     .map_or_else(|| label_of(&pool), |definition| definition.def.title.clone());
-                exceeded.push(ExceededView { pool, title, licensed: u64::from(capacity), used });
+                found.push(ExceededView { pool, title, licensed: u64::from(capacity), used });
             }
         }
+        exceeded.append(&mut found);
         exceeded.sort_by(|a, b| a.pool.cmp(&b.pool));
         (checked, exceeded)
+    }
+
+    /// An unlicensed site's call ports are one pool, so that one error tells of them all: it names the first that is in use.
+    fn call_ports_exceeded(&self) -> Option<ExceededView> {
+        let state = &self.state;
+        let licensed = state.joint_call_ports?;
+        let used = state.call_ports_held();
+        let in_use = state.call_ports().filter(|(_, pool)| pool.leased > 0 || !pool.assigned.is_empty());
+        let mut pools: Vec<PoolName> = in_use.map(|(id, _)| state.pool_name(id)).collect();
+        pools.sort();
+        let pool = pools.first().filter(|_| used > licensed)?.clone();
+        let title = match (pools.len(), state.pool_id(&pool).and_then(|id| state.catalog.get(id.key))) {
+            (1, Some(definition)) => definition.def.title.clone(),
+            _ => "all call ports together".parse().unwrap_or_else(|_| label_of(&pool)),
+        };
+        Some(ExceededView { pool, title, licensed, used })
     }
 }

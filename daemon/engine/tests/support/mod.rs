@@ -113,7 +113,7 @@ impl Site {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now { lease: LeaseTime::from_ms(self.lease_ms), wall: WallTime::from_ms(self.wall_ms) }
+        Now { lease: LeaseTime::from_ms(self.lease_ms), wall: WallTime::from_ms(self.wall_ms), unconfirmed_ms: 0 }
     }
 
     /// Decides one command, and keeps what came of it.
