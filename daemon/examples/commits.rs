@@ -78,7 +78,7 @@ fn start(dir: &StateDir, licensor: &DevLicensor) -> anyhow::Result<(Core, Ended)
     clock.continue_from(database.mark());
     let mut engine = Engine::new(Limits::default());
     let mut rows = 0_u64;
-    database.load(Some(&licensor.trust()?), clock.wall(), |row| {
+    database.load(Some(&licensor.trust()?), clock.trusted(), |row| {
         rows += 1;
         engine.restore(row);
     })?;

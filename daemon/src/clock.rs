@@ -1,16 +1,33 @@
 //! The one place that reads time. Lease time goes on from the stored mark with the boot-time clock, which counts
-//! suspend and which nobody sets (LEASE-8); the wall clock is read for dates and for people. Nothing here decides.
+//! suspend and which nobody sets (LEASE-8). Trusted time does the same from a base that no setting of the wall clock lowers
+//! (05, Time); the wall clock is read for that base at a start, and as evidence from then on. Nothing here decides about
+//! licenses.
+
+pub mod evidence;
 
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use leasehold_engine::time::{LeaseTime, Now, WallTime};
+
+use evidence::{Evidence, Finding, Standing, Watch};
+
+/// What is stored of time, and gone on from at a start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeMark {
+    /// Lease time (LEASE-7).
+    pub lease: LeaseTime,
+    /// Trusted time; `None` where none was ever stored.
+    pub trusted: Option<WallTime>,
+    /// What is known of the wall clock.
+    pub evidence: Evidence,
+}
 
 /// Where time comes from.
 #[derive(Clone, Debug)]
@@ -37,10 +54,20 @@ struct Shared {
     last_lease_ms: AtomicU64,
     last_boot_ms: AtomicU64,
     last_wall_ms: AtomicI64,
+    trusted: Mutex<Trusted>,
+}
+
+#[derive(Debug, Default)]
+struct Trusted {
+    /// Trusted time at lease time 0: it goes on with lease time.
+    origin_ms: i64,
+    watch: Watch,
+    /// Found at the start, and not yet said.
+    findings: Vec<Finding>,
 }
 
 impl Clock {
-    /// The system's clocks; lease time starts at 0 until [`Clock::continue_from`].
+    /// The system's clocks. Until [`Clock::continue_from`] lease time starts at 0, and trusted time is the wall clock's.
     pub fn system() -> Self {
         Self::new(Source::System)
     }
@@ -53,30 +80,52 @@ impl Clock {
 
     fn new(source: Source) -> Self {
         let clock = Self { source, shared: Arc::default() };
-        clock.continue_from(LeaseTime::from_ms(0));
+        clock.continue_from(TimeMark::default());
         clock
     }
 
-    /// Lease time is `mark` now, and goes on from there. Called once, when the stored mark is known.
-    pub fn continue_from(&self, mark: LeaseTime) {
-        let (boot_ms, _) = self.read();
-        self.shared.boot_at_base_ms.store(boot_ms, Ordering::Relaxed);
-        self.shared.base_ms.store(mark.as_ms(), Ordering::Relaxed);
-        self.shared.last_lease_ms.store(mark.as_ms(), Ordering::Relaxed);
-    }
-
-    /// This moment. Lease time is never below an earlier reading.
-    pub fn now(&self) -> Now {
+    /// Time goes on from `mark`. Called once, when the stored mark is known.
+    pub fn continue_from(&self, mark: TimeMark) {
         let (boot_ms, wall_ms) = self.read();
-        let elapsed_ms = boot_ms.saturating_sub(self.shared.boot_at_base_ms.load(Ordering::Relaxed));
-        let lease_ms = self.shared.base_ms.load(Ordering::Relaxed) + elapsed_ms;
-        let lease_ms = self.shared.last_lease_ms.fetch_max(lease_ms, Ordering::Relaxed).max(lease_ms);
-        Now { lease: LeaseTime::from_ms(lease_ms), wall: WallTime::from_ms(wall_ms) }
+        self.shared.boot_at_base_ms.store(boot_ms, Ordering::Relaxed);
+        self.shared.base_ms.store(mark.lease.as_ms(), Ordering::Relaxed);
+        self.shared.last_lease_ms.store(mark.lease.as_ms(), Ordering::Relaxed);
+        let (watch, base, findings) = Watch::start(mark.evidence, mark.trusted, mark.lease, WallTime::from_ms(wall_ms));
+        *self.lock() = Trusted { origin_ms: base.as_ms().saturating_sub(signed(mark.lease)), watch, findings };
     }
 
-    /// The wall clock alone.
-    pub fn wall(&self) -> WallTime {
-        WallTime::from_ms(self.read().1)
+    /// This moment. Lease time is never below an earlier reading; trusted time only where a jump of the wall clock is
+    /// withdrawn that was not confirmed ([`evidence`]).
+    pub fn now(&self) -> Now {
+        self.read_all().0
+    }
+
+    /// This moment in trusted time alone.
+    pub fn trusted(&self) -> WallTime {
+        self.now().wall
+    }
+
+    /// Compares trusted time with the wall clock, and says what is new about that. The core loop does so each turn and
+    /// nobody else, with its own reading; it goes on with what it gets back.
+    pub fn watch(&self, now: Now) -> (Now, Vec<Finding>) {
+        let wall = self.read_all().1;
+        let mut trusted = self.lock();
+        let (after, more) = trusted.watch.look(now, wall);
+        trusted.origin_ms = trusted.origin_ms.saturating_add(after.as_ms().saturating_sub(now.wall.as_ms()));
+        let mut findings = std::mem::take(&mut trusted.findings);
+        findings.extend(more);
+        (Now { wall: after, unconfirmed_ms: trusted.unconfirmed_ms(), ..now }, findings)
+    }
+
+    /// What is known of the wall clock: stored with every commit, beside lease time and trusted time.
+    pub fn evidence(&self) -> Evidence {
+        *self.lock().watch.evidence()
+    }
+
+    /// How the wall clock stands to trusted time, for people.
+    pub fn standing(&self) -> Standing {
+        let (now, wall) = self.read_all();
+        Standing::new(now, wall, self.evidence())
     }
 
     /// The longest that anyone may sleep before looking at the clock again: timers stop in suspend, this clock does
@@ -86,6 +135,22 @@ impl Clock {
             Source::System => Duration::from_secs(1),
             Source::File(_) => Duration::from_millis(5),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Trusted> {
+        self.shared.trusted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This moment, and the wall clock at it.
+    fn read_all(&self) -> (Now, WallTime) {
+        let (boot_ms, wall_ms) = self.read();
+        let elapsed_ms = boot_ms.saturating_sub(self.shared.boot_at_base_ms.load(Ordering::Relaxed));
+        let lease_ms = self.shared.base_ms.load(Ordering::Relaxed).saturating_add(elapsed_ms);
+        let lease_ms = self.shared.last_lease_ms.fetch_max(lease_ms, Ordering::Relaxed).max(lease_ms);
+        let lease = LeaseTime::from_ms(lease_ms);
+        let trusted = self.lock();
+        let wall = WallTime::from_ms(trusted.origin_ms.saturating_add(signed(lease)));
+        (Now { lease, wall, unconfirmed_ms: trusted.unconfirmed_ms() }, WallTime::from_ms(wall_ms))
     }
 
     /// (boot time, wall time), in milliseconds.
@@ -105,6 +170,16 @@ impl Clock {
             }
         }
     }
+}
+
+impl Trusted {
+    fn unconfirmed_ms(&self) -> u64 {
+        self.watch.evidence().unconfirmed.map_or(0, |unconfirmed| unconfirmed.ahead_ms)
+    }
+}
+
+fn signed(lease: LeaseTime) -> i64 {
+    i64::try_from(lease.as_ms()).unwrap_or(i64::MAX)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's clocks")]
@@ -131,30 +206,62 @@ mod tests {
         std::fs::write(file, text).unwrap();
     }
 
-    #[test]
-    fn lease_time_goes_on_from_the_mark_and_ignores_the_wall_clock() {
+    fn at(lease_ms: u64, wall_ms: i64) -> Now {
+        Now { lease: LeaseTime::from_ms(lease_ms), wall: WallTime::from_ms(wall_ms), unconfirmed_ms: 0 }
+    }
+
+    fn clock(text: &str) -> (tempfile::TempDir, PathBuf, Clock) {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("clock");
-        set(&file, "5000 1000000");
+        set(&file, text);
         let clock = Clock::manual(file.clone());
-        clock.continue_from(LeaseTime::from_ms(777));
-        assert_eq!(clock.now(), Now { lease: LeaseTime::from_ms(777), wall: WallTime::from_ms(1_000_000) });
-        set(&file, "5250 -4000");
-        assert_eq!(clock.now(), Now { lease: LeaseTime::from_ms(1_027), wall: WallTime::from_ms(-4_000) });
+        (dir, file, clock)
+    }
+
+    #[test]
+    fn both_times_go_on_from_the_mark_and_ignore_the_wall_clock() {
+        let (_dir, file, clock) = clock("5000 1000000");
+        clock.continue_from(TimeMark { lease: LeaseTime::from_ms(777), ..TimeMark::default() });
+        assert_eq!(clock.now(), at(777, 1_000_000), "without a mark there is nothing but the wall clock");
+        for wall in ["-4000", "99000000"] {
+            set(&file, &format!("5250 {wall}"));
+            assert_eq!(clock.now(), at(1_027, 1_000_250));
+        }
+        clock.continue_from(TimeMark { trusted: Some(WallTime::from_ms(2_000_000)), ..TimeMark::default() });
+        assert_eq!(clock.trusted(), WallTime::from_ms(99_000_000), "the later of both");
+        clock.continue_from(TimeMark { trusted: Some(WallTime::from_ms(200_000_000)), ..TimeMark::default() });
+        assert_eq!(clock.trusted(), WallTime::from_ms(200_000_000));
     }
 
     #[test]
     fn lease_time_never_goes_back_and_a_torn_file_is_no_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("clock");
-        set(&file, "5000 1000");
-        let clock = Clock::manual(file.clone());
+        let (_dir, file, clock) = clock("5000 1000");
         set(&file, "9000 2000");
-        assert_eq!(clock.now().lease, LeaseTime::from_ms(4_000));
+        assert_eq!(clock.now(), at(4_000, 5_000));
         set(&file, "50");
-        assert_eq!(clock.now(), Now { lease: LeaseTime::from_ms(4_000), wall: WallTime::from_ms(2_000) });
+        assert_eq!(clock.now(), at(4_000, 5_000));
         set(&file, "6000 3000");
-        assert_eq!(clock.now().lease, LeaseTime::from_ms(4_000));
+        assert_eq!(clock.now(), at(4_000, 5_000));
+    }
+
+    /// What the core loop does with it is in `core/tests`.
+    #[test]
+    fn a_withdrawn_jump_is_told_to_all_clones() {
+        const DAY_MS: i64 = 86_400_000;
+        let (_dir, file, clock) = clock(&format!("5000 {}", 100 * DAY_MS));
+        clock.continue_from(TimeMark { trusted: Some(WallTime::from_ms(10 * DAY_MS)), ..TimeMark::default() });
+        let (other, jump_ms) = (clock.clone(), 90 * DAY_MS.unsigned_abs());
+        let (now, findings) = clock.watch(clock.now());
+        assert_eq!((now.wall.as_ms(), now.unconfirmed_ms), (100 * DAY_MS, jump_ms));
+        assert_eq!(findings, [Finding::Unconfirmed(jump_ms)], "found at the start, and said once");
+        assert_eq!(clock.watch(now).1, []);
+        set(&file, &format!("6000 {}", 10 * DAY_MS + 1_000));
+        let (now, findings) = clock.watch(clock.now());
+        assert_eq!((now, findings), (at(1_000, 10 * DAY_MS + 1_000), vec![Finding::Withdrawn(jump_ms)]));
+        set(&file, &format!("7000 {}", 10 * DAY_MS + 2_000));
+        assert_eq!(other.now(), at(2_000, 10 * DAY_MS + 2_000));
+        assert_eq!(other.evidence().withdrawn, 1);
+        assert_eq!(other.standing().notices(), []);
     }
 
     #[test]

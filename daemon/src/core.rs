@@ -13,7 +13,7 @@ mod writing;
 pub(crate) mod tests;
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -22,7 +22,7 @@ use leasehold_engine::{
     command::{Acquire, Command},
     decision::{LeaseView, Reply},
     ids::{HolderId, Ticket},
-    time::Now,
+    time::{LeaseTime, Now},
 };
 use tokio::sync::{oneshot, watch};
 
@@ -93,6 +93,11 @@ enum Job {
 
 /// What handle, core loop and writer share.
 struct Shared {
+    clock: Clock,
+    /// Lease time when this run began …
+    began: LeaseTime,
+    /// … and as the clock showed it when the start was over.
+    served: OnceLock<LeaseTime>,
     queue: Queue<Job>,
     hub: Arc<events::Hub>,
     /// The last ticket given; see [`Acquire::ticket`].
@@ -104,6 +109,14 @@ struct Shared {
 }
 
 impl Shared {
+    /// This moment. Lease time stands still until the daemon serves: the grace after a restart is for holders that can
+    /// renew, so that a start that takes long ends no lease (LEASE-7).
+    fn now(&self) -> Now {
+        let now = self.clock.now();
+        let from = self.served.get().copied().unwrap_or(now.lease);
+        Now { lease: self.began.plus_ms(now.lease.ms_since(from)), ..now }
+    }
+
     /// Health follows phase and fault.
     fn show_health(&self) {
         let serving = *self.phase.borrow() == Phase::Serving;
@@ -130,6 +143,9 @@ impl Core {
     pub fn start(engine: Engine, store: Store, clock: Clock, bounds: Bounds) -> std::io::Result<(Self, Ended)> {
         let fault: Option<Arc<str>> = store.fault().map(Into::into);
         let shared = Arc::new(Shared {
+            began: clock.now().lease,
+            clock,
+            served: OnceLock::new(),
             queue: Queue::new(bounds.queue),
             hub: Arc::new(events::Hub::new(bounds.events_per_stream)),
             tickets: AtomicU64::new(0),
@@ -137,7 +153,7 @@ impl Core {
             health: watch::Sender::new(Health { renew: false, grant: false }),
             fault: watch::Sender::new(fault),
         });
-        let ended = deciding::spawn(shared.clone(), engine, store, clock, bounds)?;
+        let ended = deciding::spawn(shared.clone(), engine, store, bounds)?;
         Ok((Self { shared }, ended))
     }
 
@@ -272,10 +288,12 @@ impl Core {
 
     /// Moves the daemon on in its life. Said by its start and stop only.
     pub fn set_phase(&self, phase: Phase) {
+        if phase != Phase::Starting {
+            // Before anyone hears of it, and once: lease time goes on from here.
+            self.shared.served.get_or_init(|| self.shared.clock.now().lease);
+        }
         self.shared.phase.send_replace(phase);
         self.shared.show_health();
-        // The core loop looks at the clock now: lease time goes on from here.
-        self.shared.queue.call();
     }
 
     /// Ends the core after everything that was submitted before is decided, durable and answered.

@@ -316,12 +316,12 @@ impl Place {
         let invented = facts_file::collect_to_or_else(&self.facts(), invent)
             .map_err(|error| DevFault::File { path: error.path, fault: error.fault })?;
         let identity = Identity::open(&self.state(), Some(&self.facts()))?;
-        let request = identity.request_note(None, None, clock.wall())?;
+        let request = identity.request_note(None, None, clock.trusted())?;
         files::replace(&self.request(), request.as_bytes(), 0o644).map_err(fault(self.request()))?;
         let first = !self.licensor().exists();
-        let mut workshop = vendor::workshop(&self.licensor(), clock.wall())?;
+        let mut workshop = vendor::workshop(&self.licensor(), clock.trusted())?;
         if first {
-            let issued = vendor::issue(&mut workshop, request.as_bytes(), clock.wall())?;
+            let issued = vendor::issue(&mut workshop, request.as_bytes(), clock.trusted())?;
             let sample = self.folder().join(SAMPLE);
             files::replace(&sample, issued.note.as_bytes(), 0o644).map_err(fault(sample))?;
         }

@@ -170,7 +170,7 @@ impl Folder {
 
     /// What wants attention, worst first: a stable reason and a sentence for each.
     pub fn notices(&self) -> Vec<(&'static str, String)> {
-        let (view, store, now) = (self.view(), self.trust(), self.clock.wall());
+        let (view, store, now) = (self.view(), self.trust(), self.clock.trusted());
         let mut notices = Vec::new();
         if let Some(fault) = &view.fault {
             notices.push(("FOLDER_UNREADABLE", fault.clone()));
@@ -267,7 +267,7 @@ impl Folder {
             return Err(LoadFault::Name { name: name::shown(name.as_ref()), fault });
         }
         let accepted = accepted(&self.core).await?;
-        let terms = self.trust().trust().activation(&bytes, self.clock.wall()).ok();
+        let terms = self.trust().trust().activation(&bytes, self.clock.trusted()).ok();
         let displaced = accepted.0.iter().find(|file| file.name == name);
         if let Some(other) =
             displaced.filter(|other| terms.as_ref().is_some_and(|terms| terms.license_id != other.license))

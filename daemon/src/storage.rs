@@ -28,7 +28,7 @@ pub use opening::{Database, OpenFault};
 pub use reading::{AuditQuery, DenialQuery, MOST_ROWS, ReadFault, Reader};
 pub use state_dir::{StateDir, StateDirFault};
 
-use crate::exit::Exit;
+use crate::{clock::evidence::Evidence, exit::Exit};
 
 /// The most denials that are kept …
 const DENIALS_KEPT: i64 = 100_000;
@@ -57,6 +57,8 @@ pub struct Store {
     texts: write::TermsTexts,
     checkpointer: checkpoint::Checkpointer,
     pruned: Option<LeaseTime>,
+    /// What was stored last in this run of what is known of the wall clock.
+    evidence: Option<Evidence>,
     /// What a stop in the middle left is not yet settled, and why.
     unsettled: Option<String>,
 }
@@ -66,7 +68,8 @@ impl Store {
         let chain = audit::Chain::read(&db)?;
         let unsettled = if unclean { opening::settle(&db).err() } else { None };
         let checkpointer = checkpoint::Checkpointer::start(&mut db, path.clone())?;
-        Ok(Self { db, path, chain, texts: write::TermsTexts::new(), checkpointer, pruned: None, unsettled })
+        let texts = write::TermsTexts::new();
+        Ok(Self { db, path, chain, texts, checkpointer, pruned: None, evidence: None, unsettled })
     }
 
     /// Why nothing can be written, where that was found at the start.
@@ -84,21 +87,27 @@ impl Store {
         &self.path
     }
 
-    /// Makes the net effect of these changes durable, and with them the lease-time mark: all or nothing. When it
-    /// returns `Ok` they are synced (LEASE-2).
+    /// Makes the net effect of these changes durable, and with them the marks of lease time and of trusted time, and what
+    /// is known of the wall clock: all or nothing. When it returns `Ok` they are synced (LEASE-2).
     ///
     /// # Errors
     /// See [`CommitFault`].
-    pub fn commit<'c>(&mut self, changes: impl Iterator<Item = &'c [Change]>, now: Now) -> Result<(), CommitFault> {
+    pub fn commit<'c>(
+        &mut self,
+        changes: impl Iterator<Item = &'c [Change]>,
+        now: Now,
+        evidence: &Evidence,
+    ) -> Result<(), CommitFault> {
         let net = net::net_of(changes.flatten());
         self.statement("BEGIN IMMEDIATE").map_err(|fault| classify("begin", &fault))?;
-        let chain = match self.write(&net, now) {
+        let chain = match self.write(&net, now, evidence) {
             Ok(chain) => chain,
             Err(fault) => return Err(self.roll_back("write", &fault)),
         };
         match self.statement("COMMIT") {
             Ok(()) => {
                 self.chain = chain;
+                self.evidence = Some(*evidence);
                 Ok(())
             }
             Err(fault) => match fault.sqlite_error_code() {
@@ -113,12 +122,12 @@ impl Store {
     ///
     /// # Errors
     /// See [`CommitFault`].
-    pub fn retry(&mut self, changes: &[Change], now: Now) -> Result<(), CommitFault> {
+    pub fn retry(&mut self, changes: &[Change], now: Now, evidence: &Evidence) -> Result<(), CommitFault> {
         if self.unsettled.is_some() {
             opening::settle(&self.db).map_err(CommitFault::NotDone)?;
             self.unsettled = None;
         }
-        self.commit(std::iter::once(changes), now)
+        self.commit(std::iter::once(changes), now, evidence)
     }
 
     /// To be called after commits, when their answers are out: keeps the log short.
@@ -152,7 +161,7 @@ impl Store {
         self.db.prepare_cached(sql)?.execute([]).map(drop)
     }
 
-    fn write(&mut self, net: &[net::Net<'_>], now: Now) -> rusqlite::Result<audit::Chain> {
+    fn write(&mut self, net: &[net::Net<'_>], now: Now, evidence: &Evidence) -> rusqlite::Result<audit::Chain> {
         let mut entries: Vec<AuditRow> = Vec::new();
         for net in net {
             if net.gone {
@@ -165,10 +174,11 @@ impl Store {
             }
         }
         let chain = self.chain.extend(&self.db, &entries)?;
-        // The mark is part of every commit, so that no stored time lies after it.
-        self.db
-            .prepare_cached("INSERT OR REPLACE INTO meta VALUES (1, ?)")?
-            .execute([now.lease.as_ms().cast_signed()])?;
+        // The marks are part of every commit, so that no stored time lies after them.
+        write::mark(&self.db, now)?;
+        if self.evidence.as_ref() != Some(evidence) {
+            write::evidence(&self.db, evidence)?;
+        }
         if self.pruned.is_none_or(|last| now.lease.ms_since(last) >= PRUNE_EVERY_MS) {
             self.prune(now)?;
             self.pruned = Some(now.lease);
@@ -180,7 +190,9 @@ impl Store {
         let count = "DELETE FROM denials WHERE id <= (SELECT max(id) FROM denials) - ? AND id < (SELECT min(id) FROM denials) + ?";
         self.db.prepare_cached(count)?.execute([DENIALS_KEPT, PRUNED_AT_ONCE])?;
         let age = "DELETE FROM denials WHERE at_ms < ? AND id < (SELECT min(id) FROM denials) + ?";
-        self.db.prepare_cached(age)?.execute([now.wall.as_ms().saturating_sub(DENIALS_KEPT_MS), PRUNED_AT_ONCE])?;
+        self.db
+            .prepare_cached(age)?
+            .execute([now.confirmed().as_ms().saturating_sub(DENIALS_KEPT_MS), PRUNED_AT_ONCE])?;
         Ok(())
     }
 

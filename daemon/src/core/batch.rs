@@ -15,6 +15,7 @@ use super::{
     answer::To,
     events::{Cut, Hub},
 };
+use crate::clock::evidence::Evidence;
 
 /// An answer that waits for its commit.
 pub(super) struct Pending {
@@ -49,8 +50,10 @@ pub(super) struct Batch {
     pub(super) questions: Vec<Deferred>,
     pub(super) events: Vec<Event>,
     pub(super) notices: Vec<Notice>,
-    /// Store the lease-time mark though nothing else changed.
+    /// Store the marks of time though nothing else changed.
     pub(super) mark_due: bool,
+    /// What is known of the wall clock at the end of the batch.
+    pub(super) evidence: Evidence,
 }
 
 impl Batch {
@@ -64,6 +67,7 @@ impl Batch {
             events: Vec::new(),
             notices: Vec::new(),
             mark_due: false,
+            evidence: Evidence::default(),
         }
     }
 

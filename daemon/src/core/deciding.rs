@@ -18,16 +18,16 @@ use leasehold_engine::{
 };
 
 use super::{
-    Answer, Bounds, Job, Phase, Refused, Shared,
+    Answer, Bounds, Job, Refused, Shared,
     answer::To,
     batch::{Attachment, Batch, IfUndone, Pending},
     events::Cut,
     failing::Failing,
     writing::{EndsWithProcess, FromWriter, ToWriter, Writer},
 };
-use crate::{clock::Clock, storage::Store};
+use crate::storage::Store;
 
-/// The lease-time mark is stored at least so often.
+/// The marks of lease time and of trusted time are stored at least so often.
 const MARK_EVERY_MS: u64 = 60_000;
 
 /// The core's two threads, to be waited for at the end.
@@ -45,26 +45,15 @@ impl Ended {
     }
 }
 
-pub(super) fn spawn(
-    shared: Arc<Shared>,
-    engine: Engine,
-    store: Store,
-    clock: Clock,
-    bounds: Bounds,
-) -> std::io::Result<Ended> {
+pub(super) fn spawn(shared: Arc<Shared>, engine: Engine, store: Store, bounds: Bounds) -> std::io::Result<Ended> {
     let (to_writer, told) = mpsc::channel();
     let (says, heard) = mpsc::channel();
-    let began = clock.now().lease;
-    let failing = store.fault().map(|why| Failing::at_start(why, began));
+    let failing = store.fault().map(|why| Failing::at_start(why, shared.began));
     let writer = Writer { shared: shared.clone(), store, told, says }.spawn()?;
     let deciding = Deciding {
         last_mark: LeaseTime::from_ms(0),
         shared,
         engine,
-        clock,
-        began,
-        stood_ms: 0,
-        serves: false,
         most: bounds.batch,
         writer: to_writer,
         heard,
@@ -83,13 +72,6 @@ pub(super) fn spawn(
 pub(super) struct Deciding {
     pub(super) shared: Arc<Shared>,
     pub(super) engine: Engine,
-    clock: Clock,
-    /// Lease time when this run began.
-    began: LeaseTime,
-    /// So long the start took: lease time stood still meanwhile.
-    stood_ms: u64,
-    /// The start is over, and lease time goes on.
-    serves: bool,
     most: usize,
     pub(super) writer: mpsc::Sender<ToWriter>,
     pub(super) heard: mpsc::Receiver<FromWriter>,
@@ -105,7 +87,7 @@ pub(super) struct Deciding {
 
 impl Deciding {
     fn run(mut self) {
-        let mut batch = Batch::new(self.now());
+        let mut batch = Batch::new(self.shared.now());
         let recovered = self.engine.recover(batch.now);
         if let Some(failing) = &mut self.failing {
             recovered.notices.iter().for_each(crate::log::notice);
@@ -124,14 +106,15 @@ impl Deciding {
             let wakeup = self.wakeup();
             let longest = self.may_sleep(wakeup);
             let may_form = self.shared.queue.take(&mut jobs, self.most, longest);
-            let now = self.now();
+            let now = self.shared.now();
             self.hear_writer(now);
             if !may_form {
                 continue;
             }
+            let (now, clock_told) = self.watch(now);
             let mut batch = Batch::new(now);
             // While nothing can be stored nothing ends by time; it is made up for afterwards.
-            if self.failing.is_none() && wakeup.is_some_and(|at| at <= now.lease) {
+            if self.failing.is_none() && (clock_told || wakeup.is_some_and(|at| at <= now.lease)) {
                 self.decide(Command::Tick, To::Nobody, &mut batch);
             }
             for job in jobs.drain(..) {
@@ -152,7 +135,7 @@ impl Deciding {
                     Job::Stop => stopping = true,
                 }
             }
-            let mark_due = now.lease.ms_since(self.last_mark) >= MARK_EVERY_MS || stopping;
+            let mark_due = now.lease.ms_since(self.last_mark) >= MARK_EVERY_MS || clock_told || stopping;
             batch.mark_due = mark_due && self.failing.is_none();
             if batch.must_be_stored() {
                 self.last_mark = now.lease;
@@ -164,8 +147,7 @@ impl Deciding {
         // The writer ends after everything before this; a failure now is told to those whom it concerns.
         let _ = self.writer.send(ToWriter::Stop);
         while let Ok(word) = self.heard.recv() {
-            let now = self.now();
-            self.hear(word, now);
+            self.hear(word, self.shared.now());
         }
         for (_, to) in self.tickets.drain() {
             to.send(Err(Refused::Draining));
@@ -173,30 +155,28 @@ impl Deciding {
         self.shared.hub.close_all();
     }
 
-    /// This moment. Lease time stands still until the daemon serves: the grace after a restart is for holders that can
-    /// renew, so that a start that takes long ends no lease (LEASE-7).
-    fn now(&mut self) -> Now {
-        let now = self.clock.now();
-        if !self.serves {
-            self.serves = *self.shared.phase.borrow() != Phase::Starting;
-            self.stood_ms = now.lease.ms_since(self.began);
+    /// Compares trusted time with the wall clock. True where that found something: it is to be stored at once, and dates
+    /// may have moved.
+    fn watch(&self, now: Now) -> (Now, bool) {
+        let (now, findings) = self.shared.clock.watch(now);
+        for finding in &findings {
+            if finding.is_good() { tracing::info!("{finding}") } else { tracing::warn!("{finding}") }
         }
-        Now { lease: LeaseTime::from_ms(now.lease.as_ms() - self.stood_ms), ..now }
+        (now, !findings.is_empty())
     }
 
     /// When something is to be done though nobody asks.
-    fn wakeup(&mut self) -> Option<LeaseTime> {
-        let now = self.now();
+    fn wakeup(&self) -> Option<LeaseTime> {
         match &self.failing {
             Some(failing) => failing.next_try(),
-            None => self.engine.next_wakeup(now),
+            None => self.engine.next_wakeup(self.shared.now()),
         }
     }
 
     /// Never longer than the clock allows.
-    fn may_sleep(&mut self, wakeup: Option<LeaseTime>) -> Duration {
-        let longest = self.clock.longest_sleep();
-        let now = self.now();
+    fn may_sleep(&self, wakeup: Option<LeaseTime>) -> Duration {
+        let longest = self.shared.clock.longest_sleep();
+        let now = self.shared.now();
         wakeup.map_or(longest, |at| longest.min(Duration::from_millis(at.ms_since(now.lease))))
     }
 
@@ -277,10 +257,11 @@ impl Deciding {
     }
 
     /// To the writer; or straight out, where nothing before it is still to become durable and nothing in it is.
-    pub(super) fn hand_over(&mut self, batch: Batch) {
+    pub(super) fn hand_over(&mut self, mut batch: Batch) {
         if batch.is_empty() {
             return;
         }
+        batch.evidence = self.shared.clock.evidence();
         if !batch.must_be_stored() && self.shared.queue.all_written() {
             return batch.deliver(&self.shared.hub);
         }

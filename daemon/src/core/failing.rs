@@ -200,7 +200,8 @@ impl Deciding {
         if !failing.trying && (last || failing.retry_at <= now.lease) {
             failing.trying = true;
             failing.tried_at = now.lease;
-            let _ = self.writer.send(ToWriter::Retry(crate::storage::net(std::mem::take(&mut failing.owed)), now));
+            let owed = crate::storage::net(std::mem::take(&mut failing.owed));
+            let _ = self.writer.send(ToWriter::Retry(owed, now, self.shared.clock.evidence()));
         }
     }
 

@@ -141,7 +141,7 @@ impl Site {
         clock.continue_from(database.mark());
         let mut engine = Engine::new(Limits::default());
         let trust = licensor().0.trust().unwrap();
-        let left_out = database.load(Some(&trust), clock.wall(), |row| engine.restore(row)).unwrap();
+        let left_out = database.load(Some(&trust), clock.trusted(), |row| engine.restore(row)).unwrap();
         assert_eq!(left_out, []);
         let store = database.into_store().unwrap().impatient();
         Core::start(engine, store, clock, Bounds::default()).unwrap()

@@ -10,15 +10,18 @@ use std::{
 use leasehold_engine::{row::Change, time::Now};
 
 use super::{Shared, batch::Batch};
-use crate::storage::{CommitFault, Store, end_process};
+use crate::{
+    clock::evidence::Evidence,
+    storage::{CommitFault, Store, end_process},
+};
 
 /// What the writer is told.
 pub(super) enum ToWriter {
     Batch(Batch),
     /// The core loop has heard of the failure: batches from here on are formed on what is durable.
     Fence,
-    /// Try to write again: these changes, and the mark.
-    Retry(Vec<Change>, Now),
+    /// Try to write again: these changes, the marks, and what is known of the wall clock.
+    Retry(Vec<Change>, Now, Evidence),
     /// Everything is said.
     Stop,
 }
@@ -91,7 +94,7 @@ impl Writer {
                     failed = false;
                     self.say(FromWriter::Fenced);
                 }
-                ToWriter::Retry(changes, now) => match self.store.retry(&changes, now) {
+                ToWriter::Retry(changes, now, evidence) => match self.store.retry(&changes, now, &evidence) {
                     Ok(()) => self.say(FromWriter::Recovered),
                     Err(CommitFault::NotDone(why)) => self.say(FromWriter::FailsStill(changes, why.into())),
                     Err(CommitFault::Unsure(why)) => end_process(&why),
@@ -116,10 +119,9 @@ impl Writer {
             return true;
         }
         if batches.iter().any(Batch::must_be_stored) {
-            let now = batches.last().map(|batch| batch.now);
             let changes = batches.iter().map(|batch| batch.changes.as_slice());
-            let done = match now {
-                Some(now) => self.store.commit(changes, now),
+            let done = match batches.last() {
+                Some(last) => self.store.commit(changes, last.now, &last.evidence),
                 None => Ok(()),
             };
             match done {

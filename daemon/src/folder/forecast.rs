@@ -39,7 +39,7 @@ pub(super) fn forecast(
     for view in accepted {
         engine.restore(Row::Mark(Mark::of(&view.terms)));
     }
-    let now = Now { lease: LeaseTime::from_ms(LONG_AGO_MS), wall: now.wall };
+    let now = Now { lease: LeaseTime::from_ms(LONG_AGO_MS), ..now };
     engine.recover(now);
     // It is never refused.
     let _ = engine.apply(now, Command::Revocations(revoked)).0;

@@ -246,7 +246,7 @@ impl administration_server::Administration for Administration {
         let (product, machine_name) = rule(wire::request_note(&message))?;
         let identity = self.daemon.folder.identity();
         let request_note = if message.request_note {
-            let now = self.daemon.clock.wall();
+            let now = self.daemon.clock.trusted();
             let made = identity.request_note(product, machine_name.clone(), now);
             let made = made.map_err(|fault| status::failed(Code::Internal, "NOT_SIGNED", &fault.to_string()))?;
             self.note(by, "request note", identity.host_id().to_string(), String::new(), String::new()).await?;

@@ -35,7 +35,7 @@ pub(super) async fn follow(
 ) {
     let note = move |health: Health| {
         if health.grant {
-            ready_at.get_or_init(|| clock.wall());
+            ready_at.get_or_init(|| clock.trusted());
         }
     };
     let now = *health.borrow_and_update();

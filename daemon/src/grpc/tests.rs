@@ -77,7 +77,7 @@ impl Site {
         let database = Database::open(&state).unwrap();
         clock.continue_from(database.mark());
         let mut engine = Engine::new(leasehold_engine::Limits::default());
-        database.load(Some(trust.trust()), clock.wall(), |row| engine.restore(row)).unwrap();
+        database.load(Some(trust.trust()), clock.trusted(), |row| engine.restore(row)).unwrap();
         let store = database.into_store().unwrap();
         let records = store.reader();
         let (core, ended) = Core::start(engine, store, clock.clone(), Bounds::default()).unwrap();
@@ -89,7 +89,7 @@ impl Site {
         let settings = Settings { tcp, socket: Some(socket), limits: Limits::default() };
         let bound = Bound::bind(&settings).await.unwrap();
         let tcp = format!("http://{}", bound.tcp()[0]);
-        let facts = Facts { started_at: clock.wall(), state_directory: state.path().to_owned(), administrators };
+        let facts = Facts { started_at: clock.trusted(), state_directory: state.path().to_owned(), administrators };
         let (stop, stopped) = oneshot::channel();
         let until = async {
             let _ = stopped.await;

@@ -25,8 +25,13 @@ use leasehold_keys::{
     name::{Label, Method},
     trust::Trust,
 };
-use rusqlite::{Connection, OpenFlags, types::Type};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, types::Type};
 use serde::de::DeserializeOwned;
+
+use crate::clock::{
+    TimeMark,
+    evidence::{Evidence, RollBack, Unconfirmed},
+};
 
 /// A stored activation file that was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +114,33 @@ fn end_reason(row: Columns, time: usize, reason: usize) -> rusqlite::Result<Opti
     let name = text_at(row, reason)?;
     let why = EndReason::from_name(name).ok_or_else(|| fault(reason, format!("`{name}` is no reason of an end")))?;
     Ok(Some((at, why)))
+}
+
+/// The marks of time; nothing in a new database.
+pub(super) fn mark(db: &Connection) -> rusqlite::Result<Option<TimeMark>> {
+    let evidence =
+        db.query_row("SELECT * FROM clock_evidence WHERE id = 1", [], evidence).optional()?.unwrap_or_default();
+    db.query_row("SELECT lease_time_ms, trusted_at_ms FROM meta WHERE id = 1", [], |row| {
+        let trusted = row.get::<_, Option<i64>>(1)?.map(WallTime::from_ms);
+        Ok(TimeMark { lease: time_at(row, 0)?, trusted, evidence })
+    })
+    .optional()
+}
+
+fn evidence(row: &rusqlite::Row<'_>) -> rusqlite::Result<Evidence> {
+    let unconfirmed = match time_maybe(row, 2)? {
+        Some(since) => Some(Unconfirmed { ahead_ms: u64_at(row, 1)?, since }),
+        None => None,
+    };
+    let last_roll_back = match row.get::<_, Option<i64>>(5)? {
+        Some(at) => Some(RollBack {
+            at: WallTime::from_ms(at),
+            by_ms: u64_at(row, 6)?,
+            over: row.get::<_, Option<i64>>(7)?.map(WallTime::from_ms),
+        }),
+        None => None,
+    };
+    Ok(Evidence { unconfirmed, withdrawn: u64_at(row, 3)?, roll_backs: u64_at(row, 4)?, last_roll_back })
 }
 
 pub(super) fn denial(row: &rusqlite::Row<'_>) -> rusqlite::Result<DenialRow> {

@@ -2,20 +2,19 @@
 
 use std::{fs, os::unix::fs::OpenOptionsExt, path::Path};
 
-use leasehold_engine::{
-    row::Row,
-    time::{LeaseTime, WallTime},
-};
+use leasehold_engine::{row::Row, time::WallTime};
 use leasehold_keys::trust::Trust;
-use rusqlite::{Connection, DEFAULT_NAME, ErrorCode, OpenFlags, OptionalExtension, wal::CheckpointMode};
+use rusqlite::{Connection, DEFAULT_NAME, ErrorCode, OpenFlags, wal::CheckpointMode};
 
 use super::{StateDir, Store, load, load::LeftOut};
+use crate::clock::TimeMark;
 
 /// "LSHD": which program's database this is (`PRAGMA application_id`).
 const APPLICATION_ID: i32 = 0x4c53_4844;
 
 /// Every schema that was ever released, in order; `PRAGMA user_version` counts them. Only ever added to.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001-first.sql")];
+pub(super) const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001-first.sql"), include_str!("migrations/0002-trusted-time.sql")];
 
 /// After a stop in the middle a database up to this size is checked as a whole before it is used; of a larger one, what
 /// is read is.
@@ -74,7 +73,7 @@ pub struct Database {
     path: std::path::PathBuf,
     /// The daemon before did not stop in order.
     unclean: bool,
-    mark: LeaseTime,
+    mark: TimeMark,
 }
 
 /// The settings of every connection that writes.
@@ -122,19 +121,15 @@ impl Database {
                 return Err(damaged(&path, found));
             }
         }
-        let mark: Option<i64> = db
-            .query_row("SELECT lease_time_ms FROM meta WHERE id = 1", [], |row| row.get(0))
-            .optional()
-            .map_err(fault)?;
+        let mark = load::mark(&db).map_err(fault)?;
         if mark.is_none() && !new {
             return Err(damaged(&path, "the lease-time mark is missing".to_owned()));
         }
-        let mark = LeaseTime::from_ms(mark.unwrap_or(0).cast_unsigned());
-        Ok(Self { db, path: path.clone(), unclean, mark })
+        Ok(Self { db, path: path.clone(), unclean, mark: mark.unwrap_or_default() })
     }
 
-    /// The stored mark, from which lease time goes on (LEASE-7).
-    pub fn mark(&self) -> LeaseTime {
+    /// The stored mark, from which lease time (LEASE-7) and trusted time (05) go on.
+    pub fn mark(&self) -> TimeMark {
         self.mark
     }
 

@@ -19,14 +19,20 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::core::tests::licensor;
+use crate::{
+    clock::{
+        TimeMark,
+        evidence::{RollBack, Unconfirmed},
+    },
+    core::tests::licensor,
+};
 
 fn at(ms: u64) -> LeaseTime {
     LeaseTime::from_ms(ms)
 }
 
 fn now(ms: u64) -> Now {
-    Now { lease: at(ms), wall: WallTime::from_ms(1_800_000_000_000) }
+    Now { lease: at(ms), wall: WallTime::from_ms(1_800_000_000_000), unconfirmed_ms: 0 }
 }
 
 fn text<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -254,7 +260,7 @@ impl Place {
         let database = Database::open(&self.state).unwrap();
         let mut rows = Vec::new();
         let left_out = database.load(Some(&self.trust), now(0).wall, |row| rows.push(row)).unwrap();
-        (database.mark(), rows, left_out)
+        (database.mark().lease, rows, left_out)
     }
 
     fn outside(&self) -> Connection {
@@ -263,7 +269,7 @@ impl Place {
 }
 
 fn commit(store: &mut Store, changes: &[Change], ms: u64) -> Result<(), CommitFault> {
-    store.commit(std::iter::once(changes), now(ms))
+    store.commit(std::iter::once(changes), now(ms), &Evidence::default())
 }
 
 #[test]
@@ -304,7 +310,7 @@ fn what_came_and_went_within_a_commit_is_not_written_and_the_last_word_counts() 
     assert_eq!(kept, [Change { before: None, after: row(&long) }]);
     // Over two batches of one commit too.
     let (first, second) = changes.split_at(2);
-    store.commit([first, second].into_iter(), now(1)).unwrap();
+    store.commit([first, second].into_iter(), now(1), &Evidence::default()).unwrap();
     store.close().unwrap();
     assert_eq!(place.load().1, [Row::Lease(Box::new(long))]);
 }
@@ -331,10 +337,74 @@ fn a_database_of_a_newer_version_is_refused_and_not_touched() {
     place.open().close().unwrap();
     place.outside().pragma_update(None, "user_version", 99).unwrap();
     let Err(fault) = Database::open(&place.state) else { panic!("it was opened") };
-    assert!(matches!(fault, OpenFault::Newer { found: 99, known: 1, .. }));
+    assert!(matches!(fault, OpenFault::Newer { found: 99, known: 2, .. }));
     assert!(fault.to_string().contains("a newer version has written it"), "{fault}");
     let version: i64 = place.outside().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 99);
+}
+
+#[test]
+fn both_marks_and_what_is_known_of_the_wall_clock_come_back() {
+    let place = Place::new();
+    let new = Database::open(&place.state).unwrap();
+    assert_eq!(new.mark(), TimeMark::default());
+    let mut store = new.into_store().unwrap();
+    let evidence = Evidence {
+        unconfirmed: Some(Unconfirmed { ahead_ms: 90_000_000, since: at(3) }),
+        withdrawn: 1,
+        roll_backs: 2,
+        last_roll_back: Some(RollBack { at: WallTime::from_ms(-5), by_ms: 700_000, over: None }),
+    };
+    store.commit(std::iter::empty(), now(7), &Evidence::default()).unwrap();
+    store.commit(std::iter::empty(), now(8), &evidence).unwrap();
+    store.commit(std::iter::empty(), now(9), &evidence).unwrap();
+    store.close().unwrap();
+    let mark = Database::open(&place.state).unwrap().mark();
+    assert_eq!(mark, TimeMark { lease: at(9), trusted: Some(now(0).wall), evidence });
+    let over = RollBack { over: Some(WallTime::from_ms(6)), ..evidence.last_roll_back.unwrap() };
+    let evidence = Evidence { unconfirmed: None, last_roll_back: Some(over), ..evidence };
+    let mut store = place.open();
+    store.commit(std::iter::empty(), now(10), &evidence).unwrap();
+    store.close().unwrap();
+    assert_eq!(Database::open(&place.state).unwrap().mark().evidence, evidence);
+}
+
+/// Denials are pruned by what is sure: a clock chip that says 2099 takes none away.
+#[test]
+fn an_unconfirmed_date_prunes_nothing() {
+    let place = Place::new();
+    let mut store = place.open();
+    commit(&mut store, &added(&[denial(1, now(0).wall)]), 1).unwrap();
+    let later = now(1 + PRUNE_EVERY_MS);
+    let years_ms = 70 * 365 * leasehold_engine::time::DAY_MS;
+    let jumped = Now { wall: later.wall.plus_ms(years_ms), unconfirmed_ms: years_ms.unsigned_abs(), ..later };
+    store.commit(std::iter::empty(), jumped, &Evidence::default()).unwrap();
+    let kept =
+        |store: &Store| store.reader().denials(&DenialQuery { limit: 9, ..DenialQuery::default() }).unwrap().len();
+    assert_eq!(kept(&store), 1);
+    let confirmed = Now { lease: at(1 + 2 * PRUNE_EVERY_MS), unconfirmed_ms: 0, ..jumped };
+    store.commit(std::iter::empty(), confirmed, &Evidence::default()).unwrap();
+    assert_eq!(kept(&store), 0);
+}
+
+#[test]
+fn a_database_of_the_first_schema_is_brought_up_to_date() {
+    let place = Place::new();
+    let db = place.outside();
+    db.execute_batch(opening::MIGRATIONS[0]).unwrap();
+    db.execute_batch("PRAGMA application_id = 0x4c534844; PRAGMA user_version = 1; INSERT INTO meta VALUES (1, 77)")
+        .unwrap();
+    drop(db);
+    let mark = Database::open(&place.state).unwrap().mark();
+    assert_eq!(mark, TimeMark { lease: at(77), ..TimeMark::default() }, "trusted time begins with the wall clock");
+    let mut store = place.open();
+    commit(&mut store, &[], 78).unwrap();
+    store.close().unwrap();
+    let (trusted, confirmed): (String, String) = place
+        .outside()
+        .query_row("SELECT trusted_utc, confirmed_utc FROM clock_readable", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!((trusted.as_str(), confirmed.as_str()), ("2027-01-15 08:00:00", "2027-01-15 08:00:00"));
 }
 
 #[test]
@@ -473,7 +543,7 @@ fn a_full_disk_fails_certainly_and_leaves_nothing() {
     let fault = commit(&mut store, &added(&rows), 2).unwrap_err();
     assert!(matches!(&fault, CommitFault::NotDone(why) if why.contains("full")), "{fault:?}");
     limit_pages(&store, 1_000_000);
-    store.retry(&added(&[audit_entry(2)]), now(3)).unwrap();
+    store.retry(&added(&[audit_entry(2)]), now(3), &Evidence::default()).unwrap();
     assert!(matches!(
         store.reader().verify_audit().unwrap(),
         AuditVerdict { entries: 2, first_bad: None, head: Some(_) }

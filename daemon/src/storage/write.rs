@@ -6,11 +6,13 @@ use std::{collections::HashMap, sync::Arc};
 use leasehold_engine::{
     ids::{ShareHolder, Subject},
     row::{LeaseRow, LeaseSubject, Row, Terms},
-    time::LeaseTime,
+    time::{LeaseTime, Now, WallTime},
 };
 use leasehold_keys::{activation::HostRole, name::Method};
 use rusqlite::{Connection, params};
 use serde::Serialize;
+
+use crate::clock::evidence::Evidence;
 
 /// Texts of the terms of leases that were written last. Equal leases share their terms, so most need no new text.
 pub(super) struct TermsTexts {
@@ -247,6 +249,28 @@ fn put_lease(db: &Connection, lease: &LeaseRow, texts: &mut TermsTexts) -> rusql
             lease.request.map(|(_, hash)| hash.cast_signed()),
             time_of(lease.ended.map(|(at, _)| at))?,
             lease.ended.map(|(_, why)| why.as_str()),
+        ])
+        .map(drop)
+}
+
+/// Both marks of time.
+pub(super) fn mark(db: &Connection, now: Now) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO meta (id, lease_time_ms, trusted_at_ms) VALUES (1,?,?)";
+    db.prepare_cached(sql)?.execute(params![time(now.lease)?, now.wall.as_ms()]).map(drop)
+}
+
+/// What is known of the wall clock.
+pub(super) fn evidence(db: &Connection, evidence: &Evidence) -> rusqlite::Result<()> {
+    let (unconfirmed, last) = (evidence.unconfirmed, evidence.last_roll_back);
+    db.prepare_cached("INSERT OR REPLACE INTO clock_evidence VALUES (1,?,?,?,?,?,?,?)")?
+        .execute(params![
+            unconfirmed.map(|jump| int(jump.ahead_ms)).transpose()?,
+            time_of(unconfirmed.map(|jump| jump.since))?,
+            int(evidence.withdrawn)?,
+            int(evidence.roll_backs)?,
+            last.map(|episode| episode.at.as_ms()),
+            last.map(|episode| int(episode.by_ms)).transpose()?,
+            last.and_then(|episode| episode.over).map(WallTime::as_ms),
         ])
         .map(drop)
 }

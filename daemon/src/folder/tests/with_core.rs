@@ -73,7 +73,7 @@ impl House {
         let (clock, mut engine) = (Clock::system(), Engine::new(Limits::default()));
         let database = Database::open(&state).unwrap();
         clock.continue_from(database.mark());
-        database.load(Some(trust.trust()), clock.wall(), |row| engine.restore(row)).unwrap();
+        database.load(Some(trust.trust()), clock.trusted(), |row| engine.restore(row)).unwrap();
         let store = database.into_store().unwrap();
         let (core, ended) = Core::start(engine, store, clock.clone(), Bounds::default()).unwrap();
         let watched = self.dir.path().join("watched");
@@ -288,7 +288,7 @@ async fn a_root_that_revokes_the_issuing_key_takes_its_files_and_marks_along() {
 async fn a_root_that_expires_is_told_ahead_and_afterwards() {
     for (expires, reason) in [
         (WallTime::from_ms(1_700_000_000_000), Some("ROOT_EXPIRED")),
-        (Clock::system().wall().plus_ms(3 * 86_400_000), Some("ROOT_EXPIRES_SOON")),
+        (Clock::system().trusted().plus_ms(3 * 86_400_000), Some("ROOT_EXPIRES_SOON")),
         (WallTime::PERPETUAL_END, None),
     ] {
         let expires = WallTime::from_ms(expires.as_ms() / 1_000 * 1_000);

@@ -67,7 +67,7 @@ impl Site {
         fs::write(path.join("host-facts.json"), serde_json::to_vec(&facts)?)?;
         fs::set_permissions(path.join("host-facts.json"), fs::Permissions::from_mode(0o600))?;
         let options = CreateOptions::new("bench.example", Protection::None);
-        let mut workshop = Workshop::create(&path.join("licensor"), &options, clock.wall())?;
+        let mut workshop = Workshop::create(&path.join("licensor"), &options, clock.trusted())?;
         let config = format!(
             "state_dir = {:?}\nfolder = {:?}\nroot = {:?}\nhost_facts = {:?}\n[listen]\ntcp = \"127.0.0.1:0\"\nunix = {:?}\n\
              unix_mode = \"0600\"\n",
@@ -91,10 +91,10 @@ impl Site {
             server: Some("basic".parse()?),
             grants: vec![grant(KEY, SEATS)?, grant(PROBE, 10)?],
             hosts: vec![HostOrder::requested(HostRole::Primary, &request)],
-            maintenance_end: Some(clock.wall().plus_ms(365 * DAY_MS)),
+            maintenance_end: Some(clock.trusted().plus_ms(365 * DAY_MS)),
             ..IssueOrder::new("Benchmark".parse()?, "Here".parse()?, "bench".parse()?)
         };
-        let issued = workshop.issue(&Catalog::pureconnect(), &order, clock.wall())?;
+        let issued = workshop.issue(&Catalog::pureconnect(), &order, clock.trusted())?;
         let file = v1::LoadFileRequest { name: "bench.i3lic".into(), content: issued.note.into(), check_only: false };
         admin.load_file(file).await?;
         for number in 1..=USERS {
