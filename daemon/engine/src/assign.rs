@@ -34,8 +34,11 @@ impl Turn<'_> {
         let mut done = Administered { applied: true, ..Administered::default() };
         let mut touched: BTreeSet<Subject> = BTreeSet::new();
         let mut refused = false;
+        let order = self.order_of_keys(&assign);
         for subject in &assign.subjects {
-            for key in &assign.keys {
+            let mut outcomes: Vec<(usize, AssignOutcome)> = Vec::with_capacity(order.len());
+            for &place in &order {
+                let key = &assign.keys[place];
                 let before = self.save();
                 let result = self.assign_one(subject, key, &assign, &mut touched);
                 refused |= result.is_err();
@@ -44,30 +47,18 @@ impl Turn<'_> {
                 }
                 let message = self.pair_message(subject, key);
                 let method = self.subject(subject).ok().map(|(subject, _)| self.method_of(subject));
-                done.assignments.push(AssignOutcome {
-                    subject: subject.clone(),
-                    key: key.clone(),
-                    method,
-                    result,
-                    message,
-                });
+                let outcome = AssignOutcome { subject: subject.clone(), key: key.clone(), method, result, message };
+                outcomes.push((place, outcome));
             }
+            outcomes.sort_by_key(|(place, _)| *place);
+            done.assignments.extend(outcomes.into_iter().map(|(_, outcome)| outcome));
         }
         // Leases are looked at when all keys are in place: a user may swap one for another in one act.
         let how = EndReason::Unassigned;
         for subject in touched.clone() {
-            if let Subject::User(user) = subject {
-                let devices: Vec<StationId> = self
-                    .engine
-                    .state
-                    .devices
-                    .get(&user)
-                    .map(|devices| devices.iter().copied().collect())
-                    .unwrap_or_default();
-                for device in devices {
-                    // STATION-5: refused as a whole if the pool that the device would move to has no seat.
-                    self.follow_owner(device)?;
-                }
+            // STATION-5: refused as a whole if the pool that a device would move to has no seat.
+            for device in self.devices_of(subject) {
+                self.follow_owner(device)?;
             }
             self.look_again_at(subject, how);
         }
@@ -97,6 +88,24 @@ impl Turn<'_> {
         Ok(done)
     }
 
+    /// The places of an act's keys in the order in which they are given or taken: media levels come first, the highest first
+    /// when given and the lowest when taken, so that what a user is left with in between never covers fewer interaction
+    /// types than in the end (MEDIA-1).
+    fn order_of_keys(&self, assign: &Assign) -> Vec<usize> {
+        let state = &self.engine.state;
+        let level = |place: &usize| {
+            let key = state.catalog.find(assign.keys[*place].as_str());
+            state.media_level(key.into_iter())
+        };
+        let mut order: Vec<usize> = (0..assign.keys.len()).collect();
+        if assign.give {
+            order.sort_by_key(|place| std::cmp::Reverse(level(place)));
+        } else {
+            order.sort_by_key(|place| (level(place).is_none(), level(place)));
+        }
+        order
+    }
+
     fn assign_one(
         &mut self,
         name: &EntityName,
@@ -109,8 +118,15 @@ impl Turn<'_> {
         let Some(key) = found.or_else(|| self.recorded_key(assign.give, key)) else {
             return Err(Refusal::KeyUnknown(key.to_string()));
         };
-        let changed =
-            if assign.give { self.give(subject, holder, key, assign.until)? } else { self.take_away(subject, key) };
+        let changed = if assign.give {
+            self.give(subject, holder, key, assign.until)?
+        } else {
+            let key = self.held_of_family(subject, key);
+            self.take_away(subject, key)
+        };
+        if changed && let Subject::User(user) = subject {
+            self.check_types_of(user)?;
+        }
         if changed {
             touched.insert(subject);
         }
@@ -362,6 +378,31 @@ impl Turn<'_> {
             .filter(|(_, definition)| family == Some(&definition.def.application))
             .map(|(key, _)| key)
             .find(|key| fits(*key))
+    }
+
+    /// Which key a device gives up under a key's name: that one, or what it holds of the same family, since it may have been
+    /// given in that one's place.
+    fn held_of_family(&self, subject: Subject, key: KeyId) -> KeyId {
+        let state = &self.engine.state;
+        let application = |key: KeyId| {
+            let definition = state.catalog.get(key).filter(|definition| definition.follows.is_some())?;
+            definition.def.application.as_ref().map(|application| &application.name)
+        };
+        let Some(assignments) = state.assignments_of(subject).filter(|held| !held.contains_key(&key)) else {
+            return key;
+        };
+        let (Subject::Station(_), Some(family)) = (subject, application(key)) else {
+            return key;
+        };
+        assignments.keys().copied().find(|held| application(*held) == Some(family)).unwrap_or(key)
+    }
+
+    /// A user's devices.
+    pub(crate) fn devices_of(&self, subject: Subject) -> Vec<StationId> {
+        match subject {
+            Subject::User(user) => self.engine.state.devices.get(&user).into_iter().flatten().copied().collect(),
+            Subject::Station(_) => Vec::new(),
+        }
     }
 
     /// Gives a device the key that its owner's present key asks for, in place of the one it has.

@@ -14,7 +14,6 @@ use crate::{
     decision::Administered,
     engine::Turn,
     ids::{Identity, OrganizationId, ShareHolder, StationId, Subject, UserId, WorkgroupId},
-    media::types_of,
     refusal::{EndReason, Limit, Refusal},
     row::{AssignmentRow, OrganizationRow, Row, ShareRow, StationKind, StationRow, UserRow, Warning, WorkgroupRow},
     state::MAX_ORGANIZATION_DEPTH,
@@ -157,7 +156,8 @@ impl Turn<'_> {
         let Some(&key) = keys.peek() else {
             return Vec::new();
         };
-        if keys.any(|key| station.assignments.contains_key(&key)) {
+        let has = |key| station.assignments.keys().any(|held| *held == key || state.catalog.includes(*held, key));
+        if keys.any(has) {
             return Vec::new();
         }
         vec![Warning::StationWithoutKey { station: station.row.name.clone(), key: state.key_name(key) }]
@@ -182,7 +182,7 @@ impl Turn<'_> {
                 }
                 if let Some(types) = types {
                     after.types = checked_types(types)?;
-                    self.check_types(&after)?;
+                    self.engine.state.check_types(&after)?;
                 }
                 if let Some(method) = method {
                     after.method = method;
@@ -289,35 +289,12 @@ impl Turn<'_> {
         }
     }
 
-    /// MEDIA-1: a user whose own media key covers so many types may have so many configured.
-    fn check_types(&self, user: &UserRow) -> Result<(), Refusal> {
-        let state = &self.engine.state;
-        let keys = state
-            .assignments_of(Subject::User(user.id))
-            .into_iter()
-            .flat_map(|assignments| assignments.keys().copied());
-        let Some(level) = state.media_level(keys) else {
-            return Ok(());
-        };
-        if user.types.len() > types_of(level) {
-            let wanted = user.types.len() as u64;
-            return Err(Refusal::LimitReached(Limit::InteractionTypes { user: user.name.clone(), level, wanted }));
-        }
-        Ok(())
-    }
-
     /// ADMIN-2: deleting releases what is held.
     pub(crate) fn delete(&mut self, by: &Identity, name: &EntityName) -> Result<Administered, Refusal> {
         match name {
             EntityName::User(name) => {
                 let id = self.user_id(name)?;
-                let devices: Vec<StationId> = self
-                    .engine
-                    .state
-                    .devices
-                    .get(&id)
-                    .map(|devices| devices.iter().copied().collect())
-                    .unwrap_or_default();
+                let devices = self.devices_of(Subject::User(id));
                 let user = self.engine.state.users.get(&id);
                 let told = user.map_or_else(String::new, |user| self.engine.state.told_user_and_keys(&user.row));
                 self.clear_subject(Subject::User(id));

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use leasehold_keys::name::Label;
+use leasehold_keys::{definition::MediaLevel, name::Label};
 
 use crate::{
-    ids::{KeyId, UserId},
+    engine::Turn,
+    ids::{KeyId, Subject, UserId},
     plan::Planner,
-    row::{Source, Warning},
+    refusal::{Limit, Refusal},
+    row::{Source, UserRow, Warning},
     state::State,
 };
 
@@ -29,9 +31,7 @@ impl Planner<'_> {
         let types = match level {
             None => Vec::new(),
             // With the highest level and nothing configured, whatever the workgroups route.
-            Some(leasehold_keys::definition::MediaLevel::Unlimited) if user.row.types.is_empty() => {
-                routed.into_iter().cloned().collect()
-            }
+            Some(MediaLevel::Unlimited) if user.row.types.is_empty() => routed.into_iter().cloned().collect(),
             Some(level) => user.row.types.iter().take(types_of(level)).cloned().collect::<Vec<_>>(),
         };
         let mut warnings = Vec::new();
@@ -66,20 +66,44 @@ impl Planner<'_> {
 }
 
 /// How many interaction types a level covers (MEDIA-1).
-pub(crate) const fn types_of(level: leasehold_keys::definition::MediaLevel) -> usize {
+pub(crate) const fn types_of(level: MediaLevel) -> usize {
     match level {
-        leasehold_keys::definition::MediaLevel::One => 1,
-        leasehold_keys::definition::MediaLevel::Two => 2,
-        leasehold_keys::definition::MediaLevel::Unlimited => usize::MAX,
+        MediaLevel::One => 1,
+        MediaLevel::Two => 2,
+        MediaLevel::Unlimited => usize::MAX,
     }
 }
 
 impl State {
-    /// The highest media level among keys.
-    pub(crate) fn media_level(
-        &self,
-        keys: impl Iterator<Item = KeyId>,
-    ) -> Option<leasehold_keys::definition::MediaLevel> {
-        keys.filter_map(|key| self.catalog.get(key).and_then(|definition| definition.def.level)).max()
+    /// The highest media level among keys and what comes with them.
+    pub(crate) fn media_level(&self, keys: impl Iterator<Item = KeyId>) -> Option<MediaLevel> {
+        let level = |key: KeyId| self.catalog.get(key).and_then(|definition| definition.def.level);
+        let with_included = |key: KeyId| {
+            let included = self.catalog.get(key).into_iter().flat_map(|definition| &definition.includes);
+            std::iter::once(key).chain(included.copied())
+        };
+        keys.flat_map(with_included).filter_map(level).max()
+    }
+
+    /// MEDIA-1: a user whose own media keys cover so many types may have so many configured; the highest level counts. One
+    /// without any may have what is wanted, and receives nothing (MEDIA-2).
+    pub(crate) fn check_types(&self, user: &UserRow) -> Result<(), Refusal> {
+        let assignments = self.assignments_of(Subject::User(user.id)).into_iter().flatten();
+        let Some(level) = self.media_level(assignments.map(|(key, _)| *key)) else {
+            return Ok(());
+        };
+        if user.types.len() > types_of(level) {
+            let wanted = user.types.len() as u64;
+            return Err(Refusal::LimitReached(Limit::InteractionTypes { user: user.name.clone(), level, wanted }));
+        }
+        Ok(())
+    }
+}
+
+impl Turn<'_> {
+    /// The same after a key came or went.
+    pub(crate) fn check_types_of(&self, user: UserId) -> Result<(), Refusal> {
+        let state = &self.engine.state;
+        state.users.get(&user).map_or(Ok(()), |user| state.check_types(&user.row))
     }
 }

@@ -169,6 +169,13 @@ impl Turn<'_> {
         for row in due {
             let subject = row.subject;
             self.change(Some(Row::Assignment(row)), None);
+            for device in self.devices_of(subject) {
+                // STATION-5. Time cannot be refused: a device whose new pool has no seat keeps what it has, without effect,
+                // until its owner's keys change again.
+                if self.follow_owner(device).is_err() {
+                    self.look_again_at(Subject::Station(device), EndReason::Unassigned);
+                }
+            }
             self.look_again_at(subject, EndReason::Unassigned);
         }
     }

@@ -255,7 +255,9 @@ impl Limit {
                     MediaLevel::Unlimited => "any number of interaction types",
                 };
                 format!(
-                    "User {user} has a media level for {most}, and {wanted} were configured. Configure fewer, or assign a higher level."
+                    "The media level of user {user} would be for {most}, and {wanted} {} configured. Configure fewer with \
+                     `leasehold user set {user} --types`, or give a key of a higher level first.",
+                    are(*wanted)
                 )
             }
             Limit::Reservations { pool, fault } => {

@@ -119,6 +119,14 @@ pub(crate) fn definitions() -> Vec<KeyDefinition> {
             follows: Some(key("ANALYTICS")),
             ..access("WALL_ANALYTICS", STATION)
         },
+        KeyDefinition {
+            application: application("Wallboard", false),
+            follows: Some(key("DAY_PASS")),
+            ..access("WALL_DAY", STATION)
+        },
+        // Bundles that bring a media level, and the basic station key.
+        KeyDefinition { includes: keys(&["MEDIA_2"]), ..access("AGENT_BUNDLE", USER) },
+        KeyDefinition { includes: keys(&["BASIC_STATION"]), ..access("DESK_BUNDLE", STATION) },
         // Counted in units.
         KeyDefinition { call_port: true, ..plain("SESSION", KeyKind::Session, SERVER) },
         KeyDefinition { call_port: true, ..plain("TRUNK", KeyKind::Session, SERVER) },
