@@ -168,7 +168,7 @@ impl Site {
         let port = options.port.unwrap_or(PORT);
         let port_taken = is_taken(port).then_some(port);
         let config = place.config(if port_taken.is_some() { 0 } else { port });
-        let running = run::start(&config, clock).await?;
+        let running = run::start(&config, clock, Path::new("/")).await?;
         let license = accepted(&running).await?;
         sample::make(running.core()).await?;
         let pools = running.core().read(|engine, now| engine.pools(now, None, None)).await?.unwrap_or_default();
@@ -315,7 +315,7 @@ impl Place {
         let fault = |path: PathBuf| move |fault| DevFault::File { path, fault };
         let invented = facts_file::collect_to_or_else(&self.facts(), invent)
             .map_err(|error| DevFault::File { path: error.path, fault: error.fault })?;
-        let identity = Identity::open(&self.state(), Some(&self.facts()))?;
+        let identity = Identity::open(&self.state(), Some(&self.facts()), Path::new("/"))?;
         let request = identity.request_note(None, None, clock.trusted())?;
         files::replace(&self.request(), request.as_bytes(), 0o644).map_err(fault(self.request()))?;
         let first = !self.licensor().exists();

@@ -96,18 +96,19 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity that the state directory holds; made at the first start. `facts_file` is what the privileged
-    /// pre-start step wrote; what it lacks is collected here, as far as it can be read.
+    /// The identity that the state directory holds; made at the first start. The facts are collected of the machine whose
+    /// file system begins at `machine`, `/` but in tests; `facts_file` is what the privileged pre-start step wrote, for
+    /// what cannot be read here.
     ///
     /// Takes some tenths of a second where the facts have changed since the last start.
     ///
     /// # Errors
     /// See [`IdentityFault`]. A facts file that is missing, or that cannot be believed, is none: its facts are missing.
-    pub fn open(state_directory: &Path, facts_file: Option<&Path>) -> Result<Self, IdentityFault> {
-        let mut facts = collect(Path::new("/"));
+    pub fn open(state_directory: &Path, facts_file: Option<&Path>, machine: &Path) -> Result<Self, IdentityFault> {
+        let mut facts = collect(machine);
         if let Some(path) = facts_file {
             match facts_file::read(path) {
-                Ok(collected) => facts = facts_file::merge(collected, facts),
+                Ok(collected) => facts = facts_file::fill_in(facts, collected, machine),
                 Err(fault) => {
                     tracing::warn!(path = %path.display(), "The host facts of the pre-start step are not used: {fault}")
                 }

@@ -1,5 +1,7 @@
 //! The program `leaseholdd`: reads its command line and configuration, and does what they say.
 
+mod doors;
+
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -14,6 +16,8 @@ use leaseholdd::{
     identity::facts_file,
     log, run,
 };
+
+use doors::Doors;
 
 /// The Leasehold license server.
 #[derive(Parser)]
@@ -32,9 +36,8 @@ enum Command {
     Run {
         #[command(flatten)]
         config: ConfigArgument,
-        /// Take time from this file instead of the system's clocks; for tests.
-        #[arg(long, value_name = "FILE", hide = true)]
-        manual_clock: Option<PathBuf>,
+        #[command(flatten)]
+        doors: Doors,
     },
     /// Check the configuration and report every fault.
     CheckConfig {
@@ -61,7 +64,7 @@ struct ConfigArgument {
 fn main() -> ExitCode {
     // clap's own code for a command line that is not understood is 2: Exit::Usage.
     let done = match Arguments::parse().command {
-        Command::Run { config, manual_clock } => serve(config.config, manual_clock),
+        Command::Run { config, doors } => serve(config.config, &doors),
         Command::CheckConfig { config } => check(config.config),
         Command::CollectHostFacts { out } => collect(&out),
         Command::Dev(options) => try_it(&options),
@@ -127,7 +130,7 @@ fn try_it(options: &dev::Options) -> Exit {
     exit
 }
 
-fn serve(file: Option<PathBuf>, manual_clock: Option<PathBuf>) -> Exit {
+fn serve(file: Option<PathBuf>, doors: &Doors) -> Exit {
     let config = match Config::load(file.as_deref()) {
         Ok(config) => config,
         Err(faults) => {
@@ -149,8 +152,7 @@ fn serve(file: Option<PathBuf>, manual_clock: Option<PathBuf>) -> Exit {
             return Exit::Failed;
         }
     };
-    let clock = manual_clock.map_or_else(Clock::system, Clock::manual);
-    let exit = runtime.block_on(run::run(config, file, clock, filter));
+    let exit = runtime.block_on(run::run(config, file, doors.clock(), doors.machine(), filter));
     // What still blocks is not waited for: everything acknowledged is durable.
     runtime.shutdown_background();
     exit

@@ -91,11 +91,12 @@ pub struct Running {
 }
 
 /// Starts everything in order: nothing is granted before what is on disk was read, settled and compared with the folder.
+/// `machine` is where the file system of this machine begins, whose facts its host ID is made of: `/` but in tests.
 ///
 /// # Errors
 /// See [`StartFault`].
-pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartFault> {
-    let running = begin(config, clock).await?;
+pub async fn start(config: &Config, clock: Clock, machine: &Path) -> Result<Running, StartFault> {
+    let running = begin(config, clock, machine).await?;
     running.ready().await;
     Ok(running)
 }
@@ -104,7 +105,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartFault>
 ///
 /// # Errors
 /// See [`StartFault`].
-pub async fn begin(config: &Config, clock: Clock) -> Result<Running, StartFault> {
+pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Running, StartFault> {
     let began_us = clock::stopwatch_us();
     let state = StateDir::open(&config.state_dir)?;
     let trust = TrustStore::open(state.path(), config.root.as_deref())?;
@@ -152,7 +153,7 @@ pub async fn begin(config: &Config, clock: Clock) -> Result<Running, StartFault>
             path.display()
         );
     }
-    let identity = Arc::new(Identity::open(state.path(), config.host_facts.as_deref())?);
+    let identity = Arc::new(Identity::open(state.path(), config.host_facts.as_deref(), machine)?);
     let bounds =
         Bounds { queue: config.limits.queue, events_per_stream: config.limits.events_per_stream, ..Bounds::default() };
     let (core, ended) = Core::start(engine, store, clock.clone(), bounds)?;
@@ -251,15 +252,15 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Runs the daemon until it is told to stop.
-pub async fn run(config: Config, file: Option<PathBuf>, clock: Clock, filter: LogFilter) -> Exit {
+/// Runs the daemon until it is told to stop. For `machine` see [`start`].
+pub async fn run(config: Config, file: Option<PathBuf>, clock: Clock, machine: &Path, filter: LogFilter) -> Exit {
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
         tracing::error!("the system does not let the daemon listen to signals");
         return Exit::Failed;
     };
     let running = tokio::select! {
-        running = begin(&config, clock) => running,
+        running = begin(&config, clock, machine) => running,
         _ = terminate.recv() => return Exit::Done,
         _ = interrupt.recv() => return Exit::Done,
     };

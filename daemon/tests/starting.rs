@@ -1,6 +1,6 @@
 //! The start in its two steps: heard from the first moment, granting only once the folder was judged.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use leasehold_keys::dev::DevLicensor;
 use leasehold_proto::v1::{self, leasing_client::LeasingClient};
@@ -25,7 +25,7 @@ async fn while_it_starts_health_says_so_and_nothing_is_granted() {
     fs::write(&file, text).unwrap();
     let config = Config::load(Some(&file)).unwrap();
 
-    let running = run::begin(&config, Clock::system()).await.unwrap();
+    let running = run::begin(&config, Clock::system(), Path::new("/")).await.unwrap();
     assert_eq!(running.addresses(), [format!("unix://{}", at("socket"))]);
     let channel = Endpoint::new(running.addresses()[0].clone()).unwrap().connect().await.unwrap();
     let (mut health, mut leasing) = (HealthClient::new(channel.clone()), LeasingClient::new(channel));

@@ -97,7 +97,7 @@ impl Daemon {
         let notified = site.dir().join("notify.sock");
         let _ = std::fs::remove_file(&notified);
         let heard = UnixDatagram::bind(&notified).expect("a socket for the service manager");
-        let (mut child, log) = spawn(site, &["--manual-clock".into(), site.clock_file().into()]);
+        let (mut child, log) = spawn(site);
         let ready = async {
             let mut buffer = [0; 4_096];
             loop {
@@ -132,7 +132,7 @@ impl Daemon {
 
     /// Starts `leaseholdd run` where it must not come up, and waits until it has ended.
     pub async fn fails(site: &Site) -> Stopped {
-        let (mut child, log) = spawn(site, &["--manual-clock".into(), site.clock_file().into()]);
+        let (mut child, log) = spawn(site);
         ended(&mut child, &log).await
     }
 
@@ -235,7 +235,7 @@ impl Drop for Daemon {
     }
 }
 
-fn spawn(site: &Site, more: &[std::ffi::OsString]) -> (Child, Log) {
+fn spawn(site: &Site) -> (Child, Log) {
     site.write_config();
     let mut child = Command::new(program("leaseholdd"))
         .env_clear()
@@ -244,7 +244,10 @@ fn spawn(site: &Site, more: &[std::ffi::OsString]) -> (Child, Log) {
         .arg("run")
         .arg("--config")
         .arg(site.config_file())
-        .args(more)
+        .arg("--manual-clock")
+        .arg(site.clock_file())
+        .arg("--machine")
+        .arg(site.machine())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -11,7 +11,6 @@ use std::{
 
 use leasehold_keys::{
     activation::{Grant, HostLine, HostRole, LicenseId, Units},
-    host::HostFacts,
     name::Label,
     request::HostRequest,
     time::{DAY_MS, WallTime},
@@ -49,9 +48,9 @@ impl Template {
         let options = CreateOptions::new("tests.example", Protection::None);
         drop(Workshop::create(&dir.path().join("licensor"), &options, now).expect("a licensor"));
         private_folder(&dir.path().join("state"));
-        write_facts(dir.path(), "7e57ab1e-0001-4a00-8000-00000000c0de");
-        let facts = dir.path().join("host-facts.json");
-        let identity = Identity::open(&dir.path().join("state"), Some(&facts)).expect("an identity");
+        let machine = dir.path().join("machine");
+        write_machine(&machine, 1);
+        let identity = Identity::open(&dir.path().join("state"), None, &machine).expect("an identity");
         let request = identity.request_note(None, None, now).expect("a request");
         // Compared once here, so that no daemon has to.
         let id = HostRequest::verify(request.as_bytes()).expect("our own request").host_id.clone();
@@ -75,18 +74,24 @@ fn collect(root: &Path, under: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>, folde
     }
 }
 
-/// Machines that show nothing of themselves, such as containers, could not be told apart: so these facts are made up.
-fn write_facts(dir: &Path, platform: &str) {
-    let facts = HostFacts {
-        platform: Some(platform.to_owned()),
-        system: Some(format!("{platform} system")),
-        disk: Some(format!("{platform} disk")),
-        installation: None,
-        network: vec!["02:00:5e:10:00:01".to_owned()],
-    };
-    let path = dir.join("host-facts.json");
-    fs::write(&path, serde_json::to_vec(&facts).expect("facts are JSON")).expect("the facts are written");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the facts are private");
+/// The files of a machine by which it is told apart from others. Made up, as containers show nothing of themselves; the
+/// daemon is told that its machine's file system begins there.
+fn write_machine(machine: &Path, number: u32) {
+    let files = [
+        ("sys/class/dmi/id/product_uuid", format!("7e57ab1e-{number:04}-4a00-8000-00000000c0de")),
+        ("etc/machine-id", format!("7e57ab1e{number:024}")),
+        ("proc/self/mountinfo", "22 1 8:1 / / rw - ext4 /dev/sda1 rw".to_owned()),
+        ("sys/dev/block/8:1/wwid", format!("naa.7e57ab1e{number:08}")),
+        ("sys/class/net/eth0/device/driver", String::new()),
+        ("sys/class/net/eth0/type", "1".to_owned()),
+        ("sys/class/net/eth0/addr_assign_type", "0".to_owned()),
+        ("sys/class/net/eth0/address", format!("02:00:5e:10:00:{number:02}")),
+    ];
+    for (path, text) in files {
+        let path = machine.join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder of the machine");
+        fs::write(&path, format!("{text}\n")).expect("a file of the machine");
+    }
 }
 
 fn private_folder(path: &Path) {
@@ -105,6 +110,8 @@ pub struct Site {
     /// In place of the site's own.
     state: RefCell<Option<PathBuf>>,
     extra: RefCell<String>,
+    /// What the privileged step is said to have found out.
+    facts: RefCell<Option<PathBuf>>,
 }
 
 impl Default for Site {
@@ -136,6 +143,7 @@ impl Site {
             port: Cell::new(0),
             state: RefCell::default(),
             extra: RefCell::default(),
+            facts: RefCell::default(),
         };
         site.write_clock();
         site
@@ -198,7 +206,7 @@ impl Site {
             self.state(),
             self.folder(),
             self.dir().join("licensor/root.i3root"),
-            self.dir().join("host-facts.json"),
+            self.facts.borrow().as_deref().unwrap_or(Path::new("")),
             self.port.get(),
             self.socket(),
             self.extra.borrow(),
@@ -229,12 +237,24 @@ impl Site {
         fs::rename(&beside, self.clock_file()).expect("the clock is put in place");
     }
 
-    /// The machine turns into another one, as after a move: its platform, system and disk are others.
+    /// Where the file system of the daemon's machine begins.
+    pub fn machine(&self) -> PathBuf {
+        self.dir().join("machine")
+    }
+
+    /// The machine turns into another one, as after a move: its platform, system, disk and network are others.
     pub fn become_another_host(&self) {
-        write_facts(self.dir(), "0badf00d-0002-4a00-8000-00000000beef");
-        let text = fs::read_to_string(self.dir().join("host-facts.json")).expect("the facts");
-        fs::write(self.dir().join("host-facts.json"), text.replace("02:00:5e:10:00:01", "02:00:5e:10:00:02"))
-            .expect("the facts are written");
+        write_machine(&self.machine(), 2);
+    }
+
+    /// Somebody carries another site's host facts here, in the form in which the privileged step before the start leaves
+    /// them. The next start is pointed to them.
+    pub fn carry_facts_from(&self, other: &Site) {
+        let path = self.dir().join("host-facts.json");
+        let facts = leasehold_keys::host::collect_linux::collect(&other.machine());
+        fs::write(&path, serde_json::to_vec(&facts).expect("facts are JSON")).expect("the facts are written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the facts are private");
+        self.facts.replace(Some(path));
     }
 
     /// The usual order: a perpetual production base file for this host, without grants yet.

@@ -1,5 +1,6 @@
 //! The file in which a privileged pre-start step leaves the facts of the host, so that the daemon itself needs no
-//! privilege to know them. Only a file that root or the daemon's own user wrote is believed.
+//! privilege to know them. Only a file that root or the daemon's own user wrote is believed, and only for what the daemon
+//! cannot read itself.
 
 use std::{
     io,
@@ -96,13 +97,22 @@ pub fn read(path: &Path) -> Result<HostFacts, FactsFileFault> {
     serde_json::from_slice(&bytes).map_err(|fault| FactsFileFault::Malformed(fault.to_string()))
 }
 
-/// The facts of the pre-start step, with what it lacks from those that the daemon can read itself.
-pub(super) fn merge(first: HostFacts, second: HostFacts) -> HostFacts {
+/// What the daemon sees itself, with what it cannot read from the pre-start step. Its own sight goes first: a file that was
+/// carried over from another machine makes nothing of this one but what only root can read.
+pub(super) fn fill_in(seen: HostFacts, collected: HostFacts, machine: &Path) -> HostFacts {
+    let hidden = seen.network.is_empty() || hides_instance(machine);
     HostFacts {
-        platform: first.platform.or(second.platform),
-        system: first.system.or(second.system),
-        disk: first.disk.or(second.disk),
+        platform: seen.platform.or(collected.platform),
+        system: seen.system.or(collected.system),
+        disk: seen.disk.or(collected.disk),
         installation: None,
-        network: if first.network.is_empty() { second.network } else { first.network },
+        network: if hidden && !collected.network.is_empty() { collected.network } else { seen.network },
     }
+}
+
+/// True on the cloud whose instance ID only root can read: network addresses are all that the daemon sees there.
+fn hides_instance(machine: &Path) -> bool {
+    let dmi = machine.join("sys/class/dmi/id");
+    let vendor = std::fs::read_to_string(dmi.join("sys_vendor")).unwrap_or_default();
+    vendor.trim() == "Google" && std::fs::read(dmi.join("product_serial")).is_err()
 }

@@ -153,7 +153,7 @@ fn a_request_note_is_signed_by_the_installation() {
 }
 
 mod the_facts_file {
-    use super::super::facts_file::{self, FactsFileFault, merge};
+    use super::super::facts_file::{self, FactsFileFault, fill_in};
     use super::*;
 
     #[test]
@@ -192,18 +192,35 @@ mod the_facts_file {
         assert!(matches!(facts_file::read(&dir.path().join("gone")), Err(FactsFileFault::Unreadable(_))));
     }
 
+    /// 02, Host IDs: the privileged step tells what the daemon cannot read, and nothing else.
     #[test]
-    fn goes_before_what_the_daemon_can_read_itself() {
-        let own = HostFacts { platform: None, ..facts("") };
+    fn fills_in_what_the_daemon_cannot_read_itself() {
+        let dir = tempfile::tempdir().unwrap();
         let collected = HostFacts {
-            platform: Some("4c4c4544-0051-4810-8052-b4c04f4d3132".into()),
-            network: Vec::new(),
-            ..HostFacts::default()
+            platform: Some("9999aaaa-0001-4810-8052-b4c04f4d3132".into()),
+            system: Some("another machine".into()),
+            disk: Some("another disk".into()),
+            installation: None,
+            network: vec!["02:42:ac:11:00:99".into()],
         };
-        let both = merge(collected, own.clone());
-        assert_eq!(
-            (both.platform.as_deref(), &both.network, &both.disk),
-            (Some("4c4c4544-0051-4810-8052-b4c04f4d3132"), &own.network, &own.disk)
-        );
+        let seen = HostFacts { platform: None, ..facts("") };
+        let both = fill_in(seen.clone(), collected.clone(), dir.path());
+        assert_eq!(both, HostFacts { platform: collected.platform.clone(), ..seen.clone() });
+        assert_eq!(fill_in(HostFacts::default(), collected.clone(), dir.path()), collected);
+        assert_eq!(fill_in(facts("4c4c4544"), collected, dir.path()), facts("4c4c4544"));
+    }
+
+    /// 02, Host IDs: on a cloud the network fact is the instance ID, which one cloud shows to root alone.
+    #[test]
+    fn tells_the_instance_that_a_cloud_shows_to_root_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let dmi = dir.path().join("sys/class/dmi/id");
+        fs::create_dir_all(&dmi).unwrap();
+        fs::write(dmi.join("sys_vendor"), "Google\n").unwrap();
+        let instance = vec!["instance GoogleCloud-1".to_owned()];
+        let collected = HostFacts { network: instance.clone(), ..HostFacts::default() };
+        assert_eq!(fill_in(facts(""), collected.clone(), dir.path()).network, instance);
+        fs::write(dmi.join("product_serial"), "GoogleCloud-2\n").unwrap();
+        assert_eq!(fill_in(facts(""), collected, dir.path()).network, facts("").network);
     }
 }

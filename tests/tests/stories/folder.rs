@@ -249,3 +249,21 @@ async fn a_host_that_has_changed_runs_on_for_three_days() {
     admin.pool_when(CALLS, |pool| pool.capacity == "2").await;
     assert_eq!(admin.status().await.license_state, "unlicensed", "three days are over");
 }
+
+/// 02, Host IDs: the facts that the privileged step left on the licensed machine, carried to another one with the state
+/// directory, make no second server of it: what the daemon sees itself goes first.
+#[tokio::test]
+async fn facts_that_were_carried_over_make_no_second_machine() {
+    let licensed = Site::new();
+    let issued = licensed.issue(&licensed.order_of(&[(CALLS, 3)]));
+    let elsewhere = Site::new();
+    elsewhere.become_another_host();
+    elsewhere.carry_facts_from(&licensed);
+    let daemon = Daemon::start(&elsewhere).await;
+    elsewhere.drop_in("base.i3lic", issued.note.as_bytes());
+    let said = daemon.logged(&["Refused", "base.i3lic"]).await;
+    for words in ["platform changed", "system changed", "disk changed", "network changed"] {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+    daemon.app("telephony").await.acquire(Ask::units(CALLS, 1)).await.expect_err("it is bound to another machine");
+}

@@ -23,7 +23,7 @@ pub(crate) fn daemon(runtime: &Runtime, config: &Path) -> ExitCode {
         }
     };
     match log::start(&config.log) {
-        Ok(filter) => runtime.block_on(run::run(config, None, Clock::system(), filter)).into(),
+        Ok(filter) => runtime.block_on(run::run(config, None, Clock::system(), Path::new("/"), filter)).into(),
         Err(fault) => {
             eprintln!("{fault}");
             ExitCode::FAILURE
