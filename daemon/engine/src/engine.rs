@@ -61,7 +61,7 @@ pub struct Engine {
     pub(crate) next_file_boundary: Option<WallTime>,
     pub(crate) next_stamp: LeaseTime,
     /// The wall-clock moment up to which ends of files were told.
-    pub(crate) last_wall: WallTime,
+    pub(crate) last_date: WallTime,
     /// The moment of the last command.
     pub(crate) last_now: Now,
 }
@@ -104,7 +104,7 @@ impl Engine {
             file_states: None,
             next_file_boundary: None,
             next_stamp: LeaseTime::default(),
-            last_wall: WallTime::default(),
+            last_date: WallTime::default(),
             last_now: Now { lease: LeaseTime::default(), wall: WallTime::default(), unconfirmed_ms: 0 },
         }
     }
@@ -119,7 +119,7 @@ impl Engine {
     /// (LEASE-7) and computes what files grant now. `now.lease` is the stored mark.
     pub fn recover(&mut self, now: Now) -> Outcome {
         self.last_now = now;
-        self.last_wall = now.wall;
+        self.last_date = self.state.dated(now);
         self.next_stamp = now.lease.plus_ms(crate::upkeep::STAMP_EVERY_MS);
         let mut turn = Turn { engine: self, now, out: Outcome::default() };
         turn.grace_after_restart();
@@ -160,7 +160,7 @@ impl Engine {
         let mut turn = Turn { engine: self, now, out: Outcome::default() };
         turn.refresh_derived();
         // What time had brought is taken back with the rest: it is looked at again at once.
-        self.next_file_boundary = Some(now.wall);
+        self.next_file_boundary = Some(self.state.dated(now));
         self.next_stamp = now.lease;
     }
 
@@ -198,7 +198,8 @@ impl Engine {
         if !self.serving.is_empty() || !self.state.freed.is_empty() {
             return Some(now.lease);
         }
-        let at_wall = |wall: WallTime| now.lease.plus_ms(u64::try_from(wall.as_ms() - now.wall.as_ms()).unwrap_or(0));
+        let date = self.state.dated(now);
+        let at_wall = |wall: WallTime| now.lease.plus_ms(u64::try_from(wall.as_ms() - date.as_ms()).unwrap_or(0));
         [
             Some(self.next_stamp),
             self.state.timers.first().map(|(at, _)| *at),

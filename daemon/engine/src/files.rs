@@ -192,7 +192,7 @@ impl Turn<'_> {
             earlier,
         };
         if !file.terms.is_deactivation() {
-            if ends(&row) <= self.now.wall {
+            if ends(&row) <= self.engine.state.dated(self.now) {
                 return Err(FileRefusal::Ended { not_after: ends(&row), level: row.terms.level });
             }
             self.check_among_others(&row)?;
@@ -289,9 +289,11 @@ impl Turn<'_> {
     /// cloud needs the server's.
     fn check_among_others(&self, row: &FileRow) -> Result<(), FileRefusal> {
         let state = &self.engine.state;
+        // What ended before this one was issued does not stand beside it.
+        let now = self.now.vouched_by(row.terms.issued.max(state.dated(self.now)));
         let standing = |other: &&FileRow| {
             other.terms.license_id != row.terms.license_id
-                && matches!(state.file_state(other, self.now), FileState::InEffect | FileState::NotYet)
+                && matches!(state.file_state(other, now), FileState::InEffect | FileState::NotYet)
                 && !row
                     .terms
                     .supersedes
@@ -360,10 +362,11 @@ impl Turn<'_> {
 
     fn drop_revoked_marks(&mut self) {
         let state = &self.engine.state;
+        let date = state.dated(self.now);
         let dropped: Vec<Mark> = state
             .marks
             .values()
-            .filter(|mark| state.revoked.get(&mark.key_sha256).is_some_and(|from| *from <= self.now.wall))
+            .filter(|mark| state.revoked.get(&mark.key_sha256).is_some_and(|from| *from <= date))
             .copied()
             .collect();
         for mark in dropped {
@@ -467,8 +470,9 @@ impl Turn<'_> {
     fn closing_within_the_hour(&self) -> BTreeMap<crate::ids::PoolId, crate::time::LeaseTime> {
         let mut closing = BTreeMap::new();
         let state = &self.engine.state;
+        let date = state.dated(self.now);
         for moment in state.file_boundaries(self.now) {
-            let ahead_ms = moment.as_ms() - self.now.wall.as_ms();
+            let ahead_ms = moment.as_ms() - date.as_ms();
             if ahead_ms > HOUR_MS {
                 break;
             }
@@ -518,13 +522,13 @@ impl Turn<'_> {
     /// Warns of files that end in 30, 14, 7 or 1 days (LEVEL-5). Made once a day; at a start any file that ends within 30
     /// days is told, since a warning may have been missed.
     pub(crate) fn warn_of_ends(&mut self, at_start: bool) {
-        let now = self.now;
+        let (now, date) = (self.now, self.engine.state.dated(self.now));
         let mut notices = Vec::new();
         for row in self.engine.state.files.values() {
             if self.engine.state.file_state(row, now) != FileState::InEffect {
                 continue;
             }
-            if let Some(days) = warning_days(row, now.wall)
+            if let Some(days) = warning_days(row, date)
                 && (at_start || WARN_DAYS.contains(&days))
             {
                 notices.push(Notice::FileEndsSoon { license: row.terms.license_id, title: title(row), days });
@@ -534,15 +538,13 @@ impl Turn<'_> {
     }
 
     /// Tells of files that ended between two moments.
-    pub(crate) fn tell_ended(&mut self, from: WallTime) {
+    pub(crate) fn tell_ended(&mut self, from: WallTime, to: WallTime) {
         let ended: Vec<Notice> = self
             .engine
             .state
             .files
             .values()
-            .filter(|row| {
-                !row.unloaded && !row.terms.is_deactivation() && ends(row) > from && ends(row) <= self.now.wall
-            })
+            .filter(|row| !row.unloaded && !row.terms.is_deactivation() && ends(row) > from && ends(row) <= to)
             .map(|row| Notice::FileEnded { license: row.terms.license_id, title: title(row) })
             .collect();
         self.out.notices.extend(ended);

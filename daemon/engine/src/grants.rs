@@ -67,16 +67,29 @@ fn in_grace(since: Option<LeaseTime>, now: Now) -> bool {
 }
 
 impl State {
+    /// The date by which files and timed assignments begin and end (05, Time): what has surely come. While trusted time
+    /// rests on a jump of the wall clock, that is the line known before, or the last moment at which the licensor signed
+    /// a file that is held here. So a wrong clock ends nothing, and a site that was off for months has what it bought
+    /// meanwhile.
+    pub(crate) fn dated(&self, now: Now) -> WallTime {
+        if now.unconfirmed_ms == 0 {
+            return now.wall;
+        }
+        let signed = self.files.values().map(|file| file.terms.issued).max();
+        signed.map_or(now, |signed| now.vouched_by(signed)).confirmed()
+    }
+
     fn own_state(&self, file: &FileRow, now: Now) -> FileState {
+        let date = self.dated(now);
         if file.unloaded {
             FileState::Unloaded
         } else if file.terms.is_deactivation() {
             FileState::Deactivated
-        } else if self.revoked.get(&file.terms.key_sha256()).is_some_and(|from| *from <= now.wall) {
+        } else if self.revoked.get(&file.terms.key_sha256()).is_some_and(|from| *from <= date) {
             FileState::Revoked
-        } else if now.wall < file.terms.not_before {
+        } else if date < file.terms.not_before {
             FileState::NotYet
-        } else if now.wall >= ends(file) {
+        } else if date >= ends(file) {
             FileState::Ended
         } else if !in_grace(file.absent_since, now) {
             FileState::Missing
@@ -165,6 +178,7 @@ impl State {
 
     /// The wall-clock moments after now at which some file begins or ends.
     pub(crate) fn file_boundaries(&self, now: Now) -> BTreeSet<WallTime> {
+        let date = self.dated(now);
         self.files
             .values()
             .flat_map(|file| {
@@ -172,7 +186,7 @@ impl State {
                 [Some(file.terms.not_before), Some(ends(file)), revoked]
             })
             .flatten()
-            .filter(|moment| *moment > now.wall)
+            .filter(|moment| *moment > date)
             .collect()
     }
 

@@ -181,7 +181,7 @@ impl Engine {
                              `leasehold request`."
                         )));
                     }
-                    if let Some(days) = warning_days(row, now.wall) {
+                    if let Some(days) = warning_days(row, self.state.dated(now)) {
                         let when = crate::words::in_days(days);
                         notices.push(("FILE_ENDS_SOON", format!("{about} ends {when}. Ask the licensor for its successor.")));
                     }

@@ -99,7 +99,7 @@ impl State {
 
     /// True where an assignment counts: in an assignable pool that is over its capacity the oldest do (ALLOC-11).
     pub(crate) fn assignment_counts(&self, row: &AssignmentRow, now: Now, held_before: bool) -> bool {
-        if row.until.is_some_and(|until| until <= now.wall) {
+        if row.until.is_some_and(|until| until <= self.dated(now)) {
             return false;
         }
         if row.method == Method::Concurrent {

@@ -54,6 +54,14 @@ impl Now {
         let ms = if self.unconfirmed_ms > i64::MAX as u64 { i64::MAX } else { self.unconfirmed_ms.cast_signed() };
         self.wall.plus_ms(-ms)
     }
+
+    /// The same moment, where a licensor's signature says that `signed` has come: so much at least is confirmed.
+    #[must_use]
+    pub fn vouched_by(self, signed: WallTime) -> Self {
+        let confirmed = self.confirmed().max(signed.min(self.wall));
+        let ahead_ms = self.wall.as_ms().saturating_sub(confirmed.as_ms());
+        Self { unconfirmed_ms: u64::try_from(ahead_ms).unwrap_or(0), ..self }
+    }
 }
 
 /// How long a lease of `ttl_ms` stands after its last renewal was received: 1.1 × TTL + 5 s (LEASE-5).

@@ -97,15 +97,16 @@ impl Turn<'_> {
         self.end_waits();
         self.end_timed_assignments();
         self.look_at_idle();
-        let wall_before = std::mem::replace(&mut self.engine.last_wall, self.now.wall);
-        let boundary = self.engine.next_file_boundary.is_some_and(|at| at <= self.now.wall);
+        let date = self.engine.state.dated(self.now);
+        let date_before = std::mem::replace(&mut self.engine.last_date, date);
+        let boundary = self.engine.next_file_boundary.is_some_and(|at| at <= date);
         let stamp = self.engine.next_stamp <= self.now.lease;
         let state = &self.engine.state;
         let grace = state.files.values().any(|file| file.absent_since.is_some() || state.host_lost(file));
-        // A clock that was set back may bring a file back.
-        let stepped_back = self.now.wall < wall_before;
+        // Where a date of the licensor's no longer vouches for the clock, a file may come back.
+        let stepped_back = date < date_before;
         if boundary || stepped_back || stamp && (grace || self.within_the_hour()) {
-            self.tell_ended(wall_before);
+            self.tell_ended(date_before, date);
             self.refresh_grants();
         }
         if stamp {
@@ -123,9 +124,8 @@ impl Turn<'_> {
     }
 
     fn within_the_hour(&self) -> bool {
-        self.engine
-            .next_file_boundary
-            .is_some_and(|at| at.as_ms() - self.now.wall.as_ms() <= crate::time::HOUR_MS + 120_000)
+        let date = self.engine.state.dated(self.now);
+        self.engine.next_file_boundary.is_some_and(|at| at.as_ms() - date.as_ms() <= crate::time::HOUR_MS + 120_000)
     }
 
     fn turn_day(&mut self) {
@@ -157,13 +157,14 @@ impl Turn<'_> {
 
     /// An assignment of a timed key ends with its date.
     fn end_timed_assignments(&mut self) {
+        let date = self.engine.state.dated(self.now);
         let due: Vec<_> = self
             .engine
             .state
             .assignment_ends
             .iter()
             .take(PIECE)
-            .take_while(|(ms, _)| *ms <= self.now.wall.as_ms())
+            .take_while(|(ms, _)| *ms <= date.as_ms())
             .filter_map(|(_, id)| self.engine.state.assignments.get(id).cloned())
             .collect();
         for row in due {

@@ -116,4 +116,4 @@ macro_rules! tables {
     )*};
 }
 
-tables! { alloc station media site level comply lease queue shares idle folder denials }
+tables! { alloc station media site level comply lease queue shares idle folder denials time }

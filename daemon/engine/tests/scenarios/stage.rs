@@ -533,7 +533,57 @@ impl Stage {
                 self.site.wall_ms += signed_ms(words.next());
                 self.run(Command::Tick)
             }
+            // At a start the wall clock is far ahead of what was known: trusted time goes by it, unconfirmed …
+            "jump" => {
+                let ms = signed_ms(words.next());
+                self.site.wall_ms += ms;
+                self.site.unconfirmed_ms += u64::try_from(ms).unwrap();
+                self.site.restart();
+                for server in self.servers.values_mut() {
+                    server.attached = false;
+                }
+                self.run(Command::Tick)
+            }
+            // … until it has run for long enough …
+            "confirm" => {
+                self.site.unconfirmed_ms = 0;
+                self.run(Command::Tick)
+            }
+            // … or the wall clock falls back.
+            "withdraw" => {
+                self.site.wall_ms -= i64::try_from(std::mem::take(&mut self.site.unconfirmed_ms)).unwrap();
+                self.run(Command::Tick)
+            }
             "tick" => self.run(Command::Tick),
+            // An application server that crashes and starts again and again, each time as a new run.
+            "crash-loop" => {
+                let info = support::caller(words.next());
+                let runs: u8 = words.next().parse().unwrap();
+                for run in 1..=runs {
+                    let attach = Attach { caller: info.clone(), run: RunId([run; 16]) };
+                    match self.site.run(Command::Attach(attach)) {
+                        Ok(Reply::Attached { holder, .. }) => self.site.run(Command::Detach(holder)).unwrap(),
+                        other => panic!("{other:?}"),
+                    };
+                    self.site.pass(1_000);
+                }
+                "over".into()
+            }
+            // So many callers, each of its own identity, ask for a unit in vain, and give back what they never had.
+            "strangers" => {
+                let (count, key): (u32, _) = (words.next().parse().unwrap(), label(words.next()));
+                let mut refused = 0;
+                for number in 0..count {
+                    let from = Origin::Unary(support::caller(&format!("stranger-{number}")));
+                    let acquire = self.site.acquire_command(from.clone(), Ask::Units { key: key.clone(), units: 1 });
+                    let request = Some(self.site.request());
+                    refused += u32::from(matches!(self.site.acquire(acquire), Some(Err(_))));
+                    let leases = vec![LeaseId(1)];
+                    self.site.run(Command::Release(Release { from, request, leases, acquired_by: vec![] })).unwrap();
+                }
+                self.site.answers.clear();
+                format!("{refused} refused")
+            }
             "restart" => {
                 // Lease time goes on from the stored mark; the wall clock ran on.
                 self.site.wall_ms += words.named("down").map_or(0, signed_ms);
@@ -770,6 +820,12 @@ impl Stage {
                     self.lines.push(format!("{} {}", view.file_name, view.state));
                 }
                 String::new()
+            }
+            // How many of each sort are remembered, where there are any.
+            "sizes" => {
+                let sizes = engine.sizes().into_iter().filter(|(_, count)| *count > 0);
+                let told: Vec<String> = sizes.map(|(what, count)| format!("{count} {what}")).collect();
+                if told.is_empty() { "nothing".into() } else { told.join(", ") }
             }
             "compliance" => {
                 let (_, exceeded) = engine.compliance(now);

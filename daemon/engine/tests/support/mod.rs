@@ -63,8 +63,10 @@ pub(crate) struct Site {
     pub(crate) engine: Engine,
     /// Lease time, in milliseconds.
     pub(crate) lease_ms: u64,
-    /// Wall-clock time, in milliseconds.
+    /// Trusted time, in milliseconds.
     pub(crate) wall_ms: i64,
+    /// So much of it is not confirmed.
+    pub(crate) unconfirmed_ms: u64,
     /// Every change that was made, in order.
     pub(crate) changes: Vec<Change>,
     /// Answers by ticket, the last one of each.
@@ -88,6 +90,7 @@ impl Site {
             engine: Engine::new(limits),
             lease_ms: 1_000_000,
             wall_ms: files::start().as_ms(),
+            unconfirmed_ms: 0,
             changes: Vec::new(),
             answers: BTreeMap::new(),
             events: Vec::new(),
@@ -113,7 +116,8 @@ impl Site {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now { lease: LeaseTime::from_ms(self.lease_ms), wall: WallTime::from_ms(self.wall_ms), unconfirmed_ms: 0 }
+        let (lease, wall) = (LeaseTime::from_ms(self.lease_ms), WallTime::from_ms(self.wall_ms));
+        Now { lease, wall, unconfirmed_ms: self.unconfirmed_ms }
     }
 
     /// Decides one command, and keeps what came of it.
