@@ -19,12 +19,17 @@ use crate::{
 /// Answers are remembered for so long (LEASE-3).
 pub(crate) const REMEMBERED_MS: u64 = 86_400_000;
 
-/// Answers to releases, by request. A release that is repeated after a restart succeeds again by itself (LEASE-10), so
-/// these need not last.
+/// Leases told of in all remembered answers to releases; beyond, the oldest answers are forgotten before their 24 h.
+const OUTCOMES_MAX: usize = 2_000_000;
+
+/// Answers to releases that ended something, by request. A release that is repeated after a restart, or after its answer was
+/// forgotten, succeeds again by itself (LEASE-10), so these need not last.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
     answers: BTreeMap<(u32, RequestId), (LeaseTime, u64, Vec<ReleaseOutcome>)>,
     by_time: BTreeSet<(LeaseTime, u32, RequestId)>,
+    /// Over all answers.
+    outcomes: usize,
 }
 
 impl Remembered {
@@ -32,22 +37,36 @@ impl Remembered {
         self.answers.get(&(identity, request)).map(|(_, body, outcomes)| (*body, outcomes))
     }
 
+    /// Remembers an answer; returns whose older ones went for it.
     pub(crate) fn remember(
         &mut self,
-        identity: u32,
-        request: RequestId,
+        (identity, request): (u32, RequestId),
         at: LeaseTime,
         body: u64,
         outcomes: Vec<ReleaseOutcome>,
-    ) {
+    ) -> Vec<u32> {
+        self.outcomes += outcomes.len();
         self.answers.insert((identity, request), (at, body, outcomes));
         self.by_time.insert((at, identity, request));
+        self.forget_beyond(OUTCOMES_MAX)
+    }
+
+    fn forget_beyond(&mut self, most: usize) -> Vec<u32> {
+        let mut gone = Vec::new();
+        while self.outcomes > most
+            && let Some(&(_, identity, request)) = self.by_time.first()
+            && self.forget(identity, request)
+        {
+            gone.push(identity);
+        }
+        gone
     }
 
     fn forget(&mut self, identity: u32, request: RequestId) -> bool {
-        let Some((at, _, _)) = self.answers.remove(&(identity, request)) else {
+        let Some((at, _, outcomes)) = self.answers.remove(&(identity, request)) else {
             return false;
         };
+        self.outcomes -= outcomes.len();
         self.by_time.remove(&(at, identity, request))
     }
 
@@ -63,6 +82,10 @@ impl Remembered {
             .filter(|(identity, request)| self.forget(*identity, *request))
             .map(|(identity, _)| *identity)
             .collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.answers.len()
     }
 
     /// How many are remembered, by identity.
@@ -168,9 +191,10 @@ impl Turn<'_> {
     /// LEASE-3: what has arrived need not be remembered.
     pub(crate) fn answers_received(&mut self, holder: HolderId, requests: &[RequestId]) -> Result<Reply, Refusal> {
         let identity = self.identity(&Origin::Stream(holder))?;
-        let number = self.engine.state.identity_number(&identity);
-        for &request in requests {
-            self.forget(number, request);
+        if let Some(number) = self.engine.state.known_identity(&identity) {
+            for &request in requests {
+                self.forget(number, request);
+            }
         }
         Ok(Reply::Done)
     }
@@ -193,6 +217,18 @@ impl Turn<'_> {
             lease.row.request = None;
             self.engine.state.answers.remove(&(number, request));
             self.one_answer_less(number);
+        }
+    }
+
+    /// Remembers the answer to a release that ended something, where the identity may have one more.
+    pub(crate) fn remember_release(&mut self, number: u32, request: RequestId, body: u64, outcomes: &[ReleaseOutcome]) {
+        let count = self.engine.state.answer_counts.entry(number).or_default();
+        if *count < self.engine.limits.answers_per_identity {
+            *count += 1;
+            let gone = self.engine.releases.remember((number, request), self.now.lease, body, outcomes.to_vec());
+            for number in gone {
+                self.one_answer_less(number);
+            }
         }
     }
 
@@ -219,5 +255,29 @@ impl Turn<'_> {
         for row in old {
             self.change(Some(Row::Lease(Box::new(row))), None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_to_releases_are_bounded_over_all_and_the_oldest_go_first() {
+        let mut remembered = Remembered::default();
+        let outcome = |id| ReleaseOutcome { lease: Some(LeaseId(id)), acquired_by: None, result: Ok(()) };
+        for number in 1..=3_u8 {
+            let at = LeaseTime::from_ms(number.into());
+            let outcomes = vec![outcome(1), outcome(2)];
+            let gone = remembered.remember((number.into(), RequestId([number; 16])), at, 0, outcomes);
+            assert!(gone.is_empty(), "{gone:?}");
+        }
+        assert_eq!(remembered.forget_beyond(4), [1]);
+        assert_eq!(remembered.counts(), BTreeMap::from([(2, 1), (3, 1)]));
+        assert_eq!(remembered.outcomes, 4);
+        // The day's end frees the rest.
+        let tomorrow = LeaseTime::from_ms(REMEMBERED_MS + 3);
+        assert_eq!(remembered.forget_old(tomorrow, 10), [2, 3]);
+        assert_eq!(remembered.outcomes, 0);
     }
 }

@@ -46,6 +46,8 @@ pub struct Engine {
     pub(crate) successions: BTreeMap<HolderId, Succession>,
     /// How leases ended whose answers are forgotten, the newest 65,536; only to say so.
     pub(crate) recently_ended: BTreeMap<LeaseId, EndReason>,
+    /// How far the holders have been looked at, where they are too many for one look.
+    pub(crate) contacts_stored: Option<HolderId>,
     /// Pools whose waiters are being gone through, and how far.
     pub(crate) serving: BTreeMap<PoolId, Option<Place>>,
     /// How far the leases of a closing pool have been told (LEVEL-5).
@@ -96,6 +98,7 @@ impl Engine {
             releases: Remembered::default(),
             successions: BTreeMap::new(),
             recently_ended: BTreeMap::new(),
+            contacts_stored: None,
             serving: BTreeMap::new(),
             closing_told: BTreeMap::new(),
             idle_warned: BTreeMap::new(),
@@ -195,7 +198,7 @@ impl Engine {
 
     /// When [`Command::Tick`] is wanted next, in lease time. At most a minute away.
     pub fn next_wakeup(&self, now: Now) -> Option<LeaseTime> {
-        if !self.serving.is_empty() || !self.state.freed.is_empty() {
+        if !self.serving.is_empty() || !self.state.freed.is_empty() || self.contacts_stored.is_some() {
             return Some(now.lease);
         }
         let date = self.state.dated(now);

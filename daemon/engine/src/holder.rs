@@ -1,7 +1,7 @@
 //! Application servers and their runs: who holds leases, when they were last heard of, and what a restart of theirs or of
 //! ours means (LEASE-5 to LEASE-7, LEASE-13).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Bound};
 
 use crate::{
     command::{Attach, CallerInfo, Origin},
@@ -19,8 +19,10 @@ use crate::{
 pub(crate) const TAKE_OVER_MS: u64 = 10_000;
 /// Application servers that are remembered at once.
 const HOLDERS_MAX: usize = 100_000;
-/// A holder without leases is forgotten after so long.
-const HOLDER_KEPT_MS: u64 = 2 * 86_400_000;
+/// A holder on which nothing hangs is forgotten after so long: a stream that comes back at once finds its row.
+const HOLDER_KEPT_MS: u64 = 60_000;
+/// Holders that one turn looks at.
+const HOLDERS_PER_TURN: usize = 2_048;
 /// The last contact is stored so often (LEASE-7); what is stored may be older by as much.
 pub(crate) const CONTACT_EVERY_MS: u64 = 60_000;
 
@@ -257,26 +259,34 @@ impl Turn<'_> {
         }
     }
 
-    /// LEASE-7: the last contact of each holder, stored once a minute; holders that nothing hangs on are forgotten.
+    /// LEASE-7: the last contact of each holder, stored once a minute, in pieces. Holders on which nothing hangs any more are
+    /// forgotten: no lease, no answer that is remembered by their identity (LEASE-3), no request that waits, no stream.
     pub(crate) fn store_contacts(&mut self) {
+        let (state, now) = (&self.engine.state, self.now.lease);
+        let begin = self.engine.contacts_stored.map_or(Bound::Unbounded, Bound::Excluded);
+        let piece: Vec<&Holder> =
+            state.holders.range((begin, Bound::Unbounded)).map(|(_, it)| it).take(HOLDERS_PER_TURN).collect();
+        let reached = piece.last().filter(|_| piece.len() == HOLDERS_PER_TURN).map(|holder| holder.row.id);
+        let idle = |holder: &&&Holder| {
+            let inherits = self.engine.successions.contains_key(&holder.row.id);
+            let hangs = holder.attached || !holder.leases.is_empty() || holder.ended > 0 || inherits;
+            !hangs && now.ms_since(holder.contact) >= HOLDER_KEPT_MS
+        };
+        let mut gone: BTreeSet<HolderId> = piece.iter().filter(idle).map(|holder| holder.row.id).collect();
+        if !gone.is_empty() {
+            for waiter in self.engine.queue.waiters.values() {
+                gone.remove(&waiter.holder);
+            }
+        }
         let mut changes = Vec::new();
-        let silent = |holder: &Holder, now: LeaseTime| {
-            holder.leases.is_empty() && !holder.attached && now.ms_since(holder.contact) >= HOLDER_KEPT_MS
-        };
-        // A remembered answer is found by its holder's identity, and a waiting request is granted to its holder.
-        let named: BTreeSet<HolderId> = if self.engine.state.holders.values().any(|it| silent(it, self.now.lease)) {
-            let waiting = self.engine.queue.waiters.values().map(|waiter| waiter.holder);
-            self.engine.state.ended.values().map(|row| row.holder).chain(waiting).collect()
-        } else {
-            BTreeSet::new()
-        };
-        for holder in self.engine.state.holders.values() {
-            if silent(holder, self.now.lease) && !named.contains(&holder.row.id) {
+        for holder in piece {
+            if gone.contains(&holder.row.id) {
                 changes.push((holder.row.clone(), None));
             } else if holder.contact > holder.row.contact && !holder.leases.is_empty() {
                 changes.push((holder.row.clone(), Some(HolderRow { contact: holder.contact, ..holder.row.clone() })));
             }
         }
+        self.engine.contacts_stored = reached;
         for (before, after) in changes {
             self.change(Some(Row::Holder(before)), after.map(Row::Holder));
         }

@@ -19,6 +19,10 @@ use crate::{
 
 /// Expired leases that are ended for one request which finds its pool full (LEASE-5).
 const EXPIRIES_FOR_A_SEAT: usize = 4_096;
+/// Live leases at once.
+const LEASES_MAX: u64 = 10_000_000;
+/// Answers of acquires that are remembered at once, over all identities (LEASE-3).
+const ANSWERS_MAX: u64 = 20_000_000;
 /// Ends of forgotten leases that can still be told.
 const RECENTLY_ENDED: usize = 65_536;
 
@@ -47,19 +51,14 @@ impl Turn<'_> {
 
     pub(crate) fn acquire(&mut self, acquire: Acquire) -> Result<Reply, Refusal> {
         let identity = self.identity(&acquire.from)?;
-        let number = self.engine.state.identity_number(&identity);
+        let number = self.engine.state.known_identity(&identity);
         let asked = body(&acquire.ask, acquire.ttl_ms);
-        if let Some(reply) = self.answered_before(&acquire, number, asked)? {
+        if let Some(number) = number
+            && let Some(reply) = self.answered_before(&acquire, number, asked)?
+        {
             return Ok(reply);
         }
-        if self.engine.state.answer_counts.get(&number).copied().unwrap_or(0) >= self.engine.limits.answers_per_identity
-        {
-            return Err(Refusal::Overloaded {
-                what: "answers that have not been acknowledged".into(),
-                most: self.engine.limits.answers_per_identity,
-                retry_after_ms: 60_000,
-            });
-        }
+        self.check_bounds(number)?;
         if self.engine.state.is_standby(self.now) {
             self.out.answers.push((acquire.ticket, Err(Refusal::NotActive)));
             return Ok(Reply::Ticketed { waiting: None });
@@ -92,12 +91,27 @@ impl Turn<'_> {
                 self.out.answers.push((acquire.ticket, view));
                 Ok(Reply::Ticketed { waiting: None })
             }
-            Err(blocked) if acquire.wait_ms > 0 && !blocked.pools.is_empty() => self.wait(acquire, blocked, number),
+            Err(blocked) if acquire.wait_ms > 0 && !blocked.pools.is_empty() => self.wait(acquire, blocked, &identity),
             Err(blocked) => {
                 self.deny(&acquire, &identity, &blocked.refusal);
                 self.out.answers.push((acquire.ticket, Err(blocked.refusal)));
                 Ok(Reply::Ticketed { waiting: None })
             }
+        }
+    }
+
+    /// Whether one more lease, and its answer, can be remembered.
+    fn check_bounds(&self, number: Option<u32>) -> Result<(), Refusal> {
+        let state = &self.engine.state;
+        let of_identity = number.and_then(|number| state.answer_counts.get(&number)).copied().unwrap_or(0);
+        let bounds = [
+            ("answers that have not been acknowledged", of_identity, self.engine.limits.answers_per_identity),
+            ("answers of all application servers together", state.answers.len() as u64, ANSWERS_MAX),
+            ("live leases", state.leases.len() as u64, LEASES_MAX),
+        ];
+        match bounds.into_iter().find(|(_, count, most)| count >= most) {
+            None => Ok(()),
+            Some((what, _, most)) => Err(Refusal::Overloaded { what: what.into(), most, retry_after_ms: 60_000 }),
         }
     }
 
@@ -287,9 +301,9 @@ impl Turn<'_> {
     /// LEASE-10: releasing twice succeeds twice.
     pub(crate) fn release(&mut self, release: Release) -> Result<Reply, Refusal> {
         let identity = self.identity(&release.from)?;
-        let number = self.engine.state.identity_number(&identity);
+        let number = self.engine.state.known_identity(&identity);
         let asked = hash(&(&release.leases, &release.acquired_by));
-        if let Some(request) = release.request {
+        if let (Some(request), Some(number)) = (release.request, number) {
             if let Some((body, outcomes)) = self.engine.releases.get(number, request) {
                 if body != asked {
                     return Err(Refusal::RequestIdReused);
@@ -302,30 +316,32 @@ impl Turn<'_> {
             }
         }
         self.note_contact(&release.from);
+        let before = self.out.changes.len();
+        let mut withdrawn = false;
         let mut outcomes = Vec::with_capacity(release.leases.len() + release.acquired_by.len());
         for id in release.leases {
             let result = self.release_one(&identity, id);
             outcomes.push(ReleaseOutcome { lease: Some(id), acquired_by: None, result });
         }
         for request in release.acquired_by {
-            let (lease, result) = match self.engine.state.answers.get(&(number, request)).copied() {
-                Some(id) => (Some(id), self.release_one(&identity, id)),
-                None => match self.engine.queue.by_request(number, request) {
-                    Some(place) => {
-                        self.leave_queue(number, place, Refusal::Cancelled);
-                        (None, Ok(()))
-                    }
-                    None => (None, Err(Refusal::RequestUnknown)),
-                },
+            let answer = number.and_then(|number| self.engine.state.answers.get(&(number, request)).copied());
+            let place = number.and_then(|number| Some((number, self.engine.queue.by_request(number, request)?)));
+            let (lease, result) = match (answer, place) {
+                (Some(id), _) => (Some(id), self.release_one(&identity, id)),
+                (None, Some((number, place))) => {
+                    self.leave_queue(number, place, Refusal::Cancelled);
+                    withdrawn = true;
+                    (None, Ok(()))
+                }
+                (None, None) => (None, Err(Refusal::RequestUnknown)),
             };
             outcomes.push(ReleaseOutcome { lease, acquired_by: Some(request), result });
         }
-        if let Some(request) = release.request {
-            let count = self.engine.state.answer_counts.entry(number).or_default();
-            if *count < self.engine.limits.answers_per_identity {
-                *count += 1;
-                self.engine.releases.remember(number, request, self.now.lease, asked, outcomes.clone());
-            }
+        // Only what changed something is remembered (LEASE-3).
+        if let (Some(request), Some(number)) = (release.request, number)
+            && (withdrawn || self.out.changes.len() > before)
+        {
+            self.remember_release(number, request, asked, &outcomes);
         }
         Ok(Reply::Released(outcomes))
     }

@@ -52,6 +52,20 @@ impl Engine {
         found
     }
 
+    /// How many of each sort are remembered, for tests of the bounds and for support.
+    pub fn sizes(&self) -> [(&'static str, usize); 7] {
+        let state = &self.state;
+        [
+            ("leases", state.leases.len()),
+            ("ended leases", state.ended.len()),
+            ("acquire answers", state.answers.len()),
+            ("release answers", self.releases.len()),
+            ("holders", state.holders.len()),
+            ("identities", state.identities.len()),
+            ("waiting", self.queue.waiters.len()),
+        ]
+    }
+
     fn recount_pools(&self, found: &mut Vec<String>) {
         let state = &self.state;
         let mut fresh: BTreeMap<PoolId, Pool> = BTreeMap::new();
@@ -165,6 +179,8 @@ impl Engine {
         for (id, holder) in &state.holders {
             let leases: BTreeSet<_> = of(state, |row| row.holder == *id).into_iter().collect();
             differ(found, &format!("leases of holder {id}"), &holder.leases, &leases);
+            let ended = state.ended.values().filter(|row| row.holder == *id).count() as u64;
+            differ(found, &format!("ended leases of holder {id}"), &holder.ended, &ended);
         }
         let ended: BTreeSet<_> = state.ended.values().filter_map(|row| Some((row.ended?.0, row.id))).collect();
         differ(found, "ended leases", &state.ended_at, &ended);
@@ -186,6 +202,8 @@ impl Engine {
         let kept: BTreeMap<u32, u64> =
             state.answer_counts.iter().filter(|(_, count)| **count > 0).map(|(id, count)| (*id, *count)).collect();
         differ(found, "answers by identity", &kept, &counts);
+        let numbers: BTreeSet<u32> = state.identities.values().copied().collect();
+        differ(found, "numbers of identities", &state.answer_counts.keys().copied().collect(), &numbers);
     }
 
     fn recount_queue(&self, found: &mut Vec<String>) {

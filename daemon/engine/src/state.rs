@@ -55,6 +55,8 @@ pub(crate) struct Holder {
     pub contact: LeaseTime,
     pub attached: bool,
     pub leases: BTreeSet<LeaseId>,
+    /// Leases of it that have ended while their answers are still remembered.
+    pub ended: u64,
 }
 
 /// A live lease. Only the renewal and the timer are not in its row.
@@ -101,8 +103,11 @@ pub(crate) struct State {
     /// The same by when they ended, to be forgotten after 24 h.
     pub ended_at: BTreeSet<(LeaseTime, LeaseId)>,
     pub answers: BTreeMap<(u32, RequestId), LeaseId>,
+    /// Answers remembered of each number in `identities`, those of releases among them.
     pub answer_counts: BTreeMap<u32, u64>,
+    /// Identities that have a holder or an answer that is remembered.
     pub identities: BTreeMap<Identity, u32>,
+    last_identity: u32,
     pub files: BTreeMap<LicenseId, FileRow>,
     pub marks: BTreeMap<LicenseId, Mark>,
     /// Keys that the roots revoke, with the date from which. Told at every start; not a row.
@@ -123,14 +128,39 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// The number by which answers of an identity are found. Not lasting.
+    /// The number by which answers of an identity are found, given where it has none. Not lasting. Only what is remembered
+    /// asks for one: whoever is refused leaves nothing behind.
     pub(crate) fn identity_number(&mut self, identity: &Identity) -> u32 {
         if let Some(number) = self.identities.get(identity) {
             return *number;
         }
-        let number = u32::try_from(self.identities.len()).unwrap_or(u32::MAX);
-        self.identities.insert(identity.clone(), number);
-        number
+        loop {
+            self.last_identity = self.last_identity.wrapping_add(1);
+            if !self.answer_counts.contains_key(&self.last_identity) {
+                break;
+            }
+        }
+        self.answer_counts.insert(self.last_identity, 0);
+        self.identities.insert(identity.clone(), self.last_identity);
+        self.last_identity
+    }
+
+    /// The same, where anything is remembered of the identity.
+    pub(crate) fn known_identity(&self, identity: &Identity) -> Option<u32> {
+        self.identities.get(identity).copied()
+    }
+
+    /// Forgets identities of which nothing is left. As many are known as holders and remembered answers allow.
+    pub(crate) fn forget_identities(&mut self) {
+        let (holder_ids, counts) = (&self.holder_ids, &mut self.answer_counts);
+        self.identities.retain(|identity, number| {
+            let first = holder_ids.range((identity.clone(), String::new(), None)..).next();
+            let kept = first.is_some_and(|((of, _, _), _)| of == identity) || counts.get(number) != Some(&0);
+            if !kept {
+                counts.remove(number);
+            }
+            kept
+        });
     }
 
     pub(crate) fn pool(&mut self, id: PoolId) -> &mut Pool {
@@ -382,6 +412,7 @@ impl State {
                         contact: row.contact,
                         attached: false,
                         leases: BTreeSet::new(),
+                        ended: 0,
                     });
             }
             Row::Lease(row) => self.insert_lease(row),

@@ -109,13 +109,16 @@ impl Turn<'_> {
             self.tell_ended(date_before, date);
             self.refresh_grants();
         }
+        if stamp || self.engine.contacts_stored.is_some() {
+            self.store_contacts();
+        }
         if stamp {
             self.engine.next_stamp = self.now.lease.plus_ms(STAMP_EVERY_MS);
             self.engine.state.renewals_of_ended.rotate_right(1);
             self.engine.state.renewals_of_ended[0].clear();
-            self.store_contacts();
             self.store_denials();
             self.forget_old_answers(PIECE * 8);
+            self.engine.state.forget_identities();
             self.look_at_excess();
             self.turn_day();
         }

@@ -34,7 +34,7 @@ impl Turn<'_> {
         )
     }
 
-    pub(crate) fn wait(&mut self, acquire: Acquire, blocked: Blocked, number: u32) -> Result<Reply, Refusal> {
+    pub(crate) fn wait(&mut self, acquire: Acquire, blocked: Blocked, identity: &Identity) -> Result<Reply, Refusal> {
         let most = self.engine.limits.waiting_per_pool;
         if let Some((pool, _)) = blocked
             .pools
@@ -45,6 +45,7 @@ impl Turn<'_> {
             return Err(Refusal::Overloaded { what: what.into(), most: most as u64, retry_after_ms: 10_000 });
         }
         let holder = self.holder_of(&acquire.from)?;
+        let number = self.engine.state.identity_number(identity);
         let deadline = self.now.lease.plus_ms(acquire.wait_ms);
         let pools = blocked.waits_for(&[]);
         let waiter = Waiter {
@@ -63,8 +64,9 @@ impl Turn<'_> {
 
     pub(crate) fn cancel_wait(&mut self, from: &Origin, request: RequestId) -> Result<Reply, Refusal> {
         let identity = self.identity(from)?;
-        let number = self.engine.state.identity_number(&identity);
-        if let Some(place) = self.engine.queue.by_request(number, request) {
+        if let Some(number) = self.engine.state.known_identity(&identity)
+            && let Some(place) = self.engine.queue.by_request(number, request)
+        {
             self.leave_queue(number, place, Refusal::Cancelled);
         }
         Ok(Reply::Done)

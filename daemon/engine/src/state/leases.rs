@@ -77,6 +77,9 @@ impl State {
         if let Some((at, _)) = row.ended {
             self.ended_at.insert((at, row.id));
             self.ended.insert(row.id, row.clone());
+            if let Some(holder) = self.holders.get_mut(&row.holder) {
+                holder.ended += 1;
+            }
             return;
         }
         if let Some(holder) = self.holders.get_mut(&row.holder) {
@@ -117,6 +120,9 @@ impl State {
         if let Some((at, _)) = row.ended {
             self.ended_at.remove(&(at, row.id));
             self.ended.remove(&row.id);
+            if let Some(holder) = self.holders.get_mut(&row.holder) {
+                holder.ended = holder.ended.saturating_sub(1);
+            }
             return;
         }
         let Some(lease) = self.leases.remove(&row.id) else {
