@@ -265,18 +265,28 @@ impl Standing {
         Self { trusted: now.wall, wall, evidence, confirmed_in_ms }
     }
 
-    /// What wants attention: a stable reason and a sentence for each.
+    /// In a word: `behind`, `unconfirmed`, `ahead`, `in step`; what weighs most.
+    pub fn state(&self) -> &'static str {
+        match self.notices().first() {
+            Some(("CLOCK_ROLLED_BACK", _)) => "behind",
+            Some(("CLOCK_UNCONFIRMED", _)) => "unconfirmed",
+            Some(_) => "ahead",
+            None => "in step",
+        }
+    }
+
+    /// What wants attention, worst first: a stable reason and a sentence for each.
     pub fn notices(&self) -> Vec<(&'static str, String)> {
         let mut notices = Vec::new();
         if self.evidence.last_roll_back.is_some_and(|episode| episode.over.is_none()) {
             notices.push(("CLOCK_ROLLED_BACK", rolled_back(ms_between(self.wall, self.trusted)) + "."));
         }
+        if let (Some(jump), Some(left_ms)) = (self.evidence.unconfirmed, self.confirmed_in_ms) {
+            notices.push(("CLOCK_UNCONFIRMED", unconfirmed(jump.ahead_ms, left_ms) + "."));
+        }
         let ahead_ms = ms_between(self.trusted, self.wall);
         if ahead_ms > ROLL_BACK_MS {
             notices.push(("CLOCK_SET_FORWARD", set_forward(ahead_ms) + "."));
-        }
-        if let (Some(jump), Some(left_ms)) = (self.evidence.unconfirmed, self.confirmed_in_ms) {
-            notices.push(("CLOCK_UNCONFIRMED", unconfirmed(jump.ahead_ms, left_ms) + "."));
         }
         notices
     }

@@ -214,11 +214,12 @@ impl administration_server::Administration for Administration {
         let Daemon { core, folder, facts, .. } = &self.daemon;
         let storage_fault = core.storage_fault().borrow().clone();
         let seen = folder.view();
+        let standing = self.daemon.clock.standing();
         let mut answer = wire::status_of(&view);
-        let of_folder = folder.notices();
-        let of_folder =
-            of_folder.into_iter().map(|(reason, message)| v1::Notice { reason: reason.to_owned(), message });
-        answer.notices.splice(0..0, of_folder);
+        let of_daemon = folder.notices().into_iter().chain(standing.notices());
+        let of_daemon =
+            of_daemon.into_iter().map(|(reason, message)| v1::Notice { reason: reason.to_owned(), message });
+        answer.notices.splice(0..0, of_daemon);
         if let Some(fault) = &storage_fault {
             answer
                 .notices
@@ -234,6 +235,7 @@ impl administration_server::Administration for Administration {
             state_directory: facts.state_directory.display().to_string(),
             listening: self.daemon.listening.to_vec(),
             folder: seen.entries.iter().map(entry).collect(),
+            clock: Some(wire::clock(&standing)),
             storage_ok: storage_fault.is_none(),
             storage_message: storage_fault.map_or_else(String::new, |fault| fault.to_string()),
             ..answer

@@ -41,6 +41,8 @@ pub struct StatusDocument {
     pub denials_today: u64,
     /// Whether the daemon can write.
     pub storage: StorageDocument,
+    /// What dates go by; null where the daemon is too old to say it.
+    pub clock: Option<ClockDocument>,
     /// What wants attention, worst first.
     pub notices: Vec<NoticeDocument>,
     /// The folder into which license files are dropped.
@@ -60,6 +62,72 @@ pub struct StorageDocument {
     pub ok: bool,
     /// What is wrong; null where nothing is.
     pub message: Option<String>,
+}
+
+/// What dates go by, and what the server's clock gave away.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClockDocument {
+    /// `in step`, `behind`, `ahead` or `unconfirmed`.
+    pub state: String,
+    /// What dates go by; no setting of the server's clock lowers it.
+    pub trusted: Option<At>,
+    /// The server's clock.
+    pub wall_clock: Option<At>,
+    /// So far `trusted` is ahead of what is confirmed; 0 where all is.
+    pub unconfirmed_ms: u64,
+    /// After so much more of running it is confirmed; 0 where it is.
+    pub confirmed_in_ms: u64,
+    /// How often the server's clock fell behind.
+    pub roll_backs: u64,
+    /// The last time that it did; null where it never did.
+    pub last_roll_back: Option<RollBackDocument>,
+    /// How often a clock that was far ahead at a start was set right afterwards.
+    pub withdrawn: u64,
+}
+
+/// The server's clock fell behind.
+#[derive(Clone, Debug, Serialize)]
+pub struct RollBackDocument {
+    /// When, by what dates go by.
+    pub at: At,
+    /// How far, at most.
+    pub by_ms: u64,
+    /// When it was in step again; null while it is behind.
+    pub over: Option<At>,
+}
+
+impl From<v1::ClockStatus> for ClockDocument {
+    fn from(clock: v1::ClockStatus) -> Self {
+        let over = At::from_wire(clock.last_roll_back_over);
+        let by_ms = clock.last_roll_back_by_ms;
+        Self {
+            state: clock.state,
+            trusted: At::from_wire(clock.trusted),
+            wall_clock: At::from_wire(clock.wall_clock),
+            unconfirmed_ms: clock.unconfirmed_ms,
+            confirmed_in_ms: clock.confirmed_in_ms,
+            roll_backs: clock.roll_backs,
+            last_roll_back: At::from_wire(clock.last_roll_back).map(|at| RollBackDocument { at, by_ms, over }),
+            withdrawn: clock.withdrawn,
+        }
+    }
+}
+
+impl ClockDocument {
+    fn shown(&self, clock: &clock::Clock) -> String {
+        let mut text = match (self.state.as_str(), self.trusted) {
+            ("in step", _) | (_, None) => self.state.clone(),
+            (state, Some(trusted)) => format!("{state}; dates go by {}", clock.moment(trusted.0)),
+        };
+        if let Some(last) = &self.last_roll_back {
+            let (by, at) = (clock::duration(last.by_ms), clock.moment(last.at.0));
+            text.push_str(&match self.roll_backs {
+                1 => format!("; fell behind once, by {by} on {at}"),
+                count => format!("; fell behind {} times, last by {by} on {at}", number(count)),
+            });
+        }
+        text
+    }
 }
 
 /// A file in the watched folder and what became of it.
@@ -98,6 +166,7 @@ impl From<v1::GetStatusResponse> for StatusDocument {
             attached: status.attached,
             denials_today: status.denials_today,
             storage: StorageDocument { ok: status.storage_ok, message: given(status.storage_message) },
+            clock: status.clock.map(Into::into),
             notices: status.notices.into_iter().map(Into::into).collect(),
             watched_folder: status.watched_folder,
             state_directory: status.state_directory,
@@ -135,6 +204,7 @@ impl Document for StatusDocument {
             let ms = clock.now().timestamp().as_millisecond().saturating_sub(at.0.as_millisecond());
             format!("{}, since {}", clock::duration(u64::try_from(ms).unwrap_or(0)), clock.moment(at.0))
         });
+        let clock = self.clock.as_ref().map_or_else(String::new, |status| status.shown(clock));
         page.fields(&[
             ("Running", up),
             ("Leases", format!("{} live, {} waiting", number(self.leases), number(self.waiting))),
@@ -145,6 +215,7 @@ impl Document for StatusDocument {
             ),
             ("Denied today", number(self.denials_today)),
             ("Enforcement", format!("stage {} of 6", self.enforcement_stage)),
+            ("Clock", clock),
             ("Root", self.root.clone()),
             ("Installation", self.installation_id.clone()),
             ("Listening", self.listening.join(", ")),

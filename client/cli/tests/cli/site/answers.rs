@@ -47,6 +47,16 @@ fn about_the_server(script: &Script) {
             denials_today: 17,
             storage_ok: true,
             storage_message: String::new(),
+            clock: Some(v1::ClockStatus {
+                trusted: at("2026-11-22T04:42:10Z"),
+                wall_clock: at("2026-11-22T04:42:10Z"),
+                state: "in step".into(),
+                roll_backs: 1,
+                last_roll_back: at("2026-11-20T08:00:00Z"),
+                last_roll_back_by_ms: 3_600_000,
+                last_roll_back_over: at("2026-11-20T08:05:00Z"),
+                ..v1::ClockStatus::default()
+            }),
         })
     });
     script.on(|request: v1::GetHostIdRequest| {

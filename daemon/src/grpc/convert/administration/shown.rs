@@ -19,6 +19,7 @@ use leasehold_keys::{
 use leasehold_proto::v1;
 
 use crate::{
+    clock::evidence::Standing,
     folder::Checked,
     grpc::{
         convert::{leasing, or_empty, texts, timestamp},
@@ -49,6 +50,23 @@ pub(crate) fn status_of(view: &StatusView) -> v1::GetStatusResponse {
             .map(|(reason, message)| v1::Notice { reason: (*reason).to_owned(), message: message.clone() })
             .collect(),
         ..Default::default()
+    }
+}
+
+/// How dates are known.
+pub(crate) fn clock(standing: &Standing) -> v1::ClockStatus {
+    let evidence = standing.evidence;
+    v1::ClockStatus {
+        trusted: Some(timestamp(standing.trusted)),
+        wall_clock: Some(timestamp(standing.wall)),
+        state: standing.state().to_owned(),
+        unconfirmed_ms: evidence.unconfirmed.map_or(0, |jump| jump.ahead_ms),
+        confirmed_in_ms: standing.confirmed_in_ms.unwrap_or(0),
+        roll_backs: evidence.roll_backs,
+        last_roll_back: evidence.last_roll_back.map(|episode| timestamp(episode.at)),
+        last_roll_back_by_ms: evidence.last_roll_back.map_or(0, |episode| episode.by_ms),
+        last_roll_back_over: evidence.last_roll_back.and_then(|episode| episode.over).map(timestamp),
+        withdrawn: evidence.withdrawn,
     }
 }
 
