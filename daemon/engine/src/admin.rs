@@ -2,7 +2,7 @@
 //! Each leaves one entry in the audit log, with what was before and after; a refused act leaves nothing.
 
 use leasehold_keys::{
-    activation::Units,
+    activation::{HostRole, Units},
     definition::Holder,
     name::{Label, PoolName},
 };
@@ -13,7 +13,7 @@ use crate::{
     engine::Turn,
     ids::{Identity, LeaseId, OrganizationId, ShareHolder, StationId, Subject, UserId},
     refusal::{EndReason, Limit, Refusal},
-    row::{PoolRuleRow, Row, ShareRow},
+    row::{FileRow, PoolRuleRow, Row, ShareRow},
     words::counted,
 };
 
@@ -53,6 +53,7 @@ impl Turn<'_> {
                 Ok(done(format!("{title} is unloaded: its grants are gone, and leases on them end within the hour.")))
             }
             Act::Promote { reason } => self.promote(by, &reason),
+            Act::StandBy { reason } => self.stand_by(by, &reason),
             Act::Note { action, subject, after, reason } => {
                 self.audit(by, &action, &subject, "", &after, &reason);
                 Ok(done(String::new()))
@@ -232,6 +233,49 @@ impl Turn<'_> {
         // What the site has is served here from now on (SITE-1).
         self.out.events.push(Event { to: None, what: Told::SiteKeysChanged });
         Ok(done("This server is the active one now. Be sure that its partner is stopped: two must never serve one file's seats.".into()))
+    }
+
+    /// 02: a promoted standby stands by again. Two servers must never serve one file's seats: who waits is refused, and
+    /// live leases end, in pieces of which each asking brings one.
+    fn stand_by(&mut self, by: &Identity, reason: &Label) -> Result<Administered, Refusal> {
+        let unchanged = |message: &str| Ok(Administered { message: message.into(), ..Administered::default() });
+        let standby = |file: &FileRow| file.host_role == Some(HostRole::Switchover);
+        if !self.engine.state.files_in_effect(self.now).any(standby) {
+            return unchanged(
+                "Nothing is changed: no activation file in effect names this server as its switchover server.",
+            );
+        }
+        let promoted = self.engine.state.site.promoted;
+        if !promoted && self.engine.state.leases.is_empty() {
+            return unchanged("This server stands by already.");
+        }
+        if promoted {
+            self.change_site(|site| site.promoted = false);
+            self.audit(by, "stand by", "this server", "\"active\"", "\"standby\"", reason.as_str());
+        }
+        let waiting: Vec<_> =
+            self.engine.queue.waiters.iter().map(|(place, waiter)| (waiter.identity, *place)).collect();
+        for (identity, place) in waiting {
+            self.leave_queue(identity, place, Refusal::NotActive);
+        }
+        let leases: Vec<LeaseId> = self.engine.state.leases.keys().take(REVOKE_MAX).copied().collect();
+        if !leases.is_empty() {
+            let told = self.engine.state.told_leases(&leases);
+            self.audit(by, "revoke", "this server stands by", &told, "", reason.as_str());
+        }
+        for id in &leases {
+            self.end(*id, EndReason::Revoked, Some(reason.clone()));
+        }
+        self.out.events.push(Event { to: None, what: Told::SiteKeysChanged });
+        let ended = counted(leases.len() as u64, "lease is", "leases are");
+        Ok(done(match self.engine.state.leases.len() {
+            0 if leases.is_empty() => "This server stands by: it grants nothing until it is promoted.".into(),
+            0 => format!("This server stands by: it grants nothing until it is promoted. {ended} ended."),
+            left => format!(
+                "This server stands by: it grants nothing until it is promoted. {ended} ended, and {left} still live: ask again before \
+                 its partner is made active."
+            ),
+        }))
     }
 
     /// The sort of subject behind a name that keys can be given to.

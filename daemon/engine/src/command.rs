@@ -242,6 +242,11 @@ pub enum Act {
         /// Why.
         reason: String,
     },
+    /// Makes a promoted standby stand by again; live leases end.
+    StandBy {
+        /// Why: told to the holders of its leases.
+        reason: Label,
+    },
     /// Something that an adapter did and the audit log must keep: a host ID shown, a snapshot written, a file refused.
     Note {
         /// What was done.

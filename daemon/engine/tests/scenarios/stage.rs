@@ -633,6 +633,7 @@ impl Stage {
                 let license = files::license(words.next().parse().unwrap());
                 self.act(Act::Unload { license, reason: "test".into() })
             }
+            "stand-by" => self.act(Act::StandBy { reason: label("failback") }),
             "promote" => self.act(Act::Promote { reason: "test".into() }),
             _ => return self.ask_about(step),
         };

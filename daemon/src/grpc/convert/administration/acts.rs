@@ -132,6 +132,7 @@ pub(crate) fn subject_of(act: &Act) -> Option<EntityName> {
         | Act::SetShare { .. }
         | Act::Unload { .. }
         | Act::Promote { .. }
+        | Act::StandBy { .. }
         | Act::Note { .. } => None,
     }
 }
