@@ -28,6 +28,8 @@ use tempfile::TempDir;
 pub const BEGIN_WALL_MS: i64 = 1_893_456_000_000;
 /// The boot-time clock then.
 const BEGIN_BOOT_MS: u64 = 1_000_000;
+/// The same when a daemon starts after its machine was off.
+const BOOTED_MS: u64 = 7_000;
 
 /// The first site, as files.
 struct Template {
@@ -104,7 +106,10 @@ pub struct Site {
     dir: TempDir,
     workshop: RefCell<Workshop>,
     boot_ms: Cell<u64>,
-    wall_ms: Cell<i64>,
+    /// What time it really is.
+    real_ms: Cell<i64>,
+    /// The machine's wall clock is off by so much.
+    wall_off_ms: Cell<i64>,
     /// 0 until a daemon has taken one.
     pub(crate) port: Cell<u16>,
     /// In place of the site's own.
@@ -139,7 +144,8 @@ impl Site {
             dir,
             workshop: RefCell::new(workshop),
             boot_ms: Cell::new(BEGIN_BOOT_MS),
-            wall_ms: Cell::new(BEGIN_WALL_MS),
+            real_ms: Cell::new(BEGIN_WALL_MS),
+            wall_off_ms: Cell::new(0),
             port: Cell::new(0),
             state: RefCell::default(),
             extra: RefCell::default(),
@@ -214,26 +220,40 @@ impl Site {
         fs::write(self.config_file(), text).expect("the configuration is written");
     }
 
-    /// The wall clock.
+    /// What time it really is: the licensor's clock is right, whatever the machine's says.
     pub fn now(&self) -> WallTime {
-        WallTime::from_ms(self.wall_ms.get())
+        WallTime::from_ms(self.real_ms.get())
     }
 
-    /// Time passes: on the boot-time clock and on the wall clock.
+    /// Time passes: really, on the boot-time clock and on the wall clock. The one way to come to a date.
     pub fn advance(&self, ms: u64) {
         self.boot_ms.set(self.boot_ms.get() + ms);
-        self.step_wall(i64::try_from(ms).expect("less than a geological age"));
+        self.real_ms.set(self.real_ms.get() + i64::try_from(ms).expect("less than a geological age"));
+        self.write_clock();
     }
 
     /// Somebody sets the wall clock; no time passes (LEASE-8).
     pub fn step_wall(&self, ms: i64) {
-        self.wall_ms.set(self.wall_ms.get() + ms);
+        self.wall_off_ms.set(self.wall_off_ms.get() + ms);
+        self.write_clock();
+    }
+
+    /// The wall clock is set right, as by NTP.
+    pub fn set_wall_right(&self) {
+        self.step_wall(-self.wall_off_ms.get());
+    }
+
+    /// The machine is off for so long; its boot-time clock begins anew. The daemon must be down.
+    pub fn power_off(&self, ms: u64) {
+        self.advance(ms);
+        self.boot_ms.set(BOOTED_MS);
         self.write_clock();
     }
 
     fn write_clock(&self) {
         let beside = self.dir().join(".clock");
-        fs::write(&beside, format!("{} {}", self.boot_ms.get(), self.wall_ms.get())).expect("the clock is written");
+        let wall_ms = self.real_ms.get() + self.wall_off_ms.get();
+        fs::write(&beside, format!("{} {wall_ms}", self.boot_ms.get())).expect("the clock is written");
         fs::rename(&beside, self.clock_file()).expect("the clock is put in place");
     }
 

@@ -4,6 +4,7 @@
 mod alloc;
 mod bad_input;
 mod cli;
+mod clock;
 mod fifty_seats;
 mod folder;
 mod leases;
