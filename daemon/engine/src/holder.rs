@@ -292,34 +292,47 @@ impl Turn<'_> {
         }
     }
 
-    /// LEASE-7: each lease that was live at the stop gets one full TTL. Whether a holder was live is told by its stored
-    /// contact, which may be a minute old. A holder that has not been heard of since its last grace gets no second one, so
-    /// that restarts never keep a dead holder's seat.
+    /// LEASE-7: each lease that was live at the stop gets one full TTL. Whether a run was live is told by its stored
+    /// contact, which may be a minute old. Restarts never keep a dead holder's seat: a run that has not been heard of since
+    /// its last grace gets no second one, and no more does a lease of unary calls that has not been renewed since, whatever
+    /// its caller does with others.
     pub(crate) fn grace_after_restart(&mut self) {
         let now = self.now.lease;
+        // 0 means "never" of a run: a site whose first second of lease time saw a restart still gets its grace.
+        let graced = now.max(LeaseTime::from_ms(1));
         let mut changes = Vec::new();
         for holder in self.engine.state.holders.values() {
-            let newest_grant = holder
-                .leases
-                .iter()
-                .next_back()
-                .and_then(|id| self.engine.state.leases.get(id))
-                .map(|lease| lease.row.granted);
+            let leases = || holder.leases.iter().filter_map(|id| self.engine.state.leases.get(id)).map(|it| &it.row);
+            let newest_grant = leases().next_back().map(|row| row.granted);
             let contact = newest_grant.map_or(holder.row.contact, |granted| granted.max(holder.row.contact));
-            let was_live = holder
-                .leases
-                .iter()
-                .filter_map(|id| self.engine.state.leases.get(id))
-                .any(|lease| contact.plus_ms(CONTACT_EVERY_MS + lapse_ms(lease.row.ttl_ms)) >= now);
             // Lease time does not run while the daemon is down, so this is true however long that was.
-            if was_live && (contact > holder.row.graced || holder.row.graced == LeaseTime::default()) {
-                // 0 means "never": a site whose first second of lease time saw a restart still gets its grace.
-                let graced = now.max(LeaseTime::from_ms(1));
-                changes.push((holder.row.clone(), HolderRow { contact, graced, ..holder.row.clone() }));
+            let was_live = |row: &LeaseRow| contact.plus_ms(CONTACT_EVERY_MS + lapse_ms(row.ttl_ms)) >= now;
+            if holder.row.run.is_none() {
+                // What is still there was live when time was last looked at, and its last renewal is in no row.
+                let open = leases().filter(|row| row.graced.is_none()).cloned();
+                changes.extend(open.map(|row| {
+                    let after = LeaseRow { graced: Some(graced), ..row.clone() };
+                    (Row::Lease(Box::new(row)), Row::Lease(Box::new(after)))
+                }));
+            } else if leases().any(was_live)
+                && (contact > holder.row.graced || holder.row.graced == LeaseTime::default())
+            {
+                let after = HolderRow { contact, graced, ..holder.row.clone() };
+                changes.push((Row::Holder(holder.row.clone()), Row::Holder(after)));
             }
         }
         for (before, after) in changes {
-            self.change(Some(Row::Holder(before)), Some(Row::Holder(after)));
+            self.change(Some(before), Some(after));
+        }
+    }
+
+    /// A lease of unary calls is renewed for the first time after a restart: it may get a grace again. One row for each lease
+    /// and restart.
+    pub(crate) fn end_grace(&mut self, id: LeaseId) {
+        let graced = self.engine.state.leases.get(&id).filter(|lease| lease.row.graced.is_some());
+        if let Some(row) = graced.map(|lease| lease.row.clone()) {
+            let after = LeaseRow { graced: None, ..row.clone() };
+            self.change(Some(Row::Lease(Box::new(row))), Some(Row::Lease(Box::new(after))));
         }
     }
 }

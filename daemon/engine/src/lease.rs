@@ -169,6 +169,7 @@ impl Turn<'_> {
             ends,
             request: Some((acquire.request, body)),
             ended: None,
+            graced: None,
         };
         // The new lease stands before the old ones fall: shared seats pass on, and are never free in between (ALLOC-8).
         self.change(None, Some(Row::Lease(Box::new(row))));
@@ -286,6 +287,9 @@ impl Turn<'_> {
                 && self.end_stated(id, why) > 0
             {
                 result = Err(Refusal::LeaseEnded { lease: id, how: Some(why) });
+            }
+            if result.is_ok() {
+                self.end_grace(id);
             }
             if result.is_ok()
                 && let Some(lease) = self.engine.state.leases.get_mut(&id)

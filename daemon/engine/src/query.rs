@@ -322,6 +322,7 @@ impl Engine {
                     ends,
                     request: None,
                     ended: None,
+                    graced: None,
                 };
                 Ok(self.lease_view(&row, now))
             }

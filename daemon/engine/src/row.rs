@@ -398,6 +398,9 @@ pub struct LeaseRow {
     pub request: Option<(RequestId, u64)>,
     /// Set when it has ended and its answer is still remembered.
     pub ended: Option<(LeaseTime, EndReason)>,
+    /// The grace that it got after a restart, until it is renewed (LEASE-7): it gets no second one in between. Only of
+    /// leases of unary calls, which are renewed one by one; those of a run go by [`HolderRow::graced`].
+    pub graced: Option<LeaseTime>,
 }
 
 /// An accepted activation file: the highest sequence of its license ID.

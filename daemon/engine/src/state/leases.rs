@@ -320,15 +320,15 @@ impl State {
         let Some(holder) = self.holders.get(&row.holder) else {
             return renewed.plus_ms(lapse);
         };
-        let contact = if holder.row.run.is_some() { renewed.max(holder.contact) } else { renewed };
+        // A run's leases live by its beats, those of unary calls each by its own renewals.
+        let (contact, graced) = match holder.row.run {
+            Some(_) => (renewed.max(holder.contact), Some(holder.row.graced).filter(|at| *at != LeaseTime::default())),
+            None => (renewed, row.graced),
+        };
         // LEASE-7: after a restart all would lapse at one moment; up to a tenth of the TTL spreads them.
         let spread = row.ttl_ms / 640 * (row.id.0 % 64);
-        let graced = if holder.row.graced == LeaseTime::default() {
-            LeaseTime::default()
-        } else {
-            holder.row.graced.plus_ms(lapse + spread)
-        };
-        contact.plus_ms(lapse).max(graced)
+        let by_grace = graced.map(|at| at.plus_ms(lapse + spread)).unwrap_or_default();
+        contact.plus_ms(lapse).max(by_grace)
     }
 
     pub(crate) fn set_timer(&mut self, id: LeaseId, at: LeaseTime) {
