@@ -241,6 +241,7 @@ impl LeaseReader {
             ends: end_reason(row, 12, 13)?,
             request,
             ended: end_reason(row, 16, 17)?,
+            graced: time_maybe(row, 18)?,
         })
     }
 }

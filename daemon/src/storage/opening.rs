@@ -13,8 +13,11 @@ use crate::clock::TimeMark;
 const APPLICATION_ID: i32 = 0x4c53_4844;
 
 /// Every schema that was ever released, in order; `PRAGMA user_version` counts them. Only ever added to.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001-first.sql"), include_str!("migrations/0002-trusted-time.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001-first.sql"),
+    include_str!("migrations/0002-trusted-time.sql"),
+    include_str!("migrations/0003-grace-of-a-lease.sql"),
+];
 
 /// After a stop in the middle a database up to this size is checked as a whole before it is used; of a larger one, what
 /// is read is.

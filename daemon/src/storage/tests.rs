@@ -67,6 +67,7 @@ fn lease(id: u64, subject: LeaseSubject) -> LeaseRow {
         ends: None,
         request: None,
         ended: None,
+        graced: None,
     }
 }
 
@@ -118,6 +119,7 @@ fn one_of_each() -> Vec<Row> {
     logon.ends = Some((at(8), EndReason::DevelopmentHourlyDisconnect));
     logon.request = Some((RequestId([7; 16]), u64::MAX - 1));
     logon.ended = Some((at(9), EndReason::LoggedOnElsewhere));
+    logon.graced = Some(at(10));
     let auxiliary = LeaseSubject::Logon { user: UserId(5), station: None, remote_number: None, computer: None };
     vec![
         Row::Key(KeyRow { id: KeyId(3), name: text("I3_ACCESS_CLIENT") }),
@@ -337,7 +339,7 @@ fn a_database_of_a_newer_version_is_refused_and_not_touched() {
     place.open().close().unwrap();
     place.outside().pragma_update(None, "user_version", 99).unwrap();
     let Err(fault) = Database::open(&place.state) else { panic!("it was opened") };
-    assert!(matches!(fault, OpenFault::Newer { found: 99, known: 2, .. }));
+    assert!(matches!(fault, OpenFault::Newer { found: 99, known: 3, .. }));
     assert!(fault.to_string().contains("a newer version has written it"), "{fault}");
     let version: i64 = place.outside().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 99);
@@ -405,6 +407,23 @@ fn a_database_of_the_first_schema_is_brought_up_to_date() {
         .query_row("SELECT trusted_utc, confirmed_utc FROM clock_readable", [], |row| Ok((row.get(0)?, row.get(1)?)))
         .unwrap();
     assert_eq!((trusted.as_str(), confirmed.as_str()), ("2027-01-15 08:00:00", "2027-01-15 08:00:00"));
+}
+
+#[test]
+fn a_lease_of_the_second_schema_has_had_no_grace() {
+    let place = Place::new();
+    let db = place.outside();
+    db.execute_batch(&opening::MIGRATIONS[..2].concat()).unwrap();
+    db.execute_batch(
+        "PRAGMA application_id = 0x4c534844; PRAGMA user_version = 2; INSERT INTO meta VALUES (1, 77, NULL);
+         INSERT INTO leases VALUES (7, 9, NULL, NULL, NULL, NULL, 'ivr', '{\"needed\":[],\"keys\":[],\"seats\":[],
+           \"missing\":[],\"warnings\":[],\"types\":[]}', 60000, 5, 5, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+    )
+    .unwrap();
+    drop(db);
+    let (_, rows, _) = place.load();
+    let [Row::Lease(lease)] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!((lease.id, lease.graced), (LeaseId(7), None));
 }
 
 #[test]

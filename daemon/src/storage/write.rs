@@ -229,7 +229,7 @@ fn put_lease(db: &Connection, lease: &LeaseRow, texts: &mut TermsTexts) -> rusql
         LeaseSubject::Units => (None, None, None, None),
     };
     let terms = texts.of(&lease.terms).map_err(|fault| rusqlite::Error::ToSqlConversionFailure(fault.into()))?;
-    db.prepare_cached("INSERT OR REPLACE INTO leases VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")?
+    db.prepare_cached("INSERT OR REPLACE INTO leases VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")?
         .execute(params![
             int(lease.id.0)?,
             lease.holder.0,
@@ -249,6 +249,7 @@ fn put_lease(db: &Connection, lease: &LeaseRow, texts: &mut TermsTexts) -> rusql
             lease.request.map(|(_, hash)| hash.cast_signed()),
             time_of(lease.ended.map(|(at, _)| at))?,
             lease.ended.map(|(_, why)| why.as_str()),
+            time_of(lease.graced)?,
         ])
         .map(drop)
 }
