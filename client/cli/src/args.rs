@@ -100,6 +100,8 @@ pub enum Command {
     Unload(UnloadArgs),
     /// Make a standby server the active one
     Promote(PromoteArgs),
+    /// Make a promoted standby stand by again; its leases end
+    StandBy(StandByArgs),
 
     /// List the pools: bought, in use, waiting, denied
     Pools(PoolsArgs),
@@ -214,6 +216,14 @@ pub struct UnloadArgs {
 #[derive(Debug, Args)]
 pub struct PromoteArgs {
     /// Why: kept in the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Reason,
+}
+
+/// `leasehold stand-by`.
+#[derive(Debug, Args)]
+pub struct StandByArgs {
+    /// Why: told to the holders of its leases, and kept in the audit log
     #[arg(long, value_name = "TEXT")]
     pub reason: Reason,
 }

@@ -63,6 +63,7 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Outcome {
         Command::Licenses(args) => licenses::list(args, &session, output).await,
         Command::Unload(args) => licenses::unload(args, &session, output).await,
         Command::Promote(args) => licenses::promote(args, &session, output).await,
+        Command::StandBy(args) => licenses::stand_by(args, &session, output).await,
         Command::Pools(args) => pools::list(args, &session, output).await,
         Command::Pool(command) => pools::rule(command, &session, output).await,
         Command::Share(command) => pools::share(command, &session, output).await,

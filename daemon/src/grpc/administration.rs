@@ -315,6 +315,13 @@ impl administration_server::Administration for Administration {
         Ok(Response::new(v1::PromoteResponse { message: done.message }))
     }
 
+    async fn stand_by(&self, request: Request<v1::StandByRequest>) -> Answer<v1::StandByResponse> {
+        let by = self.administrator(&request)?;
+        let done = self.act(by, "stand by", rule(wire::stand_by(request.get_ref()))?).await?;
+        self.folder_judged().await;
+        Ok(Response::new(v1::StandByResponse { message: done.message }))
+    }
+
     async fn list_licenses(&self, request: Request<v1::ListLicensesRequest>) -> Answer<v1::ListLicensesResponse> {
         self.administrator(&request)?;
         let all = request.get_ref().include_ended;

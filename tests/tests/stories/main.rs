@@ -15,5 +15,6 @@ mod queue;
 mod reload;
 mod restart;
 mod service;
+mod standby;
 mod startup;
 mod stations;

@@ -10,7 +10,7 @@ use leasehold_proto::v1;
 
 use super::{Outcome, text};
 use crate::{
-    args::{LicensesArgs, LoadArgs, PromoteArgs, RequestArgs, UnloadArgs},
+    args::{LicensesArgs, LoadArgs, PromoteArgs, RequestArgs, StandByArgs, UnloadArgs},
     exit::ExitCode,
     failure::Failure,
     output::Output,
@@ -191,6 +191,15 @@ pub(super) async fn promote(args: PromoteArgs, session: &Session, output: &mut O
     let request = session.request(v1::PromoteRequest { reason: args.reason.as_str().to_owned() });
     let answer = session.answer(session.administration().promote(request).await)?;
     let fallback = || "this server is the active one now".to_owned();
+    output.show(&DoneDocument { message: crate::render::given(answer.message).unwrap_or_else(fallback) })?;
+    Ok(ExitCode::Done)
+}
+
+/// `leasehold stand-by`.
+pub(super) async fn stand_by(args: StandByArgs, session: &Session, output: &mut Output) -> Outcome {
+    let request = session.request(v1::StandByRequest { reason: args.reason.as_str().to_owned() });
+    let answer = session.answer(session.administration().stand_by(request).await)?;
+    let fallback = || "this server stands by".to_owned();
     output.show(&DoneDocument { message: crate::render::given(answer.message).unwrap_or_else(fallback) })?;
     Ok(ExitCode::Done)
 }

@@ -66,6 +66,7 @@ service! {
     load_file: LoadFileRequest -> LoadFileResponse,
     unload: UnloadRequest -> UnloadResponse,
     promote: PromoteRequest -> PromoteResponse,
+    stand_by: StandByRequest -> StandByResponse,
     list_licenses: ListLicensesRequest -> ListLicensesResponse,
     list_pools: ListPoolsRequest -> ListPoolsResponse,
     set_pool_rule: SetPoolRuleRequest -> SetPoolRuleResponse,

@@ -71,6 +71,7 @@ async fn licenses() {
         "unload 7f3c9a52-1f0e-4b1e-9c55-0d2f6a3b8e41 --reason moved".to_owned(),
         "unload 1234 --reason moved".to_owned(),
         "promote --reason maintenance".to_owned(),
+        "stand-by --reason restored".to_owned(),
     ];
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     insta::assert_snapshot!(session(&daemon, &lines).await);

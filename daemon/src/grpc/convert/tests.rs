@@ -361,6 +361,7 @@ fn survives(bytes: &[u8]) -> bool {
         v1::SetShareRequest => |m| malformed_or_fine(&administration::share(m)),
         v1::UnloadRequest => |m| malformed_or_fine(&administration::unload(m)),
         v1::PromoteRequest => |m| malformed_or_fine(&administration::promote(m)),
+        v1::StandByRequest => |m| malformed_or_fine(&administration::stand_by(m)),
         v1::LoadFileRequest => |m| malformed_or_fine(&administration::file(m)),
         v1::GetHostIdRequest => |m| malformed_or_fine(&administration::request_note(m)),
         v1::ListEntitiesRequest => |m| malformed_or_fine(&administration::entity_filter(m)),

@@ -76,6 +76,9 @@ fn about_the_server(script: &Script) {
             machine_name: if request.machine_name.is_empty() { "lic-1".into() } else { request.machine_name },
         })
     });
+    script.on(|_: v1::StandByRequest| {
+        Ok(v1::StandByResponse { message: "this server stands by; 2 leases are ended".into() })
+    });
     script.on(|_: v1::PromoteRequest| Ok(v1::PromoteResponse { message: "this server is active now".into() }));
     script.on(|request: v1::SnapshotDatabaseRequest| {
         Ok(v1::SnapshotDatabaseResponse {

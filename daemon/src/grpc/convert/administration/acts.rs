@@ -279,6 +279,11 @@ pub(crate) fn promote(message: &v1::PromoteRequest) -> Checked<Act> {
     Ok(Act::Promote { reason: reason(&message.reason)? })
 }
 
+/// A promoted standby that is to stand by again, and why.
+pub(crate) fn stand_by(message: &v1::StandByRequest) -> Checked<Act> {
+    Ok(Act::StandBy { reason: label("reason", &message.reason)? })
+}
+
 /// A file to check or load: a plain name ending in `.i3lic`, or the name of a root, and at most 128 KiB.
 pub(crate) fn file(message: &v1::LoadFileRequest) -> Checked<Label> {
     let name = plain_name("name", &message.name)?;
