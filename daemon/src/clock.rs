@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(clock.now(), at(4_000, 5_000));
     }
 
-    /// What the core loop does with it is in `core/tests`.
+    /// What the daemon does with it is in the stories (`tests/tests/stories/clock.rs`).
     #[test]
     fn a_withdrawn_jump_is_told_to_all_clones() {
         const DAY_MS: i64 = 86_400_000;

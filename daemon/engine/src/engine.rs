@@ -62,7 +62,7 @@ pub struct Engine {
     pub(crate) file_states: Option<BTreeMap<LicenseId, FileState>>,
     pub(crate) next_file_boundary: Option<WallTime>,
     pub(crate) next_stamp: LeaseTime,
-    /// The wall-clock moment up to which ends of files were told.
+    /// The date up to which ends of files were told.
     pub(crate) last_date: WallTime,
     /// The moment of the last command.
     pub(crate) last_now: Now,

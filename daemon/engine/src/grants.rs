@@ -176,7 +176,7 @@ impl State {
         Some(PoolId { key, method: name.method })
     }
 
-    /// The wall-clock moments after now at which some file begins or ends.
+    /// The moments after now at which some file begins or ends.
     pub(crate) fn file_boundaries(&self, now: Now) -> BTreeSet<WallTime> {
         let date = self.dated(now);
         self.files

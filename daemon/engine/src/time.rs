@@ -1,5 +1,5 @@
-//! Lease time: milliseconds during which the daemon was up. Wall-clock time is another type, so that no lease can be
-//! compared with a clock that people set (LEASE-8).
+//! Lease time: milliseconds during which the daemon was up. Time with a date is another type, so that no lease can be
+//! compared with it (LEASE-8); what the engine is given of it is trusted time, never a clock that people set.
 
 pub use leasehold_keys::time::{DAY_MS, HOUR_MS, SECOND_MS, WallTime};
 use serde::{Deserialize, Serialize};
