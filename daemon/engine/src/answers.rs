@@ -180,11 +180,7 @@ impl Turn<'_> {
             waiter.holder = holder;
         }
         self.engine.queue.add_ticket(place, acquire.ticket, self.now.lease.plus_ms(acquire.wait_ms));
-        for (pool, _) in &pools {
-            self.engine.state.find_head(&self.engine.queue, *pool, self.now.lease);
-            // It may have been passed over while nobody waited for it.
-            self.engine.state.freed.insert(*pool);
-        }
+        self.engine.state.note_caller(&self.engine.queue, place, self.now.lease);
         Ok(Some(Reply::Ticketed { waiting: Some(self.position(place, &pools)) }))
     }
 

@@ -172,7 +172,9 @@ fn is_denial(refusal: &Refusal) -> bool {
         | Refusal::UserUnknown(_)
         | Refusal::StationUnknown(_)
         | Refusal::KeyUnknown(_) => true,
-        Refusal::WorkgroupUnknown(_)
+        // The user is logged on, at another computer.
+        Refusal::LoggedOnElsewhere { .. }
+        | Refusal::WorkgroupUnknown(_)
         | Refusal::OrganizationUnknown(_)
         | Refusal::LicenseUnknown(_)
         | Refusal::LeaseUnknown(_)

@@ -13,7 +13,7 @@ use crate::{
     grants::FileState,
     holder::Succession,
     ids::{HolderId, LeaseId, PoolId},
-    queue::{Place, Queue},
+    queue::{Place, Queue, Walk},
     refusal::{EndReason, Refusal},
     row::{Change, Row, SiteRow},
     state::State,
@@ -49,7 +49,7 @@ pub struct Engine {
     /// How far the holders have been looked at, where they are too many for one look.
     pub(crate) contacts_stored: Option<HolderId>,
     /// Pools whose waiters are being gone through, and how far.
-    pub(crate) serving: BTreeMap<PoolId, Option<Place>>,
+    pub(crate) serving: BTreeMap<PoolId, Walk>,
     /// How far the leases of a closing pool have been told (LEVEL-5).
     pub(crate) closing_told: BTreeMap<PoolId, LeaseId>,
     /// Idle leases that were warned, and when they end.
@@ -299,13 +299,15 @@ impl Turn<'_> {
             self.engine.state.free_jointly(&mut freed);
             for pool in freed {
                 if self.engine.state.pools.get(&pool).is_some_and(|pool| !pool.waiters.is_empty()) {
-                    self.engine.serving.insert(pool, None);
+                    // A walk that is under way is not begun anew: else those at its end would never be reached while seats
+                    // come free all the time.
+                    self.engine.serving.entry(pool).and_modify(|walk| walk.again = true).or_default();
                 }
             }
-            let Some((pool, from)) = self.engine.serving.pop_first() else {
+            let Some((pool, walk)) = self.engine.serving.pop_first() else {
                 return;
             };
-            self.serve_pool(pool, from, &mut budget);
+            self.serve_pool(pool, walk, &mut budget);
             if budget == 0 {
                 return;
             }

@@ -87,6 +87,7 @@ impl Turn<'_> {
                     holder.contact = holder.contact.max(self.now.lease);
                 }
                 let lease = self.grant(holder, want, plan, &acquire, asked);
+                self.refuse_overtaken(&acquire, None);
                 let view = self.view(lease);
                 self.out.answers.push((acquire.ticket, view));
                 Ok(Reply::Ticketed { waiting: None })

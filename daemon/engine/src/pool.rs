@@ -39,6 +39,8 @@ pub(crate) struct Pool {
     pub state: Option<PoolStateRow>,
     /// Requests that wait for it, first first.
     pub waiters: BTreeSet<Place>,
+    /// Those of them whose caller is gone: their places are kept, and nobody waits there.
+    pub away: BTreeSet<Place>,
     /// The first of them that someone still waits for, and since when it is the first.
     pub head: Option<(Place, LeaseTime)>,
     /// Since midnight UTC or the start.
@@ -58,6 +60,7 @@ impl Default for Pool {
             rule: None,
             state: None,
             waiters: BTreeSet::new(),
+            away: BTreeSet::new(),
             head: None,
             peak_today: 0,
             denied_today: 0,
@@ -92,6 +95,16 @@ impl Pool {
 
     pub(crate) fn note_peak(&mut self, method: Method) {
         self.peak_today = self.peak_today.max(self.held(method));
+    }
+
+    /// Requests that wait before a place, or in all. One whose caller is gone is passed over and counts for nobody, though it
+    /// has its place again if the caller comes back in time.
+    pub(crate) fn waiting(&self, before: Option<Place>) -> u64 {
+        let count = |places: &BTreeSet<Place>| match before {
+            None | Some(Place::LAST) => places.len(),
+            Some(place) => places.range(..place).count(),
+        };
+        (count(&self.waiters) - count(&self.away)) as u64
     }
 
     /// Moves the use of the shares of these organizations, or of this application.

@@ -227,6 +227,8 @@ impl Engine {
             let name = self.state.pool_name(*id);
             let again = waiters.get(id).unwrap_or(&none);
             differ(found, &format!("{name} waiters"), &pool.waiters, again);
+            let away = again.iter().filter(|place| self.queue.is_away(**place)).copied().collect();
+            differ(found, &format!("{name} waiters who are away"), &pool.away, &away);
             // One that waits for room in its own share alone is nobody's head.
             let stands = |place: &&Place| self.queue.wants(**place, *id) > 0;
             let head = again.iter().find(stands).copied();

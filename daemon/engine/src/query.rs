@@ -144,7 +144,7 @@ impl Engine {
             leases: state.leases.len() as u64,
             users: state.users.len() as u64,
             stations: state.stations.len() as u64,
-            waiting: self.queue.waiters.len() as u64,
+            waiting: self.queue.waiters.values().filter(|waiter| waiter.abandoned.is_none()).count() as u64,
             attached: state.holders.values().filter(|holder| holder.attached).count() as u64,
             denials_today: self.denials.today,
             notices: self.notices(site_state, now),

@@ -26,6 +26,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// True where the request at this place came before the other one, whatever their classes.
+    pub(crate) const fn came_before(self, other: Place) -> bool {
+        self.number < other.number
+    }
+
     /// A place after all others, to judge a request before it has one.
     pub(crate) const LAST: Place = Place { from_ms: u64::MAX, number: u64::MAX };
 }
@@ -44,6 +49,16 @@ pub(crate) struct Waiter {
     pub deadline: LeaseTime,
     /// Since when nobody waits for it.
     pub abandoned: Option<LeaseTime>,
+}
+
+/// How far the waiters of a pool have been gone through.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Walk {
+    pub after: Option<Place>,
+    /// More came free meanwhile: it begins anew at its end. Where so many wait that one turn cannot go through them, a unit
+    /// may thus go to one who comes after another whom it, with what was free before, would have fitted; the first of all is
+    /// guarded by what is set aside for it.
+    pub again: bool,
 }
 
 /// All waiting requests.
@@ -70,10 +85,14 @@ impl Queue {
         self.by_request.get(&(identity, request)).copied()
     }
 
+    /// True where nobody waits at a place that is kept.
+    pub(crate) fn is_away(&self, place: Place) -> bool {
+        self.waiters.get(&place).is_none_or(|waiter| waiter.abandoned.is_some())
+    }
+
     /// The same, of a waiter that someone waits for; 0 of others.
     pub(crate) fn wants(&self, place: Place, pool: PoolId) -> u64 {
-        let alive = self.waiters.get(&place).is_some_and(|waiter| waiter.abandoned.is_none());
-        if alive { self.units_wanted(place, pool) } else { 0 }
+        if self.is_away(place) { 0 } else { self.units_wanted(place, pool) }
     }
 
     /// Units of a pool that a waiter wants.
@@ -161,13 +180,35 @@ impl State {
         now: LeaseTime,
     ) {
         for (id, _) in before {
-            self.pool(*id).waiters.remove(&place);
+            let pool = self.pool(*id);
+            pool.waiters.remove(&place);
+            pool.away.remove(&place);
         }
         for (id, _) in after {
-            self.pool(*id).waiters.insert(place);
+            let pool = self.pool(*id);
+            pool.waiters.insert(place);
+            if queue.is_away(place) {
+                pool.away.insert(place);
+            }
         }
         for (id, _) in before.iter().chain(after) {
             self.find_head(queue, *id, now);
+        }
+    }
+
+    /// The last caller of a waiter went, or one came back.
+    pub(crate) fn note_caller(&mut self, queue: &Queue, place: Place, now: LeaseTime) {
+        let pools = queue.waiters.get(&place).map(|waiter| waiter.pools.clone()).unwrap_or_default();
+        for (id, _) in pools {
+            let pool = self.pool(id);
+            if queue.is_away(place) {
+                pool.away.insert(place);
+            } else {
+                pool.away.remove(&place);
+            }
+            self.find_head(queue, id, now);
+            // What was set aside for it is for others; or it was passed over while nobody waited for it.
+            self.freed.insert(id);
         }
     }
 

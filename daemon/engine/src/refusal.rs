@@ -92,6 +92,13 @@ pub enum Refusal {
         /// The application of both.
         application: Label,
     },
+    /// The user has logged on at another computer since this logon began to wait (ALLOC-8).
+    LoggedOnElsewhere {
+        /// The user.
+        user: Label,
+        /// Where the user is now.
+        computer: Label,
+    },
     /// No such user.
     UserUnknown(String),
     /// No such station.

@@ -178,17 +178,13 @@ impl State {
     /// The same for a claimant at this place in the queue: those who come after it do not wait before it.
     fn exhausted_for(&self, id: PoolId, wanted: u32, set_aside: u64, place: Option<Place>, now: Now) -> Refusal {
         let pool = self.pools.get(&id);
-        let ahead = |pool: &Pool| match place {
-            None | Some(Place::LAST) => pool.waiters.len(),
-            Some(place) => pool.waiters.range(..place).count(),
-        };
         Refusal::PoolExhausted(Box::new(Exhausted {
             pool: self.pool_name(id),
             capacity: pool.map_or(Units::Count(0), |pool| pool.capacity),
             held: self.held(id),
             wanted,
             set_aside,
-            waiting: pool.map_or(0, |pool| ahead(pool) as u64),
+            waiting: pool.map_or(0, |pool| pool.waiting(place)),
             holders: self.holding(id),
             frees_in_ms: self.frees_in_ms(id, now),
         }))

@@ -7,12 +7,12 @@ use leasehold_keys::name::PoolName;
 
 use crate::{
     answers::body,
-    command::{Acquire, EntityName, Origin},
+    command::{Acquire, Ask, EntityName, Origin},
     decision::Reply,
     engine::Turn,
     ids::{Identity, PoolId, RequestId, StationId, Subject, Ticket, UserId},
     plan::Blocked,
-    queue::{Place, Waiter},
+    queue::{Place, Waiter, Walk},
     refusal::Refusal,
     row::{Change, LeaseSubject, Row},
 };
@@ -25,7 +25,7 @@ impl Turn<'_> {
         let ahead = pools
             .iter()
             .filter_map(|(pool, _)| self.engine.state.pools.get(pool))
-            .map(|pool| pool.waiters.range(..place).count())
+            .map(|pool| pool.waiting(Some(place)))
             .max()
             .unwrap_or(0);
         (
@@ -79,12 +79,7 @@ impl Turn<'_> {
 
     pub(crate) fn abandon_ticket(&mut self, ticket: Ticket) {
         if let Some(place) = self.engine.queue.drop_ticket(ticket, self.now.lease) {
-            let pools = self.engine.queue.waiters.get(&place).map(|waiter| waiter.pools.clone()).unwrap_or_default();
-            for (pool, _) in pools {
-                self.engine.state.find_head(&self.engine.queue, pool, self.now.lease);
-                // What was set aside for it is for others now.
-                self.engine.state.freed.insert(pool);
-            }
+            self.engine.state.note_caller(&self.engine.queue, place, self.now.lease);
         }
     }
 
@@ -108,9 +103,8 @@ impl Turn<'_> {
         Some((identity, waiter.identity))
     }
 
-    /// Goes through the waiters of one pool, from a place on.
-    pub(crate) fn serve_pool(&mut self, id: PoolId, from: Option<Place>, budget: &mut usize) {
-        let mut after = from;
+    /// Goes through the waiters of one pool, as far as the turn's budget goes.
+    pub(crate) fn serve_pool(&mut self, id: PoolId, mut walk: Walk, budget: &mut usize) {
         loop {
             let Some(pool) = self.engine.state.pools.get(&id) else {
                 return;
@@ -118,16 +112,20 @@ impl Turn<'_> {
             if pool.free(id.method) == 0 {
                 return;
             }
-            let lower = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let lower = walk.after.map_or(Bound::Unbounded, Bound::Excluded);
             let Some(&place) = pool.waiters.range((lower, Bound::Unbounded)).next() else {
+                if std::mem::take(&mut walk.again) {
+                    walk.after = None;
+                    continue;
+                }
                 return;
             };
             if *budget == 0 {
-                self.engine.serving.insert(id, after);
+                self.engine.serving.insert(id, walk);
                 return;
             }
             *budget -= 1;
-            after = Some(place);
+            walk.after = Some(place);
             self.try_waiter(place);
         }
     }
@@ -202,6 +200,7 @@ impl Turn<'_> {
                 };
                 self.engine.state.list_waiter(&self.engine.queue, place, &before, &[], self.now.lease);
                 let lease = self.grant(holder, want, plan, &acquire, body(&acquire.ask, acquire.ttl_ms));
+                self.refuse_overtaken(&acquire, Some(place));
                 for ticket in waiter.tickets {
                     let view = self.view(lease);
                     self.out.answers.push((ticket, view));
@@ -222,6 +221,26 @@ impl Turn<'_> {
                 };
                 self.deny(&acquire, &identity, &blocked.refusal);
                 self.leave_queue(number, place, blocked.refusal);
+            }
+        }
+    }
+
+    /// ALLOC-8: a user has logged on at one computer, and waits at another one since before that. The user has moved on:
+    /// granting the older request would throw out the newer logon, so it is refused. `place`: where the newer one waited.
+    pub(crate) fn refuse_overtaken(&mut self, newer: &Acquire, place: Option<Place>) {
+        let Ask::Logon { user, computer: Some(here), .. } = &newer.ask else {
+            return;
+        };
+        let overtaken = |other: &Place| {
+            let ask = self.engine.queue.waiters.get(other).map(|waiter| &waiter.acquire.ask);
+            let elsewhere = matches!(ask, Some(Ask::Logon { computer: Some(there), .. }) if there != here);
+            elsewhere && place.is_none_or(|place| other.came_before(place))
+        };
+        let places: Vec<Place> = self.engine.queue.about(&EntityName::User(user.clone())).filter(overtaken).collect();
+        for place in places {
+            let refusal = Refusal::LoggedOnElsewhere { user: user.clone(), computer: here.clone() };
+            if let Some((_, number)) = self.waiter_identity(place) {
+                self.leave_queue(number, place, refusal);
             }
         }
     }

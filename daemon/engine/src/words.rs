@@ -103,6 +103,9 @@ impl Refusal {
             Refusal::ApplicationHeld { user, key, held, application } => format!(
                 "User {user} already holds {held} of {application}, and {key} cannot stand beside it. Unassign {held} first."
             ),
+            Refusal::LoggedOnElsewhere { user, computer } => format!(
+                "User {user} has logged on at {computer} since this logon began to wait. Log on here again to come back."
+            ),
             Refusal::UserUnknown(name) => {
                 format!("There is no user `{name}`. Add it with `leasehold user add`; names are compared letter by letter.")
             }

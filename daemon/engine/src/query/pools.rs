@@ -94,7 +94,7 @@ impl Engine {
             set_aside: pool.reserved(),
             assigned,
             in_use,
-            waiting: pool.waiters.len() as u64,
+            waiting: pool.waiting(None),
             peak_today: pool.peak_today,
             denied_today: pool.denied_today,
             idle_ms: pool.rule.map_or(0, |rule| rule.idle_ms),

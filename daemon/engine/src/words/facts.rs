@@ -19,6 +19,7 @@ impl Refusal {
             Refusal::LimitReached(_) => "LIMIT_REACHED",
             Refusal::VersionNotCovered { .. } => "VERSION_NOT_COVERED",
             Refusal::ApplicationHeld { .. } => "APPLICATION_HELD",
+            Refusal::LoggedOnElsewhere { .. } => "LOGGED_ON_ELSEWHERE",
             Refusal::UserUnknown(_) => "USER_UNKNOWN",
             Refusal::StationUnknown(_) => "STATION_UNKNOWN",
             Refusal::WorkgroupUnknown(_) => "WORKGROUP_UNKNOWN",
@@ -107,6 +108,9 @@ impl Refusal {
                 ("held", held.to_string()),
                 ("application", application.to_string()),
             ],
+            Refusal::LoggedOnElsewhere { user, computer } => {
+                vec![("user", user.to_string()), ("computer", computer.to_string())]
+            }
             Refusal::UserUnknown(name) => vec![("user", name.clone())],
             Refusal::StationUnknown(name) => vec![("station", name.clone())],
             Refusal::WorkgroupUnknown(name) => vec![("workgroup", name.clone())],

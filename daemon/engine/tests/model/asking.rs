@@ -193,6 +193,14 @@ impl Play {
         match got {
             Got::Granted(view) => {
                 self.grant(view, owner, &asked.what, asked.ttl_s * 1_000, &right);
+                if let (Some(user), Some(here)) = (asked.what.user(), asked.what.computer()) {
+                    let moved = |waiting: &&Waiting| {
+                        let elsewhere = waiting.what.computer().is_some_and(|there| there != here);
+                        waiting.what.user() == Some(user) && elsewhere && waiting.away_since_ms.is_none()
+                    };
+                    let overtaken = self.paper.waiting.iter().find(moved);
+                    assert!(overtaken.is_none(), "{overtaken:?} waits to throw out {asked:?} (ALLOC-8)");
+                }
                 self.remember(owner, asked.request, &asked.what, view.id.0);
             }
             Got::Refused(refusal) => {
@@ -323,8 +331,13 @@ impl Play {
                 }
                 Err(refusal) => {
                     let late = waiting.deadline_ms <= self.paper.now_ms;
+                    // ALLOC-8: overtaken by a newer logon of the same user at the computer that is named.
+                    let overtaken = matches!(refusal, Refusal::LoggedOnElsewhere { user, computer }
+                        if waiting.what.user() == Some(user.as_str())
+                            && waiting.what.computer().is_some_and(|here| here != computer.as_str()));
                     assert!(
-                        late || matches!(refusal, Refusal::Cancelled)
+                        late || overtaken
+                            || matches!(refusal, Refusal::Cancelled)
                             || !self.paper.would_be_granted_with_room(&waiting.what),
                         "{waiting:?} was refused before its deadline: {refusal:?}"
                     );

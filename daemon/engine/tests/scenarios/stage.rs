@@ -569,6 +569,20 @@ impl Stage {
                 }
                 "over".into()
             }
+            // So many requests for units, one by one, that wait.
+            "crowd" => {
+                let (count, units, key): (u32, u32, _) =
+                    (words.next().parse().unwrap(), words.next().parse().unwrap(), label(words.next()));
+                let from = self.origin(&mut words);
+                let mut waiting = 0;
+                for _ in 0..count {
+                    let ask = Ask::Units { key: key.clone(), units };
+                    let mut acquire = self.site.acquire_command(from.clone(), ask);
+                    acquire.wait_ms = 600_000;
+                    waiting += u32::from(self.site.acquire(acquire).is_none());
+                }
+                format!("{waiting} wait")
+            }
             // So many callers, each of its own identity, ask for a unit in vain, and give back what they never had.
             "strangers" => {
                 let (count, key): (u32, _) = (words.next().parse().unwrap(), label(words.next()));
