@@ -42,6 +42,7 @@ pub(crate) const fn code(refusal: &Refusal) -> Code {
         | Refusal::LimitReached(_)
         | Refusal::VersionNotCovered { .. }
         | Refusal::ApplicationHeld { .. }
+        | Refusal::LoggedOnElsewhere { .. }
         | Refusal::LeaseEnded { .. }
         | Refusal::InUse { .. } => Code::FailedPrecondition,
         Refusal::UserUnknown(_)
@@ -194,6 +195,7 @@ fn particulars(refusal: &Refusal, details: &mut ErrorDetails) {
         | Refusal::PrerequisiteMissing { key, .. } => unmet(details, format!("key {key}")),
         Refusal::ApplicationHeld { user, held, .. } => unmet(details, format!("user {user}, key {held}")),
         Refusal::StationNotLicensed { station, .. } => unmet(details, format!("station {station}")),
+        Refusal::LoggedOnElsewhere { user, computer } => unmet(details, format!("user {user}, computer {computer}")),
         Refusal::LeaseEnded { lease, .. } => unmet(details, format!("lease {lease}")),
         Refusal::InUse { what, .. } => unmet(details, what.clone()),
         Refusal::UserUnknown(name) => missing(details, "user", name.clone()),

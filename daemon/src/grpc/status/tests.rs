@@ -120,6 +120,11 @@ fn every_refusal() -> Vec<(Refusal, Code, &'static str)> {
             Code::FailedPrecondition,
             "LEASE_ENDED",
         ),
+        (
+            Refusal::LoggedOnElsewhere { user: label("ann"), computer: label("pc2") },
+            Code::FailedPrecondition,
+            "LOGGED_ON_ELSEWHERE",
+        ),
         (Refusal::NotYourLease(LeaseId(7)), Code::PermissionDenied, "NOT_YOUR_LEASE"),
         (Refusal::RequestIdReused, Code::InvalidArgument, "REQUEST_ID_REUSED"),
         (Refusal::Malformed { field: "ttl_ms".into(), fault: "it is 1".into() }, Code::InvalidArgument, "MALFORMED"),
