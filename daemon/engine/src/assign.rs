@@ -241,7 +241,9 @@ impl Turn<'_> {
         match (definition.def.terms, until) {
             (Terms::Timed, None) => refuse("needs an end, and none is given"),
             (Terms::Permanent, Some(_)) => refuse("has no end, and one is given"),
-            (Terms::Timed, Some(until)) if until <= self.engine.state.dated(self.now) => refuse("must end in the future"),
+            (Terms::Timed, Some(until)) if until <= self.engine.state.dated(self.now) => {
+                refuse("must end in the future")
+            }
             (Terms::Timed, Some(_)) | (Terms::Permanent, None) => Ok(()),
         }
     }
