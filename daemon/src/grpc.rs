@@ -21,6 +21,7 @@ use std::{
 
 use leasehold_engine::time::WallTime;
 use leasehold_proto::v1::{self, administration_server::AdministrationServer};
+use tokio::sync::watch;
 use tonic::transport::Server;
 
 pub(crate) use listen::group_id;
@@ -28,15 +29,16 @@ pub use listen::{Bound, Limits, ListenFault, Settings, SocketSettings};
 
 use crate::{clock::Clock, core::Core, folder::Folder, storage::Reader};
 
-/// What administrators are told of this process, and who they are.
+/// What administrators are told of this process, and who they are now.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// When the process started.
     pub started_at: WallTime,
     /// Where its state lies.
     pub state_directory: PathBuf,
-    /// User IDs that may administer (LEASE-9). Nobody else may: name root and the daemon's own user here too.
-    pub administrators: BTreeSet<u32>,
+    /// User IDs that may administer (LEASE-9), from each change on. Nobody else may: name root and the daemon's own user
+    /// here too.
+    pub administrators: watch::Receiver<BTreeSet<u32>>,
 }
 
 /// What the services ask. Cheap to clone.

@@ -1,6 +1,7 @@
 //! The daemon's life: start, ready, reload, drain, stop. It puts the rooms together and decides nothing in them.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -10,7 +11,7 @@ use leasehold_engine::Engine;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::JoinHandle,
 };
 
@@ -83,6 +84,7 @@ pub struct Running {
     ended: Ended,
     folder: Folder,
     addresses: Vec<String>,
+    administrators: watch::Sender<BTreeSet<u32>>,
     stop_serving: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), grpc::ServeFault>>,
     watching: JoinHandle<()>,
@@ -160,10 +162,11 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
     let (core, ended) = Core::start(engine, store, clock.clone(), bounds)?;
     let (folder, watching) =
         Folder::start(config.folder.clone(), state.path(), core.clone(), clock.clone(), trust, identity);
+    let administrators = watch::Sender::new(config.administrators.clone());
     let facts = grpc::Facts {
         started_at: now.wall,
         state_directory: state.path().to_owned(),
-        administrators: config.administrators.clone(),
+        administrators: administrators.subscribe(),
     };
     let addresses = bound.addresses();
     let (stop_serving, stopped) = oneshot::channel();
@@ -172,7 +175,18 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
         let _ = stopped.await;
     };
     let serving = tokio::spawn(grpc::serve(bound, core.clone(), folder.clone(), reader, clock, facts, stop));
-    Ok(Running { began_us, core, ended, folder, addresses, stop_serving, serving, watching, _state: state })
+    Ok(Running {
+        began_us,
+        core,
+        ended,
+        folder,
+        addresses,
+        administrators,
+        stop_serving,
+        serving,
+        watching,
+        _state: state,
+    })
 }
 
 fn listening(config: &Config) -> grpc::Settings {
@@ -212,6 +226,11 @@ impl Running {
     /// The watched folder.
     pub fn folder(&self) -> &Folder {
         &self.folder
+    }
+
+    /// From now on these users administer, and no others (LEASE-9). A call that was let in before goes on to its end.
+    pub fn set_administrators(&self, uids: BTreeSet<u32>) {
+        self.administrators.send_replace(uids);
     }
 
     /// What it listens on, as clients write it.
@@ -282,7 +301,7 @@ pub async fn run(config: Config, file: Option<PathBuf>, clock: Clock, machine: &
             () = running.ready(), if !is_ready => is_ready = true,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&mut config, file.as_deref(), &filter),
+            _ = hangup.recv() => reload(&mut config, file.as_deref(), &filter, &running),
         }
     }
     tracing::info!("stopping");
@@ -338,7 +357,7 @@ async fn heartbeat(core: Core) {
 }
 
 /// SIGHUP: takes over what can be, and says what cannot.
-fn reload(config: &mut Config, file: Option<&Path>, filter: &LogFilter) {
+fn reload(config: &mut Config, file: Option<&Path>, filter: &LogFilter, running: &Running) {
     let newer = match Config::load(file) {
         Ok(newer) => newer,
         Err(faults) => return tracing::error!("nothing was reloaded: {faults}"),
@@ -347,6 +366,16 @@ fn reload(config: &mut Config, file: Option<&Path>, filter: &LogFilter) {
         filter.set(&newer.log.filter);
         tracing::info!("the log filter is now `{}`", newer.log.filter);
         config.log.filter.clone_from(&newer.log.filter);
+    }
+    if newer.administrators != config.administrators {
+        let list = |uids: &BTreeSet<u32>| uids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        running.set_administrators(newer.administrators.clone());
+        tracing::info!(
+            "the administrators are now the users [{}], and were [{}]",
+            list(&newer.administrators),
+            list(&config.administrators)
+        );
+        config.administrators.clone_from(&newer.administrators);
     }
     match config.needs_restart(&newer).as_slice() {
         [] => tracing::info!("the configuration was reloaded"),

@@ -41,7 +41,7 @@ settings! {
     "folder" => folder, path, "it must be an absolute path";
     "root" => root, maybe_path, "it must be an absolute path, or \"\" for none";
     "host_facts" => host_facts, maybe_path, "it must be an absolute path, or \"\" for none";
-    "administrators" => administrators, user_ids, "it must be a list of user IDs such as [0, 990]";
+    "administrators" => administrators, user_ids, "it must be a list of user IDs such as [0, 990]", reloads;
     "listen.tcp" => listen.tcp, loopback, "it must be a loopback address with a port such as \"127.0.0.1:7127\", or a list of them; plaintext does not leave the machine";
     "listen.unix" => listen.unix, maybe_path, "it must be an absolute path, or \"\" for no socket";
     "listen.unix_mode" => listen.unix_mode, mode, "it must be an octal file mode in quotes such as \"0660\"";

@@ -148,6 +148,7 @@ fn a_check_finds_what_a_start_would_fail_on() {
 fn what_a_reload_cannot_take_over_is_named() {
     let mut newer = Config::built_in();
     newer.log.filter = "debug".to_owned();
+    newer.administrators.insert(4_711);
     newer.limits.queue = 2_048;
     newer.listen.tcp.clear();
     assert_eq!(Config::built_in().needs_restart(&newer), ["listen.tcp", "limits.queue"]);

@@ -3,7 +3,7 @@
 
 mod faults;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use leasehold_engine::{
     command::{Act, Command},
@@ -44,19 +44,17 @@ const FOLDER_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Administration {
     daemon: Daemon,
-    administrators: Arc<BTreeSet<u32>>,
 }
 
 impl Administration {
     pub(super) fn new(daemon: Daemon) -> Self {
-        let administrators = daemon.facts.administrators.clone().into();
-        Self { daemon, administrators }
+        Self { daemon }
     }
 
     /// LEASE-9: administration is for the users that the configuration names, known by the Unix socket.
     fn administrator<T>(&self, request: &Request<T>) -> Result<Identity, Status> {
         match known(request) {
-            Known::Uid(uid) if self.administrators.contains(&uid) => Ok(Identity::Uid(uid)),
+            Known::Uid(uid) if self.daemon.facts.administrators.borrow().contains(&uid) => Ok(Identity::Uid(uid)),
             Known::Uid(uid) => Err(status::not_an_administrator(&format!(
                 "User ID {uid} is not an administrator of this server. Ask as root or as one of the users of the setting \
                  `administrators`, or have this user added there."

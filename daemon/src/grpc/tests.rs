@@ -18,7 +18,7 @@ use leasehold_proto::v1::{self, administration_client::AdministrationClient, lea
 use licensor::catalog::Catalog;
 use tempfile::TempDir;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -89,7 +89,11 @@ impl Site {
         let settings = Settings { tcp, socket: Some(socket), limits: Limits::default() };
         let bound = Bound::bind(&settings).await.unwrap();
         let tcp = format!("http://{}", bound.tcp()[0]);
-        let facts = Facts { started_at: clock.trusted(), state_directory: state.path().to_owned(), administrators };
+        let facts = Facts {
+            started_at: clock.trusted(),
+            state_directory: state.path().to_owned(),
+            administrators: watch::Sender::new(administrators).subscribe(),
+        };
         let (stop, stopped) = oneshot::channel();
         let until = async {
             let _ = stopped.await;

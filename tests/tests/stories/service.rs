@@ -1,6 +1,6 @@
 //! What the platform sees of the daemon: health, reflection and the service manager.
 
-use leasehold_proto::v1::leasing_server::SERVICE_NAME;
+use leasehold_proto::v1::{GetStatusRequest, leasing_server::SERVICE_NAME};
 use leasehold_tests::{Daemon, Site, within};
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -81,6 +81,18 @@ async fn a_reload_says_what_it_took_over() {
     std::fs::write(site.config_file(), format!("{text}\n[limits]\nqueue = 2048\n")).unwrap();
     daemon.reload();
     daemon.logged(&["a restart is needed for limits.queue"]).await;
+    // LEASE-9: who administers is taken over, both ways.
+    let mut calls = daemon.admin().await.calls;
+    std::fs::write(site.config_file(), format!("administrators = [4294967294]\n{text}")).unwrap();
+    let mark = daemon.mark();
+    daemon.reload();
+    daemon.logged_after(mark, &["the administrators are now the users [4294967294]"]).await;
+    let refused = calls.get_status(GetStatusRequest {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    std::fs::write(site.config_file(), &text).unwrap();
+    let mark = daemon.mark();
+    daemon.reload();
+    daemon.logged_after(mark, &["the administrators are now"]).await;
     std::fs::write(site.config_file(), "nonsense").unwrap();
     daemon.reload();
     daemon.logged(&["nothing was reloaded"]).await;
