@@ -101,6 +101,14 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Requests and streams that one connection has open at a time.
     pub streams_per_connection: u32,
+    /// The most bytes of a request's headers.
+    pub header_bytes: u32,
+    /// A connection that asks nothing for so long after it was opened is closed.
+    pub first_request_ms: u64,
+    /// A connection that asks nothing for so long after its last answer is closed.
+    pub idle_ms: u64,
+    /// How often a silent connection is asked whether its peer lives.
+    pub keepalive_ms: u64,
 }
 
 /// One fault of the configuration.
@@ -152,6 +160,10 @@ impl Config {
                 connections: 4_096,
                 connections_per_address: 2_048,
                 streams_per_connection: 1_024,
+                header_bytes: 8_192,
+                first_request_ms: 10_000,
+                idle_ms: 900_000,
+                keepalive_ms: 20_000,
             },
         }
     }

@@ -199,7 +199,10 @@ fn listening(config: &Config) -> grpc::Settings {
         connections: config.limits.connections,
         connections_per_address: config.limits.connections_per_address,
         streams_per_connection: config.limits.streams_per_connection,
-        ..grpc::Limits::default()
+        header_bytes: config.limits.header_bytes,
+        first_request: Duration::from_millis(config.limits.first_request_ms),
+        idle: Duration::from_millis(config.limits.idle_ms),
+        keepalive: Duration::from_millis(config.limits.keepalive_ms),
     };
     grpc::Settings { tcp: config.listen.tcp.clone(), socket, limits }
 }

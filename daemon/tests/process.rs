@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::TcpListener,
-    os::unix::net::UnixDatagram,
+    os::unix::net::{UnixDatagram, UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::OnceLock,
@@ -249,6 +249,20 @@ fn a_reload_takes_over_the_filter_and_names_what_needs_a_restart() {
     daemon.signal(rustix::process::Signal::HUP);
     daemon.read_until("nothing was reloaded");
     assert_eq!(daemon.stop().0.code(), Some(0));
+}
+
+/// 08, Security: what tonic does not limit by itself is limited as the configuration says.
+#[test]
+fn a_connection_that_asks_nothing_is_closed_when_the_configuration_says() {
+    let site = Site::new();
+    site.configure("[limits]\nfirst_request_ms = 1000\n");
+    let daemon = site.start();
+    daemon.until("READY=1");
+    let mut silent = UnixStream::connect(site.path("socket")).unwrap();
+    silent.set_read_timeout(Some(PATIENCE / 10)).unwrap();
+    // The server says its own settings, and then that it is the end.
+    silent.read_to_end(&mut Vec::new()).expect("closed long before the default of ten seconds");
+    daemon.stop();
 }
 
 #[test]

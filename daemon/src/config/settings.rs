@@ -55,6 +55,10 @@ settings! {
     "limits.connections" => limits.connections, |value: &Value| number(value, 16..=65_536), "it must be 16 to 65,536 connections";
     "limits.connections_per_address" => limits.connections_per_address, |value: &Value| number(value, 1..=65_536), "it must be 1 to 65,536 connections";
     "limits.streams_per_connection" => limits.streams_per_connection, |value: &Value| number(value, 1..=65_536), "it must be 1 to 65,536 requests";
+    "limits.header_bytes" => limits.header_bytes, |value: &Value| number(value, 1_024..=65_536), "it must be 1,024 to 65,536 bytes";
+    "limits.first_request_ms" => limits.first_request_ms, |value: &Value| number(value, 1_000..=60_000), "it must be 1,000 to 60,000 ms";
+    "limits.idle_ms" => limits.idle_ms, |value: &Value| number(value, 60_000..=86_400_000), "it must be 60,000 to 86,400,000 ms";
+    "limits.keepalive_ms" => limits.keepalive_ms, |value: &Value| number(value, 5_000..=300_000), "it must be 5,000 to 300,000 ms";
 }
 
 /// What was found, for people.
