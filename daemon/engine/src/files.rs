@@ -405,7 +405,7 @@ impl Turn<'_> {
         for id in pools {
             let capacity = grants.get(&id).copied().unwrap_or(Units::Count(0));
             let pool = self.engine.state.pool(id);
-            let old = std::mem::replace(&mut pool.capacity, capacity);
+            let old = pool.set_capacity(capacity);
             changed |= old != capacity;
             if old < capacity {
                 self.engine.state.freed.insert(id);

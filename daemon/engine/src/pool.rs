@@ -1,6 +1,9 @@
 //! One pool: how much there is, who has it, what is set aside for whom.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use leasehold_keys::{
     activation::Units,
@@ -28,6 +31,9 @@ pub(crate) struct Pool {
     pub capacity: Units,
     /// Assignments, oldest first. In a concurrent pool they take no seat (ALLOC-5).
     pub assigned: BTreeSet<AssignmentId>,
+    /// Where there are more than the capacity: the newest that counts (ALLOC-11). Kept, since finding it is a walk as long as
+    /// the capacity.
+    pub last_counted: Option<AssignmentId>,
     /// Seats and units that leases hold; a user's shared seat counts once (ALLOC-7).
     pub leased: u64,
     /// Leases that use it, oldest first.
@@ -53,6 +59,7 @@ impl Default for Pool {
         Self {
             capacity: Units::Count(0),
             assigned: BTreeSet::new(),
+            last_counted: None,
             leased: 0,
             holders: BTreeSet::new(),
             by_application: BTreeMap::new(),
@@ -69,6 +76,49 @@ impl Default for Pool {
 }
 
 impl Pool {
+    /// One more assignment.
+    pub(crate) fn assign(&mut self, id: AssignmentId) {
+        self.assigned.insert(id);
+        match self.last_counted {
+            Some(last) if id < last => self.last_counted = self.assigned.range(..last).next_back().copied(),
+            Some(_) => {}
+            None => self.last_counted = self.find_last_counted(),
+        }
+    }
+
+    /// One less.
+    pub(crate) fn unassign(&mut self, id: AssignmentId) {
+        self.assigned.remove(&id);
+        if self.capacity >= Units::Count(u32::try_from(self.assigned.len()).unwrap_or(u32::MAX)) {
+            self.last_counted = None;
+        } else if let Some(last) = self.last_counted.filter(|last| id <= *last) {
+            self.last_counted = self.assigned.range((Bound::Excluded(last), Bound::Unbounded)).next().copied();
+        }
+    }
+
+    /// Another capacity; returns the one before.
+    pub(crate) fn set_capacity(&mut self, capacity: Units) -> Units {
+        let old = std::mem::replace(&mut self.capacity, capacity);
+        if old != capacity {
+            self.last_counted = self.find_last_counted();
+        }
+        old
+    }
+
+    /// The newest assignment that counts, from the rows alone: a walk from whichever end is nearer.
+    pub(crate) fn find_last_counted(&self) -> Option<AssignmentId> {
+        let Units::Count(capacity @ 1..) = self.capacity else {
+            return None;
+        };
+        let capacity = usize::try_from(capacity).unwrap_or(usize::MAX);
+        let beyond = self.assigned.len().checked_sub(capacity).filter(|beyond| *beyond > 0)?;
+        if beyond < capacity {
+            self.assigned.iter().nth_back(beyond).copied()
+        } else {
+            self.assigned.iter().nth(capacity - 1).copied()
+        }
+    }
+
     /// Seats taken: assignments (ALLOC-2, ALLOC-3) and leases.
     pub(crate) fn held(&self, method: Method) -> u64 {
         match method {

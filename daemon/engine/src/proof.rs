@@ -90,6 +90,7 @@ impl Engine {
             let name = state.pool_name(*id);
             let again = fresh.get(id).unwrap_or(&empty);
             differ(found, &format!("{name} assigned"), &pool.assigned, &again.assigned);
+            differ(found, &format!("{name} last counted"), &pool.last_counted, &pool.find_last_counted());
             differ(found, &format!("{name} leased"), &pool.leased, &again.leased);
             differ(found, &format!("{name} holders"), &pool.holders, &again.holders);
             differ(found, &format!("{name} by application"), &pool.by_application, &again.by_application);

@@ -111,11 +111,7 @@ impl State {
         match pool.capacity {
             Units::Unlimited => true,
             Units::Count(0) => self.serves(row.pool(), now, held_before),
-            Units::Count(capacity) if pool.assigned.len() as u64 <= u64::from(capacity) => true,
-            Units::Count(capacity) => {
-                let last = usize::try_from(capacity).ok().and_then(|capacity| pool.assigned.iter().nth(capacity - 1));
-                last.is_some_and(|last| row.id <= *last)
-            }
+            Units::Count(_) => pool.last_counted.is_none_or(|last| row.id <= last),
         }
     }
 

@@ -442,7 +442,7 @@ impl State {
         }
         let lineage = self.lineage(self.organization_of(row.subject));
         let pool = self.pool(row.pool());
-        pool.assigned.insert(row.id);
+        pool.assign(row.id);
         if row.method == Method::Assignable {
             pool.use_shares(&lineage, None, 1, true);
             pool.note_peak(row.method);
@@ -468,7 +468,7 @@ impl State {
         }
         let lineage = self.lineage(self.organization_of(row.subject));
         let pool = self.pool(row.pool());
-        pool.assigned.remove(&row.id);
+        pool.unassign(row.id);
         if row.method == Method::Assignable {
             pool.use_shares(&lineage, None, 1, false);
             self.freed.insert(row.pool());

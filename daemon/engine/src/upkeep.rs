@@ -60,7 +60,14 @@ impl Engine {
 
     /// True where nothing is left of a closed pool.
     pub(crate) fn closed(&self, id: PoolId) -> bool {
-        self.leases_on(id, LeaseId(0)).next().is_none()
+        let Some(pool) = self.state.pools.get(&id) else {
+            return true;
+        };
+        let assigned = pool.assigned.iter().filter(|_| id.method == Method::Assignable);
+        let mut leases = assigned
+            .filter_map(|assignment| self.state.assignments.get(assignment))
+            .flat_map(|row| self.state.leases_of(row.subject));
+        pool.holders.is_empty() && !leases.any(|lease| self.holds(*lease, id.key))
     }
 
     /// Live leases after a number that hold a pool's key through that pool, in order.
