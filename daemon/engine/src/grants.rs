@@ -133,13 +133,8 @@ impl State {
         self.files_in_effect(now).any(|file| file.terms.level == Level::Development)
     }
 
-    pub(crate) fn level_warnings(&self, now: Now) -> Vec<Warning> {
-        if self.development {
-            vec![Warning::NotForProduction]
-        } else {
-            let _ = now;
-            Vec::new()
-        }
+    pub(crate) fn level_warnings(&self) -> Vec<Warning> {
+        if self.development { vec![Warning::NotForProduction] } else { Vec::new() }
     }
 
     /// What is granted at a moment, by pool: over license IDs, grants add up (02). Without any file in effect, two units

@@ -127,7 +127,7 @@ impl Planner<'_> {
             return Err(Blocked { refusal, pools, ready });
         }
         let (types, media_warnings) = self.media(user_id, &held);
-        let mut warnings = state.level_warnings(self.now);
+        let mut warnings = state.level_warnings();
         warnings.extend(media_warnings);
         self.step("ALLOC-6", true, || {
             format!(

@@ -217,7 +217,7 @@ impl Planner<'_> {
                 needed: want.needed.clone(),
                 keys: vec![HeldKey { key, source: Source::Units }],
                 seats: vec![Seat { pool, units, shared: false }],
-                warnings: state.level_warnings(self.now),
+                warnings: state.level_warnings(),
                 ..Terms::default()
             },
             displaces: Vec::new(),
@@ -243,7 +243,7 @@ impl Planner<'_> {
                 needed: want.needed.clone(),
                 keys: held_keys(&held),
                 missing: given.without_effect.into_iter().filter(|(key, _)| !held.contains_key(key)).collect(),
-                warnings: state.level_warnings(self.now),
+                warnings: state.level_warnings(),
                 ..Terms::default()
             },
             displaces: Vec::new(),

@@ -203,7 +203,7 @@ impl Engine {
                 FileState::Unloaded | FileState::Deactivated => {}
             }
         }
-        for exceeded in self.compliance(now).1 {
+        for exceeded in self.compliance().1 {
             notices.push((
                 "LICENSE_EXCEEDED",
                 format!(

@@ -155,7 +155,7 @@ impl Turn<'_> {
 
     /// COMPLY-1: one error for each pool that is used beyond its capacity, and none where nothing is.
     pub(crate) fn check_compliance(&mut self, daily: bool) {
-        let (pools, exceeded) = self.engine.compliance(self.now);
+        let (pools, exceeded) = self.engine.compliance();
         let count = exceeded.len() as u64;
         for ExceededView { pool, title, licensed, used } in exceeded {
             self.out.notices.push(Notice::Exceeded { pool, title, licensed, used });

@@ -134,8 +134,7 @@ impl Engine {
     }
 
     /// COMPLY-1: pools checked, and those that are used beyond their capacity.
-    pub fn compliance(&self, now: Now) -> (u64, Vec<ExceededView>) {
-        let _ = now;
+    pub fn compliance(&self) -> (u64, Vec<ExceededView>) {
         let state = &self.state;
         let mut exceeded: Vec<ExceededView> = self.call_ports_exceeded().into_iter().collect();
         let jointly = |id: PoolId| !exceeded.is_empty() && state.catalog.is_call_port(id.key);

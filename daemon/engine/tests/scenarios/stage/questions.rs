@@ -191,7 +191,7 @@ impl Stage {
                 if told.is_empty() { "nothing".into() } else { told.join(", ") }
             }
             "compliance" => {
-                let (_, exceeded) = engine.compliance(now);
+                let (_, exceeded) = engine.compliance();
                 let told: Vec<String> =
                     exceeded.iter().map(|one| format!("{} {} of {}", one.pool, one.used, one.licensed)).collect();
                 if told.is_empty() { "nothing exceeded".into() } else { told.join(", ") }
