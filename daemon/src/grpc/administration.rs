@@ -458,7 +458,7 @@ impl administration_server::Administration for Administration {
         request: Request<v1::CheckComplianceRequest>,
     ) -> Answer<v1::CheckComplianceResponse> {
         let by = self.administrator(&request)?;
-        let (pools, exceeded) = self.read(|engine, now| engine.compliance(now)).await?;
+        let (pools, exceeded) = self.read(|engine, _| engine.compliance()).await?;
         tracing::info!(%by, pools, exceeded = exceeded.len(), "Compliance was checked.");
         Ok(Response::new(v1::CheckComplianceResponse {
             exceeded: exceeded.iter().map(wire::exceeded).collect(),
