@@ -187,7 +187,10 @@ impl Session {
         }
         if !welcome.predecessor_lease_ids.is_empty() {
             let leases = welcome.predecessor_lease_ids.iter().copied().collect();
-            self.predecessors.send_replace(Predecessors { leases, until: now.plus(TAKE_OVER_WITHIN) });
+            // The server counts from when this run came first: coming again gives it no more time.
+            let first = self.predecessors.borrow().until;
+            let until = if now < first { first } else { now.plus(TAKE_OVER_WITHIN) };
+            self.predecessors.send_replace(Predecessors { leases, until });
         }
         let being_released = self.requests.being_released();
         self.strangers = Strangers {

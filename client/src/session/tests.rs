@@ -88,6 +88,24 @@ fn beat(session: &mut Session) -> Option<u64> {
     }
 }
 
+/// LEASE-13: the ten seconds are counted from the first attaching; a stream that breaks and comes back within them gives no
+/// more.
+#[test]
+fn a_reconnect_gives_no_more_time_to_take_over() {
+    let mut played = Played::new();
+    let session = &mut played.session;
+    let after = |leases: &[u64]| v1::Welcome { predecessor_lease_ids: leases.to_vec(), ..welcome(&[]) };
+    session.attached(&after(&[7, 8]), Moment(1_000));
+    session.detached(Obstacle::Silence);
+    session.attached(&after(&[8]), Moment(9_000));
+    let left = |session: &Session, now| session.predecessors.borrow().at(Moment(now)).len();
+    assert_eq!((left(session, 10_999), left(session, 11_000)), (1, 0));
+    // A server that has not seen this run before, such as the second of a list, counts from its own.
+    session.detached(Obstacle::Silence);
+    session.attached(&after(&[8]), Moment(60_000));
+    assert_eq!((left(session, 69_999), left(session, 70_000)), (1, 0));
+}
+
 #[test]
 fn silence_unconfirms_a_lease_a_reconnect_restores_it_and_nothing_ends_it() {
     let (mut played, guard) = holding_one_lease();
