@@ -57,6 +57,15 @@ impl Receipts {
         path.is_file().then_some(path)
     }
 
+    /// What is to be done with the receipt of a file that has closed its license, for people.
+    pub fn told(&self, closing: &Verified<Activation>) -> String {
+        match self.receipt_of(closing) {
+            Some(path) => format!("Send {} to the licensor.", path.display()),
+            None if self.is_owed(closing) => "Its receipt cannot be written yet; the log says why.".to_owned(),
+            None => "This server never ran it: no receipt is due.".to_owned(),
+        }
+    }
+
     /// Notes that a receipt is owed once this file has closed its license, since that runs here. Whether it did cannot be
     /// told after a stop between the closing and the receipt.
     ///

@@ -288,18 +288,7 @@ impl Inspector {
 
     /// What there is to say of a file that has closed its license.
     fn closing(&self, closing: &Verified<Activation>) -> String {
-        let license = closing.license_id;
-        match self.receipts.receipt_of(closing) {
-            Some(path) => format!("It closes license {license}. Send {} to the licensor.", path.display()),
-            None if self.receipts.is_owed(closing) => {
-                format!("It closes license {license}. Its receipt cannot be written yet; the log says why.")
-            }
-            None => {
-                format!(
-                    "It closes license {license}, which this server never ran: nothing changes, and no receipt is due."
-                )
-            }
-        }
+        format!("It closes license {}. {}", closing.license_id, self.receipts.told(closing))
     }
 
     fn owe_receipt(&self, closing: &Verified<Activation>) {

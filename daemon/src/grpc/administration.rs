@@ -26,6 +26,7 @@ use super::{
 use crate::{
     core::Refused,
     folder::{Checked, EntryState, FolderEntry, LoadFault},
+    receipts::Receipts,
     storage::ReadFault,
 };
 
@@ -323,12 +324,18 @@ impl administration_server::Administration for Administration {
     async fn list_licenses(&self, request: Request<v1::ListLicensesRequest>) -> Answer<v1::ListLicensesResponse> {
         self.administrator(&request)?;
         let all = request.get_ref().include_ended;
-        let licenses = self
+        let mut views = self
             .read(move |engine, now| {
-                let views = engine.licenses(now);
-                views.iter().filter(|view| all || !wire::is_over(view)).map(wire::license).collect::<Vec<_>>()
+                let mut views = engine.licenses(now);
+                views.retain(|view| all || !wire::is_over(view));
+                views
             })
             .await?;
+        let receipts = Receipts::of(&self.daemon.facts.state_directory);
+        for view in views.iter_mut().filter(|view| view.state == "deactivated") {
+            view.message = format!("closed. {}", receipts.told(&view.terms));
+        }
+        let licenses = views.iter().map(wire::license).collect();
         let folder = self.daemon.folder.view().entries.iter().map(entry).collect();
         Ok(Response::new(v1::ListLicensesResponse { licenses, folder }))
     }

@@ -222,7 +222,10 @@ async fn a_deactivation_leaves_a_receipt() {
     let closing = site.deactivate(first.activation.license_id);
     site.drop_in("base.i3lic", closing.note.as_bytes());
     daemon.logged(&["The license is closed"]).await;
+    let listed = leasehold(&site.socket(), ["--json", "licenses", "--all"]).done().json();
+    let said = listed["licenses"][0]["message"].as_str().expect("a message").to_owned();
     let receipt = fs::read_dir(site.state().join("receipts")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(said, format!("closed. Send {} to the licensor.", receipt.display()));
     let receipt = fs::read(receipt).unwrap();
     let taken = site.licensor(|workshop| workshop.take_receipt(&receipt, site.now())).unwrap();
     assert!(taken.new);
