@@ -376,7 +376,7 @@ pub struct DenialsArgs {
     /// From when on: a time ago (2h, 3d) or a local date or time
     #[arg(long, value_name = "TIME", default_value = "24h")]
     pub since: Moment,
-    /// Only denials of this pool
+    /// Only denials of this pool's key: they are recorded by key, so that its other pools' are among them
     #[arg(long, value_name = "POOL")]
     pub pool: Option<Name>,
     /// Only denials of this user

@@ -43,7 +43,8 @@ pub(super) async fn denials(args: DenialsArgs, session: &Session, output: &mut O
         Ok((page.denials, page.next_page_token))
     })
     .await?;
-    output.show(&DenialsDocument { since, denials: denials.into_iter().map(Into::into).collect() })?;
+    let of_pool = args.pool.is_some();
+    output.show(&DenialsDocument { since, of_pool, denials: denials.into_iter().map(Into::into).collect() })?;
     Ok(ExitCode::Done)
 }
 

@@ -19,6 +19,9 @@ const TOLD_HOLDERS: usize = 3;
 pub struct DenialsDocument {
     /// From when on.
     pub since: At,
+    /// Only those of one pool were asked for: text says that its key's are shown.
+    #[serde(skip)]
+    pub of_pool: bool,
     /// The denials, newest first.
     pub denials: Vec<DenialDocument>,
 }
@@ -108,6 +111,9 @@ impl Document for DenialsDocument {
             counted(times, "denial", "denials"),
             clock.zone()
         ));
+        if self.of_pool {
+            page.line("(recorded by key: what was refused of this key's other pools is among them)");
+        }
         page.gap();
         let rows = self
             .denials

@@ -183,7 +183,17 @@ async fn leases() {
 async fn the_past() {
     let daemon = Daemon::start(site::script());
     insta::assert_snapshot!(
-        session(&daemon, &["denials --since 2h", "compliance", "audit", "audit verify", "db snapshot monday.sqlite"])
-            .await
+        session(
+            &daemon,
+            &[
+                "denials --since 2h",
+                "denials --since 2h --pool I3_ACCESS_CLIENT_CONCURRENT",
+                "compliance",
+                "audit",
+                "audit verify",
+                "db snapshot monday.sqlite"
+            ]
+        )
+        .await
     );
 }
