@@ -9,63 +9,31 @@ use std::{
 };
 
 use leasehold_engine::{
-    Engine, Limits,
+    Limits,
     command::{Acquire, Ask, Attach, CallerInfo, Command, FolderFile, HostFinding, Origin, Release},
     decision::Reply,
     ids::{HolderId, Identity, LeaseId, RequestId, RunId, Ticket},
 };
 use leasehold_keys::{
-    activation::{Activation, FileKind, Grant, Level, LicenseId, Model, Units},
+    activation::{Activation, Model},
     dev::DevLicensor,
-    time::WallTime,
 };
 use leaseholdd::{
     clock::{Clock, stopwatch_us},
-    core::{Answer, Bounds, Core, Ended, Phase, replies},
-    storage::{Database, StateDir},
+    core::{Answer, Bounds, Core, Ended, Phase, Restored, replies, restore},
+    storage::StateDir,
 };
-use licensor::catalog::Catalog;
 use tokio::task::JoinSet;
+
+#[path = "../src/test_site.rs"]
+mod test_site;
 
 const KEY: &str = "I3_SESSION_RECORDER";
 
 fn file(licensor: &DevLicensor) -> anyhow::Result<FolderFile> {
-    let catalog = Catalog::pureconnect();
-    let grants = vec![
-        Grant { pool: "I3_FEATURE_VIRTUAL_CLOUD".parse()?, units: Units::Count(1) },
-        Grant { pool: KEY.parse()?, units: Units::Count(4_000_000) },
-    ];
-    let issued: WallTime = "2026-11-22T04:19:00Z".parse()?;
-    let terms = Activation {
-        license_id: LicenseId(uuid::Uuid::from_u128(1)),
-        sequence: 1,
-        supersedes: Default::default(),
-        issued,
-        account: "Acme".parse()?,
-        install_site: "Indianapolis".parse()?,
-        product: catalog.product().clone(),
-        product_line: catalog.product_line().clone(),
-        versions: catalog.versions(),
-        model: Model::Subscription,
-        level: Level::Production,
-        kind: FileKind::Base,
-        system_type: None,
-        companion_of: None,
-        not_before: issued,
-        not_after: WallTime::PERPETUAL_END,
-        maintenance_end: None,
-        re_register: None,
-        ramp: None,
-        grace_days: None,
-        check_in_endpoint: None,
-        usage_destination: None,
-        hosts: Vec::new(),
-        parts: Vec::new(),
-        definitions: catalog.definitions_for(&grants),
-        grants,
-        catalog_version: 1,
-        root_version: 1,
-    };
+    let grants = [("I3_FEATURE_VIRTUAL_CLOUD", 1), (KEY, 4_000_000)];
+    let terms = Activation { model: Model::Subscription, ..test_site::terms(1, &grants) };
+    let issued = terms.issued;
     let terms = licensor.trust()?.activation(&licensor.issue(&terms)?, issued)?;
     Ok(FolderFile { name: "bench.i3lic".to_owned(), terms: Arc::new(terms), host: HostFinding::Unbound })
 }
@@ -74,16 +42,8 @@ fn file(licensor: &DevLicensor) -> anyhow::Result<FolderFile> {
 fn start(dir: &StateDir, licensor: &DevLicensor) -> anyhow::Result<(Core, Ended)> {
     let clock = Clock::system();
     let began_us = stopwatch_us();
-    let database = Database::open(dir)?;
-    clock.continue_from(database.mark());
-    let mut engine = Engine::new(Limits::default());
-    let mut rows = 0_u64;
-    database.load(Some(&licensor.trust()?), clock.trusted(), |row| {
-        rows += 1;
-        engine.restore(row);
-    })?;
+    let Restored { engine, store, rows, .. } = restore(dir, &licensor.trust()?, Limits::default(), &clock)?;
     let loaded_us = stopwatch_us();
-    let store = database.into_store()?;
     let (core, ended) = Core::start(engine, store, clock, Bounds::default())?;
     core.set_phase(Phase::Serving);
     if rows > 1_000 {

@@ -7,6 +7,7 @@ mod deciding;
 mod events;
 mod failing;
 mod queue;
+mod restore;
 mod writing;
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ use tokio::sync::{oneshot, watch};
 pub use answer::{Answer, Refused, ReplyReceiver, ReplySender, Tagged, replies};
 pub use deciding::Ended;
 pub use events::{Cut, EventReceiver};
+pub use restore::{Restored, restore};
 
 use answer::To;
 use queue::{NotTaken, Queue, Shed};

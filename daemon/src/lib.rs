@@ -14,4 +14,6 @@ pub mod log;
 pub mod receipts;
 pub mod run;
 pub mod storage;
+#[cfg(test)]
+mod test_site;
 pub mod trust_store;

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use leasehold_engine::Engine;
 use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -18,13 +17,13 @@ use tokio::{
 use crate::{
     clock::{self, Clock},
     config::Config,
-    core::{Bounds, Core, Ended, Phase},
+    core::{self, Bounds, Core, Ended, Phase, Restored},
     exit::Exit,
     folder::Folder,
     grpc,
     identity::{Identity, IdentityFault},
     log::LogFilter,
-    storage::{Database, OpenFault, StateDir, StateDirFault},
+    storage::{OpenFault, StateDir, StateDirFault},
     trust_store::{TrustFault, TrustStore},
 };
 
@@ -115,19 +114,12 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
     let bound = grpc::Bound::bind(&listening(config)).await?;
 
     let lost_key = Identity::missing_key(state.path()).filter(|_| state.database().exists());
-    let database = Database::open(&state)?;
-    clock.continue_from(database.mark());
-    let now = clock.now();
-    let mut engine = Engine::new(leasehold_engine::Limits {
+    let limits = leasehold_engine::Limits {
         answers_per_identity: config.limits.answers_per_identity,
         waiting_per_pool: config.limits.waiting_per_pool,
-    });
-    let mut rows = 0_u64;
-    // What a wrong clock says is no reason to leave a file out.
-    let left_out = database.load(Some(trust.trust()), now.confirmed(), |row| {
-        rows += 1;
-        engine.restore(row);
-    })?;
+    };
+    let Restored { engine, store, rows, left_out, unclean } = core::restore(&state, trust.trust(), limits, &clock)?;
+    let started_at = clock.trusted();
     for file in left_out {
         tracing::error!(
             license = file.license_id,
@@ -136,8 +128,6 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
             file.why
         );
     }
-    let unclean = database.was_unclean();
-    let store = database.into_store()?;
     let (path, reader) = (store.path().to_owned(), store.reader());
     if let Some(why) = store.fault() {
         tracing::error!(
@@ -164,7 +154,7 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
         Folder::start(config.folder.clone(), state.path(), core.clone(), clock.clone(), trust, identity);
     let administrators = watch::Sender::new(config.administrators.clone());
     let facts = grpc::Facts {
-        started_at: now.wall,
+        started_at,
         state_directory: state.path().to_owned(),
         administrators: administrators.subscribe(),
     };

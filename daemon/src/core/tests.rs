@@ -8,21 +8,18 @@ use leasehold_engine::{
     decision::Told,
     ids::{Identity, LeaseId, RequestId, RunId},
     refusal::{EndReason, Refusal},
-    time::WallTime,
     view::LeaseFilter,
 };
 use leasehold_keys::{
-    activation::{Activation, FileKind, Grant, Level, LicenseId, Model, Units},
+    activation::{Activation, Model},
     dev::DevLicensor,
     trust::Verified,
 };
-use licensor::catalog::Catalog;
 use rusqlite::Connection;
 use tempfile::TempDir;
-use uuid::Uuid;
 
 use super::*;
-use crate::storage::{Database, StateDir};
+use crate::{storage::StateDir, test_site};
 
 /// Units of the pool that the tests take from.
 pub(crate) const SESSIONS: u32 = 50;
@@ -30,48 +27,11 @@ const KEY: &str = "I3_SESSION_RECORDER";
 
 /// A licensor, and a file of its that needs no host.
 pub(crate) fn licensor() -> (DevLicensor, Verified<Activation>) {
-    licensor_of(SESSIONS)
-}
-
-/// The same with so many units.
-pub(crate) fn licensor_of(sessions: u32) -> (DevLicensor, Verified<Activation>) {
-    let catalog = Catalog::pureconnect();
-    let grant = |pool: &str, units| Grant { pool: pool.parse().unwrap(), units: Units::Count(units) };
-    let grants = vec![grant("I3_FEATURE_VIRTUAL_CLOUD", 1), grant(KEY, sessions)];
-    let issued: WallTime = "2026-11-22T04:19:00Z".parse().unwrap();
-    let terms = Activation {
-        license_id: LicenseId(Uuid::from_u128(0x1b2c_3d4e)),
-        sequence: 1,
-        supersedes: Default::default(),
-        issued,
-        account: "Acme".parse().unwrap(),
-        install_site: "Indianapolis".parse().unwrap(),
-        product: catalog.product().clone(),
-        product_line: catalog.product_line().clone(),
-        versions: catalog.versions(),
-        model: Model::Subscription,
-        level: Level::Production,
-        kind: FileKind::Base,
-        system_type: None,
-        companion_of: None,
-        not_before: issued,
-        not_after: WallTime::PERPETUAL_END,
-        maintenance_end: None,
-        re_register: None,
-        ramp: None,
-        grace_days: None,
-        check_in_endpoint: None,
-        usage_destination: None,
-        hosts: Vec::new(),
-        parts: Vec::new(),
-        definitions: catalog.definitions_for(&grants),
-        grants,
-        catalog_version: 1,
-        root_version: 1,
-    };
+    let grants = [("I3_FEATURE_VIRTUAL_CLOUD", 1), (KEY, SESSIONS)];
+    let terms = Activation { model: Model::Subscription, ..test_site::terms(1, &grants) };
     let licensor = DevLicensor::from_seed(&[7; 32]).unwrap();
     let bytes = licensor.issue(&terms).unwrap();
-    let file = licensor.trust().unwrap().activation(&bytes, issued).unwrap();
+    let file = licensor.trust().unwrap().activation(&bytes, terms.issued).unwrap();
     (licensor, file)
 }
 
@@ -137,14 +97,10 @@ impl Site {
     /// The same, and it does not serve yet.
     fn begin(&self) -> (Core, Ended) {
         let clock = Clock::manual(self.clock.clone());
-        let database = Database::open(&self.state).unwrap();
-        clock.continue_from(database.mark());
-        let mut engine = Engine::new(Limits::default());
         let trust = licensor().0.trust().unwrap();
-        let left_out = database.load(Some(&trust), clock.trusted(), |row| engine.restore(row)).unwrap();
-        assert_eq!(left_out, []);
-        let store = database.into_store().unwrap().impatient();
-        Core::start(engine, store, clock, Bounds::default()).unwrap()
+        let restored = restore(&self.state, &trust, Limits::default(), &clock).unwrap();
+        assert_eq!(restored.left_out, []);
+        Core::start(restored.engine, restored.store.impatient(), clock, Bounds::default()).unwrap()
     }
 
     async fn licensed(&self) -> (Core, Ended) {

@@ -17,14 +17,8 @@ use leasehold_engine::{
     decision::{FileVerdict, Taken},
     refusal::FileRefusal,
 };
-use leasehold_keys::{
-    activation::{Activation, FileKind, Grant, HostRole, Level, LicenseId, Model, Units},
-    dev::DevLicensor,
-    time::WallTime,
-};
-use licensor::catalog::Catalog;
+use leasehold_keys::{activation::HostRole, dev::DevLicensor, time::WallTime};
 use tempfile::TempDir;
-use uuid::Uuid;
 
 use super::{
     entry::{EntryState, FolderView},
@@ -34,47 +28,9 @@ use super::{
 };
 use crate::{
     identity::{Identity, tests as identity},
+    test_site::terms,
     trust_store::TrustStore,
 };
-
-const LICENSE: LicenseId = LicenseId(Uuid::from_u128(0x7f3c9a52_1f0e_4b1e_9c55_0d2f6a3b8e41));
-
-/// Terms of a base file without hosts, which only a closing file may have.
-pub(crate) fn terms(sequence: u32, grants: &[(&str, u32)]) -> Activation {
-    let catalog = Catalog::pureconnect();
-    let grants: Vec<Grant> =
-        grants.iter().map(|(pool, units)| Grant { pool: pool.parse().unwrap(), units: Units::Count(*units) }).collect();
-    Activation {
-        license_id: LICENSE,
-        sequence,
-        supersedes: Default::default(),
-        issued: "2026-11-22T04:19:00Z".parse().unwrap(),
-        account: "Acme".parse().unwrap(),
-        install_site: "Indianapolis".parse().unwrap(),
-        product: "CIC".parse().unwrap(),
-        product_line: "PureConnect".parse().unwrap(),
-        versions: catalog.versions(),
-        model: Model::Perpetual,
-        level: Level::Production,
-        kind: FileKind::Base,
-        system_type: None,
-        companion_of: None,
-        not_before: "2026-11-22T00:00:00Z".parse().unwrap(),
-        not_after: WallTime::PERPETUAL_END,
-        maintenance_end: None,
-        re_register: None,
-        ramp: None,
-        grace_days: None,
-        check_in_endpoint: None,
-        usage_destination: None,
-        hosts: Vec::new(),
-        parts: Vec::new(),
-        definitions: catalog.definitions_for(&grants),
-        grants,
-        catalog_version: 1,
-        root_version: 1,
-    }
-}
 
 /// A server with a watched folder and a licensor.
 struct Site {

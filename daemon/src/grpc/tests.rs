@@ -8,14 +8,11 @@ mod telling;
 
 use std::{fs, path::PathBuf, sync::Arc};
 
-use leasehold_engine::Engine;
 use leasehold_keys::{
-    activation::{Activation, FileKind, Grant, HostRole, Level, LicenseId, Model, Units},
+    activation::{Activation, HostRole},
     dev::DevLicensor,
-    time::WallTime,
 };
 use leasehold_proto::v1::{self, administration_client::AdministrationClient, leasing_client::LeasingClient};
-use licensor::catalog::Catalog;
 use tempfile::TempDir;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -27,13 +24,13 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt as _;
-use uuid::Uuid;
 
 use super::*;
 use crate::{
-    core::{Bounds, Ended, Phase},
+    core::{Bounds, Ended, Phase, Restored, restore},
     identity::{Identity, tests as identity},
-    storage::{Database, StateDir},
+    storage::StateDir,
+    test_site::terms,
     trust_store::TrustStore,
 };
 
@@ -74,11 +71,8 @@ impl Site {
         let facts = identity::facts("4c4c4544-0051-4810-8052-b4c04f4d3132");
         let identity = Arc::new(Identity::with_facts(state.path(), facts, "acd-1".parse().unwrap()).unwrap());
         let clock = Clock::system();
-        let database = Database::open(&state).unwrap();
-        clock.continue_from(database.mark());
-        let mut engine = Engine::new(leasehold_engine::Limits::default());
-        database.load(Some(trust.trust()), clock.trusted(), |row| engine.restore(row)).unwrap();
-        let store = database.into_store().unwrap();
+        let limits = leasehold_engine::Limits::default();
+        let Restored { engine, store, .. } = restore(&state, trust.trust(), limits, &clock).unwrap();
         let records = store.reader();
         let (core, ended) = Core::start(engine, store, clock.clone(), Bounds::default()).unwrap();
         let (folder, _watching) = Folder::start(watched, state.path(), core.clone(), clock.clone(), trust, identity);
@@ -135,41 +129,8 @@ impl Site {
 
     /// A file for this host: concurrent seats and units, and the keys of the site.
     fn file(&self, sequence: u32, grants: &[(&str, u32)]) -> Vec<u8> {
-        let catalog = Catalog::pureconnect();
-        let grants: Vec<Grant> = grants
-            .iter()
-            .map(|(pool, units)| Grant { pool: pool.parse().unwrap(), units: Units::Count(*units) })
-            .collect();
-        let terms = Activation {
-            license_id: LicenseId(Uuid::from_u128(0x7f3c_9a52_1f0e_4b1e_9c55_0d2f_6a3b_8e41)),
-            sequence,
-            supersedes: BTreeSet::new(),
-            issued: "2026-01-01T00:00:00Z".parse().unwrap(),
-            account: "Acme".parse().unwrap(),
-            install_site: "Indianapolis".parse().unwrap(),
-            product: "CIC".parse().unwrap(),
-            product_line: "PureConnect".parse().unwrap(),
-            versions: catalog.versions(),
-            model: Model::Perpetual,
-            level: Level::Production,
-            kind: FileKind::Base,
-            system_type: None,
-            companion_of: None,
-            not_before: "2026-01-01T00:00:00Z".parse().unwrap(),
-            not_after: WallTime::PERPETUAL_END,
-            maintenance_end: None,
-            re_register: None,
-            ramp: None,
-            grace_days: None,
-            check_in_endpoint: None,
-            usage_destination: None,
-            hosts: vec![identity::line(HostRole::Primary, self.folder.identity().host_id())],
-            parts: Vec::new(),
-            definitions: catalog.definitions_for(&grants),
-            grants,
-            catalog_version: 1,
-            root_version: 1,
-        };
+        let hosts = vec![identity::line(HostRole::Primary, self.folder.identity().host_id())];
+        let terms = Activation { hosts, ..terms(sequence, grants) };
         self.licensor.issue(&terms).unwrap()
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use leasehold_keys::dev::DevLicensor;
 
 use super::*;
-use crate::folder::tests::terms;
+use crate::test_site::terms;
 
 #[test]
 fn a_receipt_is_signed_and_keeps_its_date() {

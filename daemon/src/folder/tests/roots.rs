@@ -8,8 +8,8 @@ use leasehold_keys::{
     time::{DAY_MS, WallTime},
 };
 
-use super::{Site, accepted, refused, terms};
-use crate::{identity::tests as identity, trust_store::tests::Roots};
+use super::{Site, accepted, refused};
+use crate::{identity::tests as identity, test_site::terms, trust_store::tests::Roots};
 
 #[test]
 fn roots_are_taken_in_their_order_whatever_their_names() {

@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use leasehold_engine::{
-    Engine, Limits,
+    Limits,
     command::{Act, Command},
     ids::Identity as Caller,
 };
@@ -18,13 +18,13 @@ use leasehold_keys::{
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::{LICENSE, terms};
 use crate::{
     clock::Clock,
-    core::{Bounds, Core, Ended},
+    core::{Bounds, Core, Ended, Restored, restore},
     folder::{EntryState, Folder, FolderEntry, LoadFault},
     identity::{Identity, tests as identity},
-    storage::{Database, StateDir},
+    storage::StateDir,
+    test_site::{LICENSE, terms},
     trust_store::{TrustStore, tests::Roots},
 };
 
@@ -70,11 +70,8 @@ impl House {
         let trust = TrustStore::open(state.path(), Some(&self.dir.path().join("anchor"))).unwrap();
         let facts = identity::facts("4c4c4544-0051-4810-8052-b4c04f4d3132");
         let identity = Arc::new(Identity::with_facts(state.path(), facts, "acd-1".parse().unwrap()).unwrap());
-        let (clock, mut engine) = (Clock::system(), Engine::new(Limits::default()));
-        let database = Database::open(&state).unwrap();
-        clock.continue_from(database.mark());
-        database.load(Some(trust.trust()), clock.trusted(), |row| engine.restore(row)).unwrap();
-        let store = database.into_store().unwrap();
+        let clock = Clock::system();
+        let Restored { engine, store, .. } = restore(&state, trust.trust(), Limits::default(), &clock).unwrap();
         let (core, ended) = Core::start(engine, store, clock.clone(), Bounds::default()).unwrap();
         let watched = self.dir.path().join("watched");
         let (folder, task) = Folder::start(watched, state.path(), core.clone(), clock, trust, identity.clone());
