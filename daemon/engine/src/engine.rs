@@ -301,16 +301,20 @@ impl Turn<'_> {
                 if self.engine.state.pools.get(&pool).is_some_and(|pool| !pool.waiters.is_empty()) {
                     // A walk that is under way is not begun anew: else those at its end would never be reached while seats
                     // come free all the time.
-                    self.engine.serving.entry(pool).and_modify(|walk| walk.again = true).or_default();
+                    self.engine.serving.entry(pool).and_modify(|walk| walk.again = walk.after.is_some()).or_default();
                 }
             }
-            let Some((pool, walk)) = self.engine.serving.pop_first() else {
+            let Some((pool, place)) = self.next_to_serve() else {
                 return;
             };
-            self.serve_pool(pool, walk, &mut budget);
             if budget == 0 {
                 return;
             }
+            budget -= 1;
+            if let Some(walk) = self.engine.serving.get_mut(&pool) {
+                walk.after = Some(place);
+            }
+            self.try_waiter(place);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     engine::Turn,
     ids::{Identity, PoolId, RequestId, StationId, Subject, Ticket, UserId},
     plan::Blocked,
-    queue::{Place, Waiter, Walk},
+    queue::{Place, Waiter},
     refusal::Refusal,
     row::{Change, LeaseSubject, Row},
 };
@@ -103,31 +103,32 @@ impl Turn<'_> {
         Some((identity, waiter.identity))
     }
 
-    /// Goes through the waiters of one pool, as far as the turn's budget goes.
-    pub(crate) fn serve_pool(&mut self, id: PoolId, mut walk: Walk, budget: &mut usize) {
-        loop {
-            let Some(pool) = self.engine.state.pools.get(&id) else {
-                return;
+    /// The next waiter to look at: the first over all pools that are gone through, since one who waits for one pool may take
+    /// what another one ahead waits for in the next.
+    pub(crate) fn next_to_serve(&mut self) -> Option<(PoolId, Place)> {
+        let mut first: Option<(PoolId, Place)> = None;
+        let mut done = Vec::new();
+        for (id, walk) in &mut self.engine.serving {
+            let pool = self.engine.state.pools.get(id).filter(|pool| pool.free(id.method) > 0);
+            let next = |after: Option<Place>| {
+                let lower = after.map_or(Bound::Unbounded, Bound::Excluded);
+                pool?.waiters.range((lower, Bound::Unbounded)).next().copied()
             };
-            if pool.free(id.method) == 0 {
-                return;
+            let mut place = next(walk.after);
+            if place.is_none() && std::mem::take(&mut walk.again) {
+                walk.after = None;
+                place = next(None);
             }
-            let lower = walk.after.map_or(Bound::Unbounded, Bound::Excluded);
-            let Some(&place) = pool.waiters.range((lower, Bound::Unbounded)).next() else {
-                if std::mem::take(&mut walk.again) {
-                    walk.after = None;
-                    continue;
-                }
-                return;
-            };
-            if *budget == 0 {
-                self.engine.serving.insert(id, walk);
-                return;
+            match place {
+                None => done.push(*id),
+                Some(place) if first.is_none_or(|(_, other)| place < other) => first = Some((*id, place)),
+                Some(_) => {}
             }
-            *budget -= 1;
-            walk.after = Some(place);
-            self.try_waiter(place);
         }
+        for id in done {
+            self.engine.serving.remove(&id);
+        }
+        first
     }
 
     /// Looks again at who waits on behalf of a user or at a station that this turn changed: a key that was given, or a seat
@@ -185,7 +186,7 @@ impl Turn<'_> {
         }
     }
 
-    fn try_waiter(&mut self, place: Place) {
+    pub(crate) fn try_waiter(&mut self, place: Place) {
         let Some(waiter) = self.engine.queue.waiters.get(&place).filter(|waiter| waiter.abandoned.is_none()) else {
             return;
         };

@@ -144,7 +144,8 @@ impl Engine {
             let Units::Count(capacity) = pool.capacity else {
                 continue;
             };
-            checked += 1;
+            // A pool of which nothing is left is no pool, though it may be remembered.
+            checked += u64::from(capacity > 0 || pool.held(id.method) > 0);
             if jointly(*id) {
                 continue;
             }
