@@ -5,7 +5,7 @@
 //! cargo unifies over a workspace must not open a release's doors. `cargo test --release --features leaseholdd/test-doors`
 //! does.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use leaseholdd::clock::Clock;
 
@@ -15,11 +15,11 @@ pub(crate) struct Doors {
     /// Take time from this file instead of the system's clocks.
     #[cfg(any(debug_assertions, feature = "test-doors"))]
     #[arg(long, value_name = "FILE", hide = true)]
-    manual_clock: Option<PathBuf>,
+    manual_clock: Option<std::path::PathBuf>,
     /// Take the facts of the host from the file system that begins here.
     #[cfg(any(debug_assertions, feature = "test-doors"))]
     #[arg(long, value_name = "FOLDER", hide = true)]
-    machine: Option<PathBuf>,
+    machine: Option<std::path::PathBuf>,
 }
 
 #[cfg(any(debug_assertions, feature = "test-doors"))]
