@@ -8,6 +8,7 @@ mod net;
 mod opening;
 mod reading;
 mod state_dir;
+mod usage;
 mod write;
 
 #[cfg(test)]
@@ -154,8 +155,15 @@ impl Store {
 
     fn write(&mut self, net: &[net::Net<'_>], now: Now) -> rusqlite::Result<audit::Chain> {
         let mut entries: Vec<AuditRow> = Vec::new();
+        let mut events = usage::Events::default();
         for net in net {
-            if net.gone {
+            if let Row::UsageEvent(event) = net.row {
+                if net.gone {
+                    events.sealed_through = events.sealed_through.max(Some(event.id));
+                } else {
+                    events.new.push(event);
+                }
+            } else if net.gone {
                 write::delete(&self.db, net.row)?;
             } else {
                 write::put(&self.db, net.row, &mut self.texts)?;
@@ -164,6 +172,7 @@ impl Store {
                 }
             }
         }
+        events.write(&self.db)?;
         let chain = self.chain.extend(&self.db, &entries)?;
         // The mark is part of every commit, so that no stored time lies after it.
         self.db

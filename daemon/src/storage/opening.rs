@@ -15,7 +15,7 @@ use super::{StateDir, Store, load, load::LeftOut};
 const APPLICATION_ID: i32 = 0x4c53_4844;
 
 /// Every schema that was ever released, in order; `PRAGMA user_version` counts them. Only ever added to.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001-first.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001-first.sql"), include_str!("migrations/0002-usage.sql")];
 
 /// After a stop in the middle a database up to this size is checked as a whole before it is used; of a larger one, what
 /// is read is.
