@@ -394,6 +394,7 @@ impl Workshop {
             Some(NoteKind::Activation) => return Err(WorkshopFault::NotAReceipt("an activation file")),
             Some(NoteKind::Root) => return Err(WorkshopFault::NotAReceipt("a root")),
             Some(NoteKind::Request) => return Err(WorkshopFault::NotAReceipt("a host request")),
+            Some(NoteKind::UsageReceipt) => return Err(WorkshopFault::NotAReceipt("a receipt for a usage file")),
             Some(NoteKind::DeactivationReceipt) | None => {}
         }
         let signer = note.signatures.first().map_or_else(String::new, |signature| signature.name.to_owned());
