@@ -542,7 +542,8 @@ pub struct UsageRecordRow {
 /// A segment of usage and how far its file has come (04).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageSegmentRow {
-    /// Its number, from 1, without gaps.
+    /// Its number here, from 1. The number that its installation gave it stands in the file's name; they differ where the
+    /// installation's key was lost and another installation went on with this database.
     pub number: u32,
     /// Its file's name in `usage/`.
     pub file: String,
@@ -550,10 +551,12 @@ pub struct UsageSegmentRow {
     pub license: LicenseId,
     /// When it began, by trusted time.
     pub began: WallTime,
-    /// Why it began: `first`, `midnight`, `restart`, `size`, `abandoned`.
+    /// Why it began: `first`, `midnight`, `restart`, `size`, `abandoned`, `changed`.
     pub because: String,
     /// Records after the header.
     pub records: u64,
+    /// Records of all earlier segments of the installation.
+    pub records_before: u64,
     /// Events in them.
     pub events: u64,
     /// Bytes of the whole file.
@@ -568,6 +571,7 @@ pub struct UsageSegmentRow {
     pub uploaded: Option<WallTime>,
     /// When a receipt of the licensor for its very bytes was taken.
     pub acknowledged: Option<WallTime>,
-    /// Its records are still in the database; they go when the file has been acknowledged.
+    /// Its records are still in the database; they go when the file has been acknowledged, or was found whole a week after
+    /// it was closed.
     pub stored: bool,
 }

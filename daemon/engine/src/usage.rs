@@ -7,7 +7,7 @@ use std::{
 };
 
 use leasehold_keys::{
-    activation::LicenseId,
+    activation::{HostRole, LicenseId},
     definition::Role,
     name::{KeyName, Label},
     time::WallTime,
@@ -45,6 +45,8 @@ pub struct UsagePlan {
     pub upload: bool,
     /// The license ID that files name: of the first file in effect that asks for usage.
     pub license: Option<LicenseId>,
+    /// The part that this host plays in that file; `None` for a file without hosts.
+    pub role: Option<HostRole>,
     /// Where the licensor wants them, as that file says.
     pub destination: Option<String>,
 }
@@ -160,6 +162,7 @@ impl State {
             collecting: true,
             upload: cloud || (upload && !local),
             license: file.map(|file| file.terms.license_id),
+            role: file.and_then(|file| file.host_role),
             destination: file.and_then(|file| file.terms.usage_destination.clone()),
         }
     }

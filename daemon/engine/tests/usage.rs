@@ -281,6 +281,7 @@ fn sealed_events_go_with_the_step_that_seals_them() {
         began: site.now().wall,
         because: "first".into(),
         records: 1,
+        records_before: 0,
         events: 1,
         bytes: 500,
         head: Sha256::of(b"head"),

@@ -69,13 +69,14 @@ pub(super) fn put_segment(db: &Connection, row: &UsageSegmentRow) -> rusqlite::R
         delete_records(db, row.number)?;
     }
     let at = |time: Option<WallTime>| time.map(|time| time.as_ms());
-    db.prepare_cached("INSERT OR REPLACE INTO usage_segments VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)")?.execute(params![
+    db.prepare_cached("INSERT OR REPLACE INTO usage_segments VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")?.execute(params![
         row.number,
         row.file,
         row.license.to_string(),
         row.began.as_ms(),
         row.because,
         row.records.cast_signed(),
+        row.records_before.cast_signed(),
         row.events.cast_signed(),
         row.bytes.cast_signed(),
         row.head.to_string(),
@@ -112,14 +113,15 @@ pub(super) fn load(db: &Connection, take: &mut impl FnMut(Row)) -> rusqlite::Res
             began: wall_at(row, 3)?,
             because: row.get(4)?,
             records: u64_at(row, 5)?,
-            events: u64_at(row, 6)?,
-            bytes: u64_at(row, 7)?,
-            head: parsed(row, 8)?,
-            closed: at(9)?,
-            sha256: parsed_maybe(row, 10)?,
-            uploaded: at(11)?,
-            acknowledged: at(12)?,
-            stored: row.get(13)?,
+            records_before: u64_at(row, 6)?,
+            events: u64_at(row, 7)?,
+            bytes: u64_at(row, 8)?,
+            head: parsed(row, 9)?,
+            closed: at(10)?,
+            sha256: parsed_maybe(row, 11)?,
+            uploaded: at(12)?,
+            acknowledged: at(13)?,
+            stored: row.get(14)?,
         }));
         Ok(())
     })

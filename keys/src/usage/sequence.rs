@@ -258,12 +258,14 @@ impl Sequence {
         let mut report = Report::default();
         let mut chains: BTreeMap<InstallationId, BTreeMap<u32, Summary>> = BTreeMap::new();
         for ((installation, segment), mut files) in std::mem::take(&mut self.files) {
+            // Of two files of one segment the whole one is the better witness for the rest.
+            files.sort_by(|a, b| (a.damaged, &a.file).cmp(&(b.damaged, &b.file)));
+            let mut files = files.into_iter();
+            let Some(first) = files.next() else { continue };
             // A copy of the same bytes is no second file.
-            files.dedup_by(|a, b| a.sha256 == b.sha256);
-            let first = files.remove(0);
-            for other in files.iter().filter(|other| other.sha256 != first.sha256) {
+            for other in files.filter(|other| other.sha256 != first.sha256) {
                 let what = format!("The file is another than {}, and both are segment {segment}", first.file);
-                self.findings.push(about(FindingReason::TwoFiles, installation, segment, other, None, what));
+                self.findings.push(about(FindingReason::TwoFiles, installation, segment, &other, None, what));
             }
             chains.entry(installation).or_default().insert(segment, first);
         }
@@ -346,12 +348,13 @@ impl Sequence {
     /// What should be there and is not.
     fn gaps(&mut self, installation: InstallationId, chain: &BTreeMap<u32, Summary>) {
         let newest = self.seen.iter().filter(|(of, _)| *of == installation).map(|(_, head)| head.segment).max();
+        let mut there: Vec<u32> = chain.keys().copied().collect();
+        let begin = if self.excerpt { there.first().copied().or(newest).unwrap_or(1) } else { 1 };
         let acknowledged =
-            self.acknowledged.range((installation, 0)..=(installation, u32::MAX)).map(|((_, segment), _)| *segment);
-        let mut there: Vec<u32> = chain.keys().copied().chain(acknowledged).collect();
+            self.acknowledged.range((installation, begin)..=(installation, u32::MAX)).map(|((_, segment), _)| *segment);
+        there.extend(acknowledged);
         there.sort_unstable();
         there.dedup();
-        let begin = if self.excerpt { there.first().copied().or(newest).unwrap_or(1) } else { 1 };
         let end = there.last().copied().max(newest).unwrap_or(0);
         let mut expected = begin;
         for segment in there.into_iter().chain([end.saturating_add(1)]) {

@@ -17,6 +17,7 @@ CREATE TABLE usage_segments (
   began_at_ms     INTEGER NOT NULL,  -- since 1970
   because         TEXT NOT NULL,
   records         INTEGER NOT NULL,
+  records_before  INTEGER NOT NULL,
   events          INTEGER NOT NULL,
   bytes           INTEGER NOT NULL,
   head            TEXT NOT NULL,     -- SHA-256

@@ -32,6 +32,7 @@ fn segment(number: u32, stored: bool) -> UsageSegmentRow {
         began: WallTime::from_ms(1_800_000_000_000),
         because: "midnight".into(),
         records: 3,
+        records_before: 17,
         events: 300,
         bytes: 4_711,
         head: Sha256::of(b"head"),
