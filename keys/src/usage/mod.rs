@@ -18,6 +18,8 @@ mod pseudonym;
 mod receipt;
 mod record;
 mod sequence;
+#[cfg(test)]
+mod tests;
 mod varint;
 mod wrap;
 mod write;
