@@ -3,6 +3,7 @@
 //! [`workshop::Workshop`] is where it comes together; the program `licensor` is a thin layer of arguments over it. Time
 //! comes in as an argument everywhere: only the program reads the clock.
 
+pub mod billing;
 mod calendar;
 pub mod catalog;
 pub mod ledger;
