@@ -15,3 +15,4 @@ pub mod receipts;
 pub mod run;
 pub mod storage;
 pub mod trust_store;
+pub mod usage;

@@ -25,10 +25,13 @@ use crate::{
     log::LogFilter,
     storage::{Database, OpenFault, StateDir, StateDirFault},
     trust_store::{TrustFault, TrustStore},
+    usage::{self, Usage},
 };
 
-/// Stopping takes at most so long, in three parts: calls and streams that end by themselves …
+/// Stopping takes at most so long, in four parts: calls and streams that end by themselves …
 const DRAIN: Duration = Duration::from_secs(1);
+/// … usage is sealed and its file closed; what is not is made up for at the next start …
+const SEAL: Duration = Duration::from_secs(2);
 /// … what was submitted becomes durable …
 const FINISH: Duration = Duration::from_secs(5);
 /// … and connections that are still open are given up.
@@ -82,6 +85,7 @@ pub struct Running {
     core: Core,
     ended: Ended,
     folder: Folder,
+    usage: Usage,
     addresses: Vec<String>,
     stop_serving: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), grpc::ServeFault>>,
@@ -158,7 +162,19 @@ pub async fn begin(config: &Config, clock: Clock) -> Result<Running, StartFault>
         Bounds { queue: config.limits.queue, events_per_stream: config.limits.events_per_stream, ..Bounds::default() };
     let (core, ended) = Core::start(engine, recovered, store, clock.clone(), bounds)?;
     let (folder, watching) =
-        Folder::start(config.folder.clone(), state.path(), core.clone(), clock.clone(), trust, identity);
+        Folder::start(config.folder.clone(), state.path(), core.clone(), clock.clone(), trust, identity.clone());
+    let ground = usage::Ground {
+        state_directory: state.path().to_owned(),
+        core: core.clone(),
+        clock: clock.clone(),
+        reader: reader.clone(),
+        identity,
+        licensor: Box::new({
+            let folder = folder.clone();
+            move || folder.trust().trust().root().usage_key
+        }),
+    };
+    let usage = Usage::start(config.usage.clone(), ground)?;
     let facts = grpc::Facts {
         started_at: now.wall,
         state_directory: state.path().to_owned(),
@@ -171,7 +187,7 @@ pub async fn begin(config: &Config, clock: Clock) -> Result<Running, StartFault>
         let _ = stopped.await;
     };
     let serving = tokio::spawn(grpc::serve(bound, core.clone(), folder.clone(), reader, clock, facts, stop));
-    Ok(Running { began_us, core, ended, folder, addresses, stop_serving, serving, watching, _state: state })
+    Ok(Running { began_us, core, ended, folder, usage, addresses, stop_serving, serving, watching, _state: state })
 }
 
 fn listening(config: &Config) -> grpc::Settings {
@@ -213,6 +229,11 @@ impl Running {
         &self.folder
     }
 
+    /// Usage files.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
     /// What it listens on, as clients write it.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
@@ -224,6 +245,9 @@ impl Running {
         let _ = self.stop_serving.send(());
         let mut serving = self.serving;
         let mut served = tokio::time::timeout(DRAIN, &mut serving).await.ok();
+        if tokio::time::timeout(SEAL, self.usage.stop()).await.is_err() {
+            tracing::warn!("sealing usage took too long; nothing of it is lost, and the next start goes on with it");
+        }
         self.core.stop();
         let ended = tokio::task::spawn_blocking(move || self.ended.wait());
         let finished = tokio::time::timeout(FINISH, ended).await.is_ok();
