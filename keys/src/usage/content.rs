@@ -339,6 +339,19 @@ impl Decoder {
     }
 }
 
+/// The items of plain contents of a segment that began at `start`, record by record in their order, opened by whatever
+/// means: for tests of writers and readers alike.
+///
+/// # Errors
+/// What is wrong, as the end of a sentence.
+pub fn plain_items(names: Names, start: WallTime, contents: &[&[u8]]) -> Result<Vec<Item>, &'static str> {
+    let mut decoder = Decoder::new(names, start);
+    contents.iter().try_fold(Vec::new(), |mut items, content| {
+        items.extend(decoder.decode(content)?);
+        Ok(items)
+    })
+}
+
 fn read_text<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
     let length = reader.varint_usize()?;
     std::str::from_utf8(reader.take(length)?).ok()

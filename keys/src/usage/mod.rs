@@ -24,6 +24,7 @@ mod varint;
 mod wrap;
 mod write;
 
+pub use content::plain_items;
 pub use damage::{Damage, DamageReason};
 pub use file::{End, SegmentFile, Torn, salvage, verify};
 pub use head::{Head, NotAHead, Tail};

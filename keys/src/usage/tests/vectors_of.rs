@@ -207,8 +207,8 @@ fn chains() -> Vec<Case> {
         bad("record-deleted-and-others-renumbered", ChainSignature, 2, {
             records(|records| {
                 records.remove(1);
-                for index in 1..records.len() {
-                    records[index] = renumbered(&records[index], index as u64 + 1);
+                for (index, record) in (2..).zip(records.iter_mut().skip(1)) {
+                    *record = renumbered(record, index);
                 }
             })
         }),
@@ -256,7 +256,7 @@ fn chains() -> Vec<Case> {
                 records[1][..4].copy_from_slice(&length.to_be_bytes());
             })
         }),
-        bad("a-record-after-the-close", AfterClose, 7, { records(|records| records.push(renumbered(&records[3], 7))) }),
+        bad("a-record-after-the-close", AfterClose, 7, records(|records| records.push(renumbered(&records[3], 7)))),
         bad("a-byte-after-the-close", AfterClose, 7, records(|records| records.push(vec![0]))),
     ]
 }
