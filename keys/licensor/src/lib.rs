@@ -6,7 +6,10 @@
 pub mod billing;
 mod calendar;
 pub mod catalog;
+pub mod intake;
 pub mod ledger;
 pub mod order;
+pub mod reading;
+pub mod serve;
 pub mod vault;
 pub mod workshop;
