@@ -149,6 +149,12 @@ impl Store {
         self
     }
 
+    /// As a full disk does it: the database may not grow beyond so many pages, or what it has.
+    #[cfg(test)]
+    pub(crate) fn limit_pages(&self, pages: i64) {
+        let _: i64 = self.db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get(0)).unwrap();
+    }
+
     fn statement(&self, sql: &str) -> rusqlite::Result<()> {
         self.db.prepare_cached(sql)?.execute([]).map(drop)
     }

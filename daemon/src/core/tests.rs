@@ -35,13 +35,18 @@ pub(crate) fn licensor() -> (DevLicensor, Verified<Activation>) {
 
 /// The same with so many units.
 pub(crate) fn licensor_of(sessions: u32) -> (DevLicensor, Verified<Activation>) {
+    licensor_granting(1, &[("I3_FEATURE_VIRTUAL_CLOUD", 1), (KEY, sessions)])
+}
+
+/// The same with these grants, as this sequence of its file.
+pub(crate) fn licensor_granting(sequence: u32, grants: &[(&str, u32)]) -> (DevLicensor, Verified<Activation>) {
     let catalog = Catalog::pureconnect();
-    let grant = |pool: &str, units| Grant { pool: pool.parse().unwrap(), units: Units::Count(units) };
-    let grants = vec![grant("I3_FEATURE_VIRTUAL_CLOUD", 1), grant(KEY, sessions)];
+    let grant = |(pool, units): &(&str, u32)| Grant { pool: pool.parse().unwrap(), units: Units::Count(*units) };
+    let grants: Vec<Grant> = grants.iter().map(grant).collect();
     let issued: WallTime = "2026-11-22T04:19:00Z".parse().unwrap();
     let terms = Activation {
         license_id: LicenseId(Uuid::from_u128(0x1b2c_3d4e)),
-        sequence: 1,
+        sequence,
         supersedes: Default::default(),
         issued,
         account: "Acme".parse().unwrap(),

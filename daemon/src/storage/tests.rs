@@ -458,22 +458,17 @@ fn denials_are_read_newest_first_in_pages_and_old_ones_go() {
     assert_eq!(audited, []);
 }
 
-/// As a full disk does it: the database may not grow.
-fn limit_pages(store: &Store, pages: i64) {
-    let _: i64 = store.db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get(0)).unwrap();
-}
-
 #[test]
 fn a_full_disk_fails_certainly_and_leaves_nothing() {
     let place = Place::new();
     let mut store = place.open();
     commit(&mut store, &added(&[audit_entry(1)]), 1).unwrap();
-    limit_pages(&store, 1);
+    store.limit_pages(1);
     let many: Vec<Row> = (0..2_000).map(|id| Row::Lease(Box::new(lease(id + 1, LeaseSubject::Units)))).collect();
     let rows: Vec<Row> = [audit_entry(2)].into_iter().chain(many).collect();
     let fault = commit(&mut store, &added(&rows), 2).unwrap_err();
     assert!(matches!(&fault, CommitFault::NotDone(why) if why.contains("full")), "{fault:?}");
-    limit_pages(&store, 1_000_000);
+    store.limit_pages(1_000_000);
     store.retry(&added(&[audit_entry(2)]), now(3)).unwrap();
     assert!(matches!(
         store.reader().verify_audit().unwrap(),

@@ -209,6 +209,8 @@ pub(super) mod fate {
         changes: AtomicU64,
         /// The process dies at this one.
         dies_at: AtomicU64,
+        /// The next process dies after so many.
+        next: AtomicU64,
         dead: AtomicBool,
         full: AtomicBool,
     }
@@ -218,6 +220,7 @@ pub(super) mod fate {
             Self {
                 changes: AtomicU64::new(0),
                 dies_at: AtomicU64::new(u64::MAX),
+                next: AtomicU64::new(u64::MAX),
                 dead: AtomicBool::new(false),
                 full: AtomicBool::new(false),
             }
@@ -228,6 +231,27 @@ pub(super) mod fate {
         /// The process dies at the change after so many more.
         pub(crate) fn die_after(&self, changes: u64) {
             self.dies_at.store(self.changes().saturating_add(changes), Ordering::Relaxed);
+        }
+
+        /// The next process dies at the change after so many.
+        pub(crate) fn die_at_next_start(&self, changes: u64) {
+            self.next.store(changes, Ordering::Relaxed);
+        }
+
+        /// Another process starts.
+        pub(crate) fn revive(&self) {
+            if self.dead.swap(false, Ordering::Relaxed) {
+                self.spare();
+            }
+            let next = self.next.swap(u64::MAX, Ordering::Relaxed);
+            if next != u64::MAX {
+                self.die_after(next);
+            }
+        }
+
+        /// No process dies by itself any more.
+        pub(crate) fn spare(&self) {
+            self.dies_at.store(u64::MAX, Ordering::Relaxed);
         }
 
         pub(crate) fn changes(&self) -> u64 {

@@ -29,7 +29,7 @@ pub enum NamesSetting {
 
 /// Why users cannot be named as the configuration says.
 #[derive(Debug, thiserror::Error)]
-pub enum NamingFault {
+pub(super) enum NamingFault {
     /// The file of the key cannot be read or written.
     #[error("{path} cannot be used: {fault}. Give it to the daemon's user, mode 0600, and see that its disk has room")]
     File {
