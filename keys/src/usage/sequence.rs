@@ -305,7 +305,16 @@ impl Sequence {
     /// Each segment ends as the next one says.
     fn links(&mut self, installation: InstallationId, chain: &BTreeMap<u32, Summary>) {
         for ((segment, file), (next_segment, next)) in chain.iter().zip(chain.iter().skip(1)) {
-            if file.damaged || segment + 1 != *next_segment {
+            if file.damaged {
+                continue;
+            }
+            if let End::Torn(torn) = &file.end {
+                let what = format!("The file ends within record {}, and a later segment follows", torn.record);
+                let record = Some(torn.record);
+                self.findings.push(about(FindingReason::MissingRecords, installation, *segment, file, record, what));
+                continue;
+            }
+            if segment + 1 != *next_segment {
                 continue;
             }
             let written = next.records_before.checked_sub(file.records_before);

@@ -465,6 +465,7 @@ pub(super) fn sets() -> Vec<Set> {
             0,
             first(true).bytes()[..first(true).bytes().len() - 9].into(),
         ),
+        swap(set("torn-though-continued", &[(MissingRecords, 2, Some(6))]), 1, [made[1].bytes(), vec![0; 9]].concat()),
         swap(set("closed-after-it-was-continued", &[(Replaced, 2, Some(6))]), 1, longer),
         Set {
             seen: vec![(id, newest)],
