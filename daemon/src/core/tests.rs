@@ -12,8 +12,9 @@ use leasehold_engine::{
     view::LeaseFilter,
 };
 use leasehold_keys::{
-    activation::{Activation, FileKind, Grant, Level, LicenseId, Model, Units},
+    activation::{Activation, FileKind, Grant, HostLine, HostRole, Level, LicenseId, Model, Units},
     dev::DevLicensor,
+    host::HostId,
     trust::Verified,
 };
 use licensor::catalog::Catalog;
@@ -27,6 +28,7 @@ use crate::storage::{Database, StateDir};
 /// Units of the pool that the tests take from.
 pub(crate) const SESSIONS: u32 = 50;
 const KEY: &str = "I3_SESSION_RECORDER";
+const CLOUD: &str = "I3_FEATURE_VIRTUAL_CLOUD";
 
 /// A licensor, and a file of its that needs no host.
 pub(crate) fn licensor() -> (DevLicensor, Verified<Activation>) {
@@ -35,7 +37,7 @@ pub(crate) fn licensor() -> (DevLicensor, Verified<Activation>) {
 
 /// The same with so many units.
 pub(crate) fn licensor_of(sessions: u32) -> (DevLicensor, Verified<Activation>) {
-    licensor_granting(1, &[("I3_FEATURE_VIRTUAL_CLOUD", 1), (KEY, sessions)])
+    licensor_granting(1, &[(CLOUD, 1), (KEY, sessions)])
 }
 
 /// The same with these grants, as this sequence of its file.
@@ -44,6 +46,14 @@ pub(crate) fn licensor_granting(sequence: u32, grants: &[(&str, u32)]) -> (DevLi
     let grant = |(pool, units): &(&str, u32)| Grant { pool: pool.parse().unwrap(), units: Units::Count(*units) };
     let grants: Vec<Grant> = grants.iter().map(grant).collect();
     let issued: WallTime = "2026-11-22T04:19:00Z".parse().unwrap();
+    // Only a cloud's file may name no host. Whether this host is the one is told to the engine, not found out here.
+    let host = || HostLine {
+        role: HostRole::Primary,
+        id: HostId::new(&crate::identity::tests::facts("4c4c4544"), Default::default()),
+        need: 1,
+        machine_name: None,
+    };
+    let hosts = if grants.iter().any(|grant| grant.pool.key.as_str() == CLOUD) { Vec::new() } else { vec![host()] };
     let terms = Activation {
         license_id: LicenseId(Uuid::from_u128(0x1b2c_3d4e)),
         sequence,
@@ -67,7 +77,7 @@ pub(crate) fn licensor_granting(sequence: u32, grants: &[(&str, u32)]) -> (DevLi
         grace_days: None,
         check_in_endpoint: None,
         usage_destination: None,
-        hosts: Vec::new(),
+        hosts,
         parts: Vec::new(),
         definitions: catalog.definitions_for(&grants),
         grants,

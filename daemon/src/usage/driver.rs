@@ -292,6 +292,7 @@ impl Driver {
                 if let Some(row) = row {
                     let row = UsageSegmentRow { stored: false, ..row };
                     self.submit(runtime, UsageStep { segments: vec![row], ..UsageStep::default() })?;
+                    self.state.send_modify(|state| state.changes += 1);
                 }
                 Ok(Turned::On)
             }

@@ -96,7 +96,7 @@ pub(super) fn label(text: &str) -> Label {
     text.parse().unwrap()
 }
 
-fn caller() -> Origin {
+pub(super) fn caller() -> Origin {
     Origin::Unary(CallerInfo {
         identity: Identity::Name(label("acd")),
         instance: String::new(),
