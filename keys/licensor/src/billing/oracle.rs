@@ -149,8 +149,8 @@ fn keys_told(items: &[(i64, Item)], who: u8, minute: i64) -> Option<BTreeSet<Str
         run.push((latest, keys));
     }
     let begun = |run: &&Vec<(i64, BTreeSet<String>)>| run.first().is_some_and(|(told, _)| *told <= minute);
-    let run = runs.iter().filter(begun).next_back()?;
-    run.iter().filter(|(told, _)| *told <= minute).next_back().map(|(_, keys)| keys.clone())
+    let run = runs.iter().rfind(begun)?;
+    run.iter().rfind(|(told, _)| *told <= minute).map(|(_, keys)| keys.clone())
 }
 
 /// What each user counts as in a minute, over both servers.

@@ -259,3 +259,68 @@ fn license_id(row: &Row<'_>, index: usize) -> Result<LicenseId, LedgerFault> {
     let text: String = row.get(index)?;
     uuid::Uuid::parse_str(&text).map(LicenseId).map_err(|_| LedgerFault::Damaged { what: "a license ID" })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::*;
+
+    /// What version 1 of the program left behind.
+    fn first_version(path: &Path) {
+        let db = Connection::open(path).unwrap();
+        db.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        db.pragma_update(None, "user_version", 1).unwrap();
+        db.execute_batch(FIRST).unwrap();
+        db.execute("INSERT INTO root (version, made_ms, sha256, note) VALUES (1, 0, 'x', 'the root')", []).unwrap();
+    }
+
+    #[test]
+    fn records_of_the_first_version_are_brought_up_and_keep_what_they_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("licensor.db");
+        first_version(&path);
+        for _ in 0..2 {
+            let ledger = Ledger::open(&path).unwrap();
+            assert_eq!(ledger.roots().unwrap(), ["the root"]);
+            assert!(ledger.usage_files().unwrap().is_empty() && ledger.usage_flags().unwrap().is_empty());
+        }
+        // The same tables as in new records.
+        let tables = |path: &Path| -> Vec<String> {
+            let db = Connection::open(path).unwrap();
+            let mut query = db.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").unwrap();
+            query.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+        };
+        let new = dir.path().join("new.db");
+        drop(Ledger::create(&new).unwrap());
+        assert_eq!(tables(&path), tables(&new));
+    }
+
+    #[test]
+    fn records_of_a_later_version_and_of_others_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("licensor.db");
+        drop(Ledger::create(&path).unwrap());
+        let set = |pragma: &str, value: i32| {
+            Connection::open(&path).unwrap().pragma_update(None, pragma, value).unwrap();
+        };
+        set("user_version", SCHEMA_VERSION + 1);
+        assert!(matches!(Ledger::open(&path), Err(LedgerFault::Newer { found }) if found == SCHEMA_VERSION + 1));
+        set("user_version", 0);
+        assert!(matches!(Ledger::open(&path), Err(LedgerFault::Foreign)));
+        set("user_version", SCHEMA_VERSION);
+        set("application_id", 1);
+        assert!(matches!(Ledger::open(&path), Err(LedgerFault::Foreign)));
+    }
+
+    #[test]
+    fn two_programs_that_begin_at_once_bring_them_up_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("licensor.db");
+        first_version(&path);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| Ledger::open(&path).map(|_| ()))).collect();
+            for thread in threads {
+                thread.join().unwrap().unwrap();
+            }
+        });
+    }
+}
