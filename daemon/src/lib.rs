@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod config;
 pub mod core;
+pub mod delivery;
 pub mod dev;
 pub mod exit;
 mod files;
