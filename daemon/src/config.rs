@@ -19,7 +19,7 @@ use toml::de::{DeTable, DeValue};
 
 use settings::{SETTINGS, Setting};
 
-use crate::{grpc, trust_store};
+use crate::{grpc, trust_store, usage};
 
 /// The file that is read where none is named, if it is there.
 pub const DEFAULT_FILE: &str = "/etc/leasehold/leaseholdd.toml";
@@ -58,6 +58,8 @@ pub struct Config {
     pub listen: Listen,
     /// How it logs.
     pub log: Log,
+    /// What usage files say, and to whom.
+    pub usage: usage::Settings,
     /// Stated bounds.
     pub limits: Limits,
 }
@@ -152,6 +154,7 @@ impl Config {
                 unix_group: None,
             },
             log: Log { format: LogFormat::Text, filter: "info".to_owned() },
+            usage: usage::Settings { names: usage::NamesSetting::Plain, reader: None },
             limits: Limits {
                 queue: 65_536,
                 events_per_stream: 16_384,

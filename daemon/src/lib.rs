@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod config;
 pub mod core;
+pub mod delivery;
 pub mod dev;
 pub mod exit;
 mod files;
@@ -17,3 +18,4 @@ pub mod storage;
 #[cfg(test)]
 mod test_site;
 pub mod trust_store;
+pub mod usage;

@@ -25,10 +25,13 @@ use crate::{
     log::LogFilter,
     storage::{OpenFault, StateDir, StateDirFault},
     trust_store::{TrustFault, TrustStore},
+    usage::{self, Usage},
 };
 
-/// Stopping takes at most so long, in three parts: calls and streams that end by themselves …
+/// Stopping takes at most so long, in four parts: calls and streams that end by themselves …
 const DRAIN: Duration = Duration::from_secs(1);
+/// … usage is sealed and its file closed; what is not is made up for at the next start …
+const SEAL: Duration = Duration::from_secs(2);
 /// … what was submitted becomes durable …
 const FINISH: Duration = Duration::from_secs(5);
 /// … and connections that are still open are given up.
@@ -82,6 +85,7 @@ pub struct Running {
     core: Core,
     ended: Ended,
     folder: Folder,
+    usage: Usage,
     addresses: Vec<String>,
     administrators: watch::Sender<BTreeSet<u32>>,
     stop_serving: oneshot::Sender<()>,
@@ -151,7 +155,19 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
         Bounds { queue: config.limits.queue, events_per_stream: config.limits.events_per_stream, ..Bounds::default() };
     let (core, ended) = Core::start(engine, store, clock.clone(), bounds)?;
     let (folder, watching) =
-        Folder::start(config.folder.clone(), state.path(), core.clone(), clock.clone(), trust, identity);
+        Folder::start(config.folder.clone(), state.path(), core.clone(), clock.clone(), trust, identity.clone());
+    let ground = usage::Ground {
+        state_directory: state.path().to_owned(),
+        core: core.clone(),
+        clock: clock.clone(),
+        reader: reader.clone(),
+        identity,
+        licensor: Box::new({
+            let folder = folder.clone();
+            move || folder.trust().trust().root().usage_key
+        }),
+    };
+    let usage = Usage::start(config.usage.clone(), ground)?;
     let administrators = watch::Sender::new(config.administrators.clone());
     let facts = grpc::Facts {
         started_at,
@@ -170,6 +186,7 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
         core,
         ended,
         folder,
+        usage,
         addresses,
         administrators,
         stop_serving,
@@ -226,6 +243,11 @@ impl Running {
         self.administrators.send_replace(uids);
     }
 
+    /// Usage files.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
     /// What it listens on, as clients write it.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
@@ -237,6 +259,9 @@ impl Running {
         let _ = self.stop_serving.send(());
         let mut serving = self.serving;
         let mut served = tokio::time::timeout(DRAIN, &mut serving).await.ok();
+        if tokio::time::timeout(SEAL, self.usage.stop()).await.is_err() {
+            tracing::warn!("sealing usage took too long; nothing of it is lost, and the next start goes on with it");
+        }
         self.core.stop();
         let ended = tokio::task::spawn_blocking(move || self.ended.wait());
         let finished = tokio::time::timeout(FINISH, ended).await.is_ok();

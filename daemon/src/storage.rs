@@ -8,6 +8,7 @@ mod net;
 mod opening;
 mod reading;
 mod state_dir;
+mod usage;
 mod write;
 
 #[cfg(test)]
@@ -157,14 +158,27 @@ impl Store {
         self
     }
 
+    /// As a full disk does it: the database may not grow beyond so many pages, or what it has.
+    #[cfg(test)]
+    pub(crate) fn limit_pages(&self, pages: i64) {
+        let _: i64 = self.db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get(0)).unwrap();
+    }
+
     fn statement(&self, sql: &str) -> rusqlite::Result<()> {
         self.db.prepare_cached(sql)?.execute([]).map(drop)
     }
 
     fn write(&mut self, net: &[net::Net<'_>], now: Now, evidence: &Evidence) -> rusqlite::Result<audit::Chain> {
         let mut entries: Vec<AuditRow> = Vec::new();
+        let mut events = usage::Events::default();
         for net in net {
-            if net.gone {
+            if let Row::UsageEvent(event) = net.row {
+                if net.gone {
+                    events.sealed_through = events.sealed_through.max(Some(event.id));
+                } else {
+                    events.new.push(event);
+                }
+            } else if net.gone {
                 write::delete(&self.db, net.row)?;
             } else {
                 write::put(&self.db, net.row, &mut self.texts)?;
@@ -173,6 +187,7 @@ impl Store {
                 }
             }
         }
+        events.write(&self.db)?;
         let chain = self.chain.extend(&self.db, &entries)?;
         // The marks are part of every commit, so that no stored time lies after them.
         write::mark(&self.db, now)?;

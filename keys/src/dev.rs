@@ -1,5 +1,7 @@
-//! A licensor for development, demonstrations and tests: one root, one issuing key, made from a seed. What it signs is
+//! A licensor for development, demonstrations and tests: one root, one key for each purpose, made from a seed. What it signs is
 //! as good as its seed is secret, so nothing but a daemon that says `dev` in its status may trust it.
+
+use std::fmt;
 
 use crate::{
     activation::Activation,
@@ -10,13 +12,21 @@ use crate::{
     root::{KeyRole, Policy, Required, RoleKey, Root},
     time::WallTime,
     trust::Trust,
+    usage::{UsagePrivateKey, UsageReceipt},
 };
 
 /// A licensor made from a seed.
-#[derive(Debug)]
 pub struct DevLicensor {
     issuing: SigningKey,
+    receipt: SigningKey,
+    usage_seed: [u8; SEED_BYTES],
     root: String,
+}
+
+impl fmt::Debug for DevLicensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DevLicensor").field("issuing", &self.issuing).finish_non_exhaustive()
+    }
 }
 
 impl DevLicensor {
@@ -28,25 +38,27 @@ impl DevLicensor {
         let key =
             |name: &str| SigningKey::from_seed(name, Algorithm::Ed25519, &Sha256::of_parts(&[seed, name.as_bytes()]).0);
         let (anchor, issuing) = (key("dev.leasehold/root")?, key("dev.leasehold/issuing")?);
+        let receipt = key("dev.leasehold/receipt")?;
+        let usage_seed = Sha256::of_parts(&[seed, b"usage"]).0;
+        let listed = |key: &SigningKey, role| RoleKey {
+            key: key.public().clone(),
+            role,
+            epoch: 1,
+            not_before: WallTime::default(),
+            not_after: WallTime::PERPETUAL_END,
+        };
         let one = Required { ed25519: 1, ml_dsa_65: 0 };
         let root = Root {
             version: 1,
             expires: WallTime::PERPETUAL_END,
-            // Nobody holds the private half: usage of a development site is sealed away.
-            usage_key: Sha256::of_parts(&[seed, b"usage"]).0,
+            usage_key: *UsagePrivateKey::from_seed(usage_seed.into()).public().as_bytes(),
             policy: Policy { root: one, activation: one, check_in: one, receipt: one },
             root_keys: vec![anchor.public().clone()],
-            role_keys: vec![RoleKey {
-                key: issuing.public().clone(),
-                role: KeyRole::Issuing,
-                epoch: 1,
-                not_before: WallTime::default(),
-                not_after: WallTime::PERPETUAL_END,
-            }],
+            role_keys: vec![listed(&issuing, KeyRole::Issuing), listed(&receipt, KeyRole::Receipt)],
             revoked: Vec::new(),
         };
         let root = note::sign(&root.render(), &[&anchor])?;
-        Ok(Self { issuing, root })
+        Ok(Self { issuing, receipt, usage_seed, root })
     }
 
     /// The bytes of its root note.
@@ -69,5 +81,18 @@ impl DevLicensor {
     pub fn issue(&self, activation: &Activation) -> Result<Vec<u8>, Refusal> {
         activation.check()?;
         Ok(note::sign(&activation.render(), &[&self.issuing])?.into_bytes())
+    }
+
+    /// The key that opens what is sealed to its root's usage key.
+    pub fn usage_key(&self) -> UsagePrivateKey {
+        UsagePrivateKey::from_seed(self.usage_seed.into())
+    }
+
+    /// A signed receipt for a usage file.
+    ///
+    /// # Errors
+    /// A text beyond the limits of notes.
+    pub fn receipt(&self, receipt: &UsageReceipt) -> Result<Vec<u8>, Refusal> {
+        Ok(receipt.sign(&[&self.receipt])?.into_bytes())
     }
 }

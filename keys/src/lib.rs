@@ -26,4 +26,5 @@ pub mod root;
 mod strict;
 pub mod time;
 pub mod trust;
+pub mod usage;
 mod verified;

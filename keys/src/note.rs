@@ -48,12 +48,19 @@ pub enum NoteKind {
     Request,
     /// A host has given a license back.
     DeactivationReceipt,
+    /// The licensor has a usage file.
+    UsageReceipt,
 }
 
 impl NoteKind {
     /// Every kind.
-    pub const ALL: [NoteKind; 4] =
-        [NoteKind::Root, NoteKind::Activation, NoteKind::Request, NoteKind::DeactivationReceipt];
+    pub const ALL: [NoteKind; 5] = [
+        NoteKind::Root,
+        NoteKind::Activation,
+        NoteKind::Request,
+        NoteKind::DeactivationReceipt,
+        NoteKind::UsageReceipt,
+    ];
 
     /// The value of the `format` field.
     pub const fn format(self) -> &'static str {
@@ -62,6 +69,7 @@ impl NoteKind {
             NoteKind::Activation => "leasehold/activation/1",
             NoteKind::Request => "leasehold/request/1",
             NoteKind::DeactivationReceipt => "leasehold/deactivation-receipt/1",
+            NoteKind::UsageReceipt => "leasehold/usage-receipt/1",
         }
     }
 
@@ -84,6 +92,7 @@ impl fmt::Display for NoteKind {
             NoteKind::Activation => "activation file",
             NoteKind::Request => "host request",
             NoteKind::DeactivationReceipt => "deactivation receipt",
+            NoteKind::UsageReceipt => "usage receipt",
         })
     }
 }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-/// Declares [`Reason`] with its code and what an administrator can do.
+/// Declares reasons, each with its code and what an administrator can do.
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident = $code:literal, $remedy:expr;)*) => {
-        /// What was wrong. Codes are stable: they stand in logs, in test vectors and in scripts.
+    ($(#[$of:meta])* $reasons:ident: $($(#[$doc:meta])* $name:ident = $code:literal, $remedy:expr;)*) => {
+        $(#[$of])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
-        pub enum Reason {
+        pub enum $reasons {
             $(
                 #[doc = concat!("`", $code, "`")]
                 $(#[$doc])*
@@ -16,22 +16,24 @@ macro_rules! reasons {
             )*
         }
 
-        impl Reason {
+        impl $reasons {
             /// Every reason, for tables and documentation.
-            pub const ALL: &'static [Reason] = &[$(Reason::$name),*];
+            pub const ALL: &'static [$reasons] = &[$($reasons::$name),*];
 
             /// The stable code, in kebab-case.
             pub const fn code(self) -> &'static str {
-                match self { $(Reason::$name => $code,)* }
+                match self { $($reasons::$name => $code,)* }
             }
 
             /// What to do about it.
             pub const fn remedy(self) -> &'static str {
-                match self { $(Reason::$name => $remedy,)* }
+                match self { $($reasons::$name => $remedy,)* }
             }
         }
     };
 }
+
+pub(crate) use reasons;
 
 const COPY_AGAIN: &str =
     "Copy the file again, byte for byte, as the licensor sent it; do not open it in an editor that saves it.";
@@ -39,6 +41,8 @@ const ASK: &str = "Ask the licensor for a corrected file.";
 const NEWER_ROOT: &str = "If the licensor has published a newer root, drop it into the same folder first; otherwise ask the licensor for a new file.";
 
 reasons! {
+    /// What was wrong. Codes are stable: they stand in logs, in test vectors and in scripts.
+    Reason:
     /// A link, a FIFO, a folder or a device where a file was expected.
     NotARegularFile = "not-a-regular-file", "Put the file itself there, not a link, folder or pipe.";
     /// The operating system would not let it be read.
@@ -173,6 +177,8 @@ reasons! {
     RoleUnfit = "role-unfit", ASK;
     /// The claimed machine did not sign the request or receipt.
     NotItsInstallation = "not-its-installation", "Make it again on the machine itself.";
+    /// A receipt for another file than the one at hand.
+    AnotherFile = "another-file", "Ask the licensor for the receipt of this file, or send the file again.";
 }
 
 /// A refusal: what was wrong, where, and what to do.

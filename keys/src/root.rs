@@ -13,6 +13,7 @@ use crate::{
     render::Text,
     strict::{Table, Value, read_document},
     time::WallTime,
+    usage::UsagePublicKey,
 };
 
 /// What a key other than a root key may sign.
@@ -29,6 +30,15 @@ pub enum KeyRole {
 impl KeyRole {
     const NAMES: [(&'static str, KeyRole); 3] =
         [("issuing", KeyRole::Issuing), ("check-in", KeyRole::CheckIn), ("receipt", KeyRole::Receipt)];
+
+    /// A key of the role, with its article.
+    pub(crate) const fn a_key(self) -> &'static str {
+        match self {
+            KeyRole::Issuing => "an issuing key",
+            KeyRole::CheckIn => "a check-in key",
+            KeyRole::Receipt => "a receipt key",
+        }
+    }
 }
 
 impl fmt::Display for KeyRole {
@@ -240,7 +250,9 @@ pub(crate) fn key(value: &Value<'_>) -> Result<PublicKey, Refusal> {
 
 fn usage_key(value: &Value<'_>) -> Result<[u8; 32], Refusal> {
     let bytes = BASE64.decode(value.text()?).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| value.refuse(Reason::BadKey, "is not 32 bytes in canonical base64"))
+    let bytes = bytes.ok_or_else(|| value.refuse(Reason::BadKey, "is not 32 bytes in canonical base64"))?;
+    let key = UsagePublicKey::new(bytes).map_err(|fault| Refusal::at(fault.kind(), value.line(), fault.what()))?;
+    Ok(*key.as_bytes())
 }
 
 fn policy(table: &mut Table<'_>) -> Result<Policy, Refusal> {

@@ -13,6 +13,7 @@ use crate::{
     refusal::{Reason, Refusal},
     root::{KeyRole, Root},
     time::WallTime,
+    usage::UsageReceipt,
     verified::Signers,
 };
 
@@ -135,7 +136,7 @@ impl Trust {
         let note = Note::parse(bytes)?;
         note.expect_kind(NoteKind::Activation)?;
         let signers = self
-            .issuers(&note, &self.current, now, Judged::New)
+            .signers(&note, &self.current, KeyRole::Issuing, now, Judged::New)
             .map_err(|refusal| self.with_claimed_root(&note, refusal))?;
         let activation = self.read_activation(&note)?;
         if self.current.expires <= now {
@@ -155,12 +156,43 @@ impl Trust {
     pub fn accepted_before(&self, bytes: &[u8], now: WallTime) -> Result<Verified<Activation>, Refusal> {
         let note = Note::parse(bytes)?;
         note.expect_kind(NoteKind::Activation)?;
+        let signers = self.signers_by_any(&note, KeyRole::Issuing, now)?;
+        Ok(Verified::new(self.read_activation(&note)?, bytes, signers))
+    }
+
+    /// Judges a usage receipt for the first time: signatures, and the windows and revocation of the receipt keys at
+    /// `now`. The expiry of the root is not judged: what was sold before it is still to be reported.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn usage_receipt(&self, bytes: &[u8], now: WallTime) -> Result<Verified<UsageReceipt>, Refusal> {
+        let note = Note::parse(bytes)?;
+        note.expect_kind(NoteKind::UsageReceipt)?;
+        let signers = self.signers(&note, &self.current, KeyRole::Receipt, now, Judged::New)?;
+        Ok(Verified::new(UsageReceipt::parse(note.text)?, bytes, signers))
+    }
+
+    /// Judges a usage receipt that was accepted before: by any root that is held, without windows. A revocation counts.
+    ///
+    /// # Errors
+    /// The first fault, as the newest root sees it.
+    pub fn usage_receipt_accepted_before(
+        &self,
+        bytes: &[u8],
+        now: WallTime,
+    ) -> Result<Verified<UsageReceipt>, Refusal> {
+        let note = Note::parse(bytes)?;
+        note.expect_kind(NoteKind::UsageReceipt)?;
+        let signers = self.signers_by_any(&note, KeyRole::Receipt, now)?;
+        Ok(Verified::new(UsageReceipt::parse(note.text)?, bytes, signers))
+    }
+
+    /// The keys of a role that signed, as any root that is held lists them, the newest first.
+    fn signers_by_any(&self, note: &Note<'_>, role: KeyRole, now: WallTime) -> Result<Signers, Refusal> {
         let mut first = None;
         for root in self.chain.iter().rev() {
-            match self.issuers(&note, root, now, Judged::Again) {
-                Ok(signers) => {
-                    return Ok(Verified::new(self.read_activation(&note)?, bytes, signers));
-                }
+            match self.signers(note, root, role, now, Judged::Again) {
+                Ok(signers) => return Ok(signers),
                 Err(refusal) if matches!(refusal.kind(), Reason::BadSignature | Reason::WrongSignatureLength) => {
                     return Err(refusal);
                 }
@@ -198,8 +230,20 @@ impl Trust {
         Ok(activation)
     }
 
-    /// The issuing keys of `root` that signed, where they are enough.
-    fn issuers(&self, note: &Note<'_>, root: &Root, now: WallTime, judged: Judged) -> Result<Signers, Refusal> {
+    /// The keys of `root` with this role that signed, where they are enough.
+    fn signers(
+        &self,
+        note: &Note<'_>,
+        root: &Root,
+        role: KeyRole,
+        now: WallTime,
+        judged: Judged,
+    ) -> Result<Signers, Refusal> {
+        let required = match role {
+            KeyRole::Issuing => root.policy.activation,
+            KeyRole::CheckIn => root.policy.check_in,
+            KeyRole::Receipt => root.policy.receipt,
+        };
         let roots = root
             .root_keys
             .iter()
@@ -208,8 +252,8 @@ impl Trust {
             let not = |reason, why: String| Standing::Not(reason, why);
             let standing = match self.revoked_from(&listed.key.sha256()).filter(|from| *from <= now) {
                 Some(from) => not(Reason::KeyRevoked, format!("is revoked from {from}")),
-                None if listed.role != KeyRole::Issuing => {
-                    not(Reason::WrongRole, format!("is a {} key, not an issuing key", listed.role))
+                None if listed.role != role => {
+                    not(Reason::WrongRole, format!("is {}, not {}", listed.role.a_key(), role.a_key()))
                 }
                 None if judged == Judged::New && listed.not_after <= now => {
                     not(Reason::KeyExpired, format!("expired at {}", listed.not_after))
@@ -221,7 +265,7 @@ impl Trust {
             };
             (&listed.key, standing)
         });
-        counted(note, roots.chain(roles), root.policy.activation, root.version)
+        counted(note, roots.chain(roles), required, root.version)
     }
 
     /// Adds to a refusal for unknown keys which root the file says it needs.

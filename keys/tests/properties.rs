@@ -17,6 +17,7 @@ use leasehold_keys::{
     root::{RevokedKey, Root},
     time::{DAY_MS, SECOND_MS, WallTime},
     trust::Trust,
+    usage::UsageReceipt,
 };
 use proptest::{collection, option, prelude::*, sample};
 use vendor::{activation, definition, host, hybrid_root, issued, issuing, now, root, sign, signed_root};
@@ -207,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_a_reader_panic(text in "[\\PC\n]{0,400}", kind in 0..4_usize) {
+    fn no_text_makes_a_reader_panic(text in "[\\PC\n]{0,400}", kind in 0..note::NoteKind::ALL.len()) {
         let first = note::NoteKind::ALL[kind].first_line();
         read_all(format!("{first}\n{text}\n\n— a/b AAAAAAAA\n").as_bytes());
     }
@@ -260,6 +261,7 @@ fn read_all(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = Root::parse(text);
         let _ = HostRequest::parse(text);
+        let _ = UsageReceipt::parse(text);
         let _ = text.parse::<HostId>();
         let _ = text.parse::<PublicKey>();
         let _ = text.parse::<WallTime>();

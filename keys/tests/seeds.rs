@@ -7,11 +7,13 @@ use std::{fs, path::PathBuf};
 use leasehold_keys::{
     activation::Activation,
     definition::{Application, Billing, Holder, KeyKind, MediaLevel, Role, Terms},
+    digest::Sha256,
     host::HostId,
     installation::InstallationKey,
     note::Note,
     request::{self, HostRequest},
     root::Root,
+    usage::{Names, UsageReceipt, plain_items, verify},
 };
 use vendor::{
     HOST_ID, activation, at, definition, grant, host, hybrid_root, issuing, now, pq, root, sign, signed_root,
@@ -59,6 +61,25 @@ fn full() -> Activation {
     file
 }
 
+/// The plain content of the worked example in `FORMAT.md`, and one item of each further kind.
+fn usage_content() -> Vec<u8> {
+    let mut content = vec![0x01, 4];
+    content.extend(b"john");
+    content.extend([0x03, 1, b'K', 0x04, 1, 0, 0x10, 9, 0, 1, 0, 0x11, 0xc0, 0xa9, 0x07, 0, 1, 0]);
+    content.extend([0x03, 1, b'L', 0x04, 2, 0, 1, 0x13, 2, 0, 1, 1, 0x14, 1, 1, 2, b'o', b'k', 0x12, 2, 0, 0, 1]);
+    assert_eq!(plain_items(Names::Plain, now(), &[&content]).map(|items| items.len()), Ok(5));
+    content
+}
+
+fn usage_receipt() -> String {
+    let file = include_bytes!("usage-vectors/good-closed.usg");
+    let name = verify(file).unwrap().name();
+    let (sha256, size) = (Sha256::of(file), u32::try_from(file.len()).unwrap());
+    let text = UsageReceipt { license_id: activation().license_id, name, sha256, size, received: now() }.render();
+    assert!(UsageReceipt::parse(&text).is_ok());
+    text
+}
+
 #[test]
 fn the_seeds_of_the_fuzz_targets_are_good_files() {
     let hybrid = sign(&full().render(), &[&issuing(), &pq("acme.example/issuing-2026")]);
@@ -83,6 +104,11 @@ fn the_seeds_of_the_fuzz_targets_are_good_files() {
         ("root/hybrid", hybrid_root().render().into_bytes()),
         ("host_id/one", HOST_ID.trim().into()),
         ("request/one", request.into_bytes()),
+        ("usage_file/closed", include_bytes!("usage-vectors/good-closed.usg").to_vec()),
+        ("usage_file/torn", include_bytes!("usage-vectors/torn-tail.usg").to_vec()),
+        ("usage_file/edited", include_bytes!("usage-vectors/record-edited.usg").to_vec()),
+        ("usage_content/day", usage_content()),
+        ("usage_receipt/one", usage_receipt().into_bytes()),
     ];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
     for (name, bytes) in seeds {

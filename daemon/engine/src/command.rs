@@ -12,8 +12,8 @@ use leasehold_keys::{
 };
 
 use crate::{
-    ids::{HolderId, Identity, LeaseId, RequestId, RunId, Ticket},
-    row::StationKind,
+    ids::{HolderId, Identity, LeaseId, RequestId, RunId, Ticket, UsageEventId},
+    row::{StationKind, UsageRecordRow, UsageSegmentRow},
 };
 
 /// One thing to decide.
@@ -80,10 +80,25 @@ pub enum Command {
     /// All keys that the roots held revoke, each with the date from which (02, Trust). Sent at the start and whenever a
     /// newer root was taken; marks that such a key set are dropped, files that it signed lose their effect.
     Revocations(Vec<(Sha256, WallTime)>),
+    /// What the daemon's usage room has sealed, written or delivered (04).
+    Usage(UsageStep),
     /// Somebody reads the denials: counts of the running minute are stored now (LEASE-12).
     SettleDenials,
     /// Time has passed: `Engine::next_wakeup` asked for this.
     Tick,
+}
+
+/// A step of usage from events to delivered files. All of it, or none, becomes durable.
+#[derive(Clone, Debug, Default)]
+pub struct UsageStep {
+    /// Records sealed.
+    pub records: Vec<UsageRecordRow>,
+    /// Segments as they are now.
+    pub segments: Vec<UsageSegmentRow>,
+    /// Segments whose files are gone for good, and whose rows go.
+    pub forgotten: Vec<u32>,
+    /// Events up to this one are in `records`.
+    pub sealed_through: Option<UsageEventId>,
 }
 
 /// Where a command of an application server comes from.

@@ -237,6 +237,7 @@ impl Turn<'_> {
             Command::Administer { by, act } => self.administer(&by, act),
             Command::Folder(files) => self.folder(files),
             Command::Revocations(keys) => self.revocations(keys),
+            Command::Usage(step) => self.usage_step(step),
             Command::SettleDenials => {
                 self.settle_denials();
                 Ok(Reply::Done)

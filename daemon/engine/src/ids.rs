@@ -61,6 +61,10 @@ number! {
     AuditId(u64)
 }
 number! {
+    /// A usage event; rises with each for ever.
+    UsageEventId(u64)
+}
+number! {
     /// The core loop's own number for a caller that waits for an answer. Not stored.
     Ticket(u64)
 }

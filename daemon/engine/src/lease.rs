@@ -13,7 +13,7 @@ use crate::{
     plan::{Blocked, Plan, Planner, Want},
     queue::Place,
     refusal::{EndReason, Refusal},
-    row::{LeaseRow, LeaseSubject, Row, Terms},
+    row::{LeaseRow, LeaseSubject, Row, Terms, UsageKind},
     time::HOUR_MS,
 };
 
@@ -173,7 +173,11 @@ impl Turn<'_> {
             graced: None,
         };
         // The new lease stands before the old ones fall: shared seats pass on, and are never free in between (ALLOC-8).
+        let told = self.engine.state.usage.collecting.then(|| row.clone());
         self.change(None, Some(Row::Lease(Box::new(row))));
+        if let Some(row) = told {
+            self.tell_usage(UsageKind::Logon, &row, now.wall);
+        }
         for old in plan.displaces {
             self.end(old, EndReason::LoggedOnElsewhere, None);
         }
@@ -188,11 +192,16 @@ impl Turn<'_> {
         let row = lease.row.clone();
         let holder = row.holder;
         self.engine.idle_warned.remove(&id);
+        let used_until = self.end_of_use(&row, how);
+        let told = self.engine.state.usage.collecting.then(|| row.clone());
         let remembered = row.request.is_some();
         let after = remembered.then(|| {
             Row::Lease(Box::new(LeaseRow { idle_since: None, ended: Some((self.now.lease, how)), ..row.clone() }))
         });
         self.change(Some(Row::Lease(Box::new(row))), after);
+        if let Some(row) = told {
+            self.tell_usage(UsageKind::Logoff, &row, used_until);
+        }
         if !remembered {
             self.note_ended(id, how);
         }
@@ -428,7 +437,11 @@ impl Turn<'_> {
         let id = row.id;
         let holder = row.holder;
         let after = LeaseRow { terms: Arc::new(terms), ..row.clone() };
-        self.change(Some(Row::Lease(Box::new(row))), Some(Row::Lease(Box::new(after))));
+        let applied = self.applied_to(&row);
+        self.change(Some(Row::Lease(Box::new(row.clone()))), Some(Row::Lease(Box::new(after))));
+        if self.applied_to(&row) != applied {
+            self.tell_usage(UsageKind::KeysChanged, &row, self.now.wall);
+        }
         let state = &self.engine.state;
         let added: Vec<_> = new.difference(&old).map(|key| state.key_name(*key)).collect();
         let removed: Vec<_> = old.difference(&new).map(|key| state.key_name(*key)).collect();

@@ -38,6 +38,8 @@ mod rights;
 mod room;
 mod state;
 mod upkeep;
+mod usage;
 mod waiting;
 
 pub use engine::{Engine, Limits};
+pub use usage::{UsagePlan, UsagePresence};

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use leasehold_keys::{
-    activation::{Activation, HostRole, ProductVersion},
+    activation::{Activation, HostRole, LicenseId, ProductVersion},
     digest::Sha256,
     marks::Mark,
     name::{KeyName, Label, Method},
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{
         AssignmentId, AuditId, DenialId, HolderId, Identity, KeyId, LeaseId, OrganizationId, PoolId, RequestId, RunId,
-        ShareHolder, StationId, Subject, UserId, WorkgroupId,
+        ShareHolder, StationId, Subject, UsageEventId, UserId, WorkgroupId,
     },
     refusal::{EndReason, Holding, Refusal},
     time::LeaseTime,
@@ -72,6 +72,12 @@ pub enum Row {
     Denial(Box<DenialRow>),
     /// An entry of the audit log. Only ever added.
     Audit(Box<AuditRow>),
+    /// A usage event that is not sealed yet (USAGE-6). Comes with the lease change that it reports, goes when it is sealed.
+    UsageEvent(UsageEventRow),
+    /// A sealed record of a usage segment. Only ever added; all of a segment go when its row says so.
+    UsageRecord(UsageRecordRow),
+    /// A segment of usage: one file.
+    UsageSegment(UsageSegmentRow),
     /// The one row of the site's own state.
     Site(SiteRow),
 }
@@ -492,4 +498,83 @@ pub struct SiteRow {
     pub promoted: bool,
     /// The wall-clock day (days since 1970) of the last daily compliance check (COMPLY-1).
     pub compliance_day: i64,
+    /// The highest number of a usage event.
+    pub last_usage_event: u64,
+}
+
+/// What happened to a user's session (USAGE-3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UsageKind {
+    /// It began.
+    Logon,
+    /// It ended.
+    Logoff,
+    /// It went on with other keys (USAGE-9).
+    KeysChanged,
+}
+
+/// A usage event that is not sealed yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageEventRow {
+    /// Its number.
+    pub id: UsageEventId,
+    /// When: for the logoff of an expired lease, its last renewal (USAGE-9).
+    pub at: WallTime,
+    /// What.
+    pub what: UsageKind,
+    /// The user's name at that moment.
+    pub user: Label,
+    /// The user's sessions after it; active while it is above 0 (USAGE-3).
+    pub counter: u32,
+    /// The keys applied to the user after it, by number; at counter 0 those that were applied until then.
+    pub keys: Arc<[KeyId]>,
+}
+
+/// One sealed record, exactly as it stands in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageRecordRow {
+    /// The segment.
+    pub segment: u32,
+    /// Its place in the segment; 0 is the header.
+    pub place: u64,
+    /// The bytes.
+    pub bytes: Arc<[u8]>,
+}
+
+/// A segment of usage and how far its file has come (04).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageSegmentRow {
+    /// Its number here, from 1. The number that its installation gave it stands in the file's name; they differ where the
+    /// installation's key was lost and another installation went on with this database.
+    pub number: u32,
+    /// Its file's name in `usage/`.
+    pub file: String,
+    /// The license ID that it names.
+    pub license: LicenseId,
+    /// When it began, by trusted time.
+    pub began: WallTime,
+    /// Why it began: `first`, `midnight`, `restart`, `size`, `abandoned`, `changed`.
+    pub because: String,
+    /// Records after the header.
+    pub records: u64,
+    /// Records of all earlier segments of the installation.
+    pub records_before: u64,
+    /// Events in them.
+    pub events: u64,
+    /// Bytes of the whole file.
+    pub bytes: u64,
+    /// The chain value after its last record; the next segment's header quotes that of the last.
+    pub head: Sha256,
+    /// When its closing record was sealed, or when it was found without one after a stop. `None`: it is being written.
+    pub closed: Option<WallTime>,
+    /// SHA-256 of the file, once it is closed.
+    pub sha256: Option<Sha256>,
+    /// When it was first uploaded whole.
+    pub uploaded: Option<WallTime>,
+    /// When a receipt of the licensor for its very bytes was taken.
+    pub acknowledged: Option<WallTime>,
+    /// Its records are still in the database; they go when the file has been acknowledged, or was found whole a week after
+    /// it was closed.
+    pub stored: bool,
 }

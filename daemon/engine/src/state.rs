@@ -26,6 +26,7 @@ use crate::{
         UserRow, WorkgroupRow,
     },
     time::LeaseTime,
+    usage::Usage,
 };
 
 /// A user with all that hangs on it.
@@ -125,6 +126,8 @@ pub(crate) struct State {
     pub watched_pools: BTreeSet<PoolId>,
     /// All call ports together may hold so many, while the site is unlicensed (01, Levels).
     pub joint_call_ports: Option<u64>,
+    /// Events, segments, and whether there are to be any (04).
+    pub usage: Usage,
 }
 
 impl State {
@@ -342,8 +345,14 @@ impl State {
             Row::Mark(mark) => {
                 self.marks.remove(&mark.license_id);
             }
+            Row::UsageEvent(row) => {
+                self.usage.unsealed.remove(&row.id);
+            }
+            Row::UsageSegment(row) => {
+                self.usage.segments.remove(&row.number);
+            }
             Row::Site(_) => self.site = SiteRow::default(),
-            Row::Denial(_) | Row::Audit(_) => {}
+            Row::UsageRecord(_) | Row::Denial(_) | Row::Audit(_) => {}
         }
     }
 
@@ -423,7 +432,13 @@ impl State {
                 self.marks.insert(mark.license_id, *mark);
             }
             Row::Site(row) => self.site = *row,
-            Row::Denial(_) | Row::Audit(_) => {}
+            Row::UsageEvent(row) => {
+                self.usage.unsealed.insert(row.id, row.clone());
+            }
+            Row::UsageSegment(row) => {
+                self.usage.segments.insert(row.number, row.clone());
+            }
+            Row::UsageRecord(_) | Row::Denial(_) | Row::Audit(_) => {}
         }
     }
 

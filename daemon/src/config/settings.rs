@@ -3,9 +3,11 @@
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf};
 
 use config::{Value, ValueKind};
+use leasehold_keys::{refusal::Refusal, usage::UsagePublicKey};
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, LogFormat};
+use crate::usage::NamesSetting;
 
 /// One setting.
 pub(super) struct Setting {
@@ -48,6 +50,8 @@ settings! {
     "listen.unix_group" => listen.unix_group, group, "it must be the name or number of a group, or \"\" for the daemon's own";
     "log.format" => log.format, log_format, "it must be \"text\", \"json\" or \"journald\"";
     "log.filter" => log.filter, log_filter, "it must be a filter such as \"info\" or \"info,leaseholdd::core=debug\"", reloads;
+    "usage.names" => usage.names, names, "it must be \"plain\" or \"pseudonym\"";
+    "usage.reader" => usage.reader, usage_key, "it must be an X25519 public key, 32 bytes in base64, or \"\" for none";
     "limits.queue" => limits.queue, |value: &Value| number(value, 1_024..=1_048_576), "it must be 1,024 to 1,048,576 commands";
     "limits.events_per_stream" => limits.events_per_stream, |value: &Value| number(value, 64..=1_000_000), "it must be 64 to 1,000,000 leases";
     "limits.answers_per_identity" => limits.answers_per_identity, |value: &Value| number(value, 1_000..=10_000_000), "it must be 1,000 to 10,000,000 answers";
@@ -149,6 +153,21 @@ fn group(value: &Value) -> Result<Option<String>, String> {
             }
             Ok((!name.is_empty()).then(|| name.to_owned()))
         }
+    }
+}
+
+fn names(value: &Value) -> Result<NamesSetting, String> {
+    match text(value)? {
+        "plain" => Ok(NamesSetting::Plain),
+        "pseudonym" => Ok(NamesSetting::Pseudonym),
+        _ => Err(found(value)),
+    }
+}
+
+fn usage_key(value: &Value) -> Result<Option<UsagePublicKey>, String> {
+    match text(value)? {
+        "" => Ok(None),
+        key => key.parse().map(Some).map_err(|refusal: Refusal| format!("{} ({})", found(value), refusal.what())),
     }
 }
 

@@ -162,6 +162,7 @@ impl Deciding {
             | Command::Administer { .. }
             | Command::Folder(_)
             | Command::Revocations(_)
+            | Command::Usage(_)
             | Command::SettleDenials
             | Command::Tick => return to.send(Err(refusal)),
             Command::Attach(_)

@@ -11,8 +11,9 @@ use leasehold_engine::{
     view::LeaseFilter,
 };
 use leasehold_keys::{
-    activation::{Activation, Model},
+    activation::{Activation, HostLine, HostRole, Model},
     dev::DevLicensor,
+    host::HostId,
     trust::Verified,
 };
 use rusqlite::Connection;
@@ -24,11 +25,29 @@ use crate::{storage::StateDir, test_site};
 /// Units of the pool that the tests take from.
 pub(crate) const SESSIONS: u32 = 50;
 const KEY: &str = "I3_SESSION_RECORDER";
+const CLOUD: &str = "I3_FEATURE_VIRTUAL_CLOUD";
 
 /// A licensor, and a file of its that needs no host.
 pub(crate) fn licensor() -> (DevLicensor, Verified<Activation>) {
-    let grants = [("I3_FEATURE_VIRTUAL_CLOUD", 1), (KEY, SESSIONS)];
-    let terms = Activation { model: Model::Subscription, ..test_site::terms(1, &grants) };
+    licensor_of(SESSIONS)
+}
+
+/// The same with so many units.
+pub(crate) fn licensor_of(sessions: u32) -> (DevLicensor, Verified<Activation>) {
+    licensor_granting(1, &[(CLOUD, 1), (KEY, sessions)])
+}
+
+/// The same with these grants, as this sequence of its file.
+pub(crate) fn licensor_granting(sequence: u32, grants: &[(&str, u32)]) -> (DevLicensor, Verified<Activation>) {
+    // Only a cloud's file may name no host. Whether this host is the one is told to the engine, not found out here.
+    let host = || HostLine {
+        role: HostRole::Primary,
+        id: HostId::new(&crate::identity::tests::facts("4c4c4544"), Default::default()),
+        need: 1,
+        machine_name: None,
+    };
+    let hosts = if grants.iter().any(|(key, _)| *key == CLOUD) { Vec::new() } else { vec![host()] };
+    let terms = Activation { model: Model::Subscription, hosts, ..test_site::terms(sequence, grants) };
     let licensor = DevLicensor::from_seed(&[7; 32]).unwrap();
     let bytes = licensor.issue(&terms).unwrap();
     let file = licensor.trust().unwrap().activation(&bytes, terms.issued).unwrap();

@@ -51,15 +51,15 @@ const PIECES_AHEAD: usize = 16;
 type Columns<'r> = &'r rusqlite::Row<'r>;
 
 /// What a column holds is not what was written.
-fn fault(column: usize, why: impl ToString) -> rusqlite::Error {
+pub(super) fn fault(column: usize, why: impl ToString) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Null, why.to_string().into())
 }
 
-fn u64_at(row: Columns, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn u64_at(row: Columns, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(row.get::<_, i64>(column)?).map_err(|why| fault(column, why))
 }
 
-fn u32_at(row: Columns, column: usize) -> rusqlite::Result<u32> {
+pub(super) fn u32_at(row: Columns, column: usize) -> rusqlite::Result<u32> {
     row.get(column)
 }
 
@@ -74,7 +74,7 @@ fn time_maybe(row: Columns, column: usize) -> rusqlite::Result<Option<LeaseTime>
     }
 }
 
-fn wall_at(row: Columns, column: usize) -> rusqlite::Result<WallTime> {
+pub(super) fn wall_at(row: Columns, column: usize) -> rusqlite::Result<WallTime> {
     row.get(column).map(WallTime::from_ms)
 }
 
@@ -82,11 +82,14 @@ fn text_at<'r>(row: Columns<'r>, column: usize) -> rusqlite::Result<&'r str> {
     row.get_ref(column)?.as_str().map_err(|why| fault(column, why))
 }
 
-fn parsed<T: std::str::FromStr<Err: ToString>>(row: Columns, column: usize) -> rusqlite::Result<T> {
+pub(super) fn parsed<T: std::str::FromStr<Err: ToString>>(row: Columns, column: usize) -> rusqlite::Result<T> {
     text_at(row, column)?.parse().map_err(|why: T::Err| fault(column, why.to_string()))
 }
 
-fn parsed_maybe<T: std::str::FromStr<Err: ToString>>(row: Columns, column: usize) -> rusqlite::Result<Option<T>> {
+pub(super) fn parsed_maybe<T: std::str::FromStr<Err: ToString>>(
+    row: Columns,
+    column: usize,
+) -> rusqlite::Result<Option<T>> {
     match row.get_ref(column)? {
         rusqlite::types::ValueRef::Null => Ok(None),
         _ => parsed(row, column).map(Some),
@@ -247,7 +250,11 @@ impl LeaseReader {
 }
 
 /// Gives every row of a table to `take`.
-fn each(db: &Connection, sql: &str, mut take: impl FnMut(Columns) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+pub(super) fn each(
+    db: &Connection,
+    sql: &str,
+    mut take: impl FnMut(Columns) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
     let mut statement = db.prepare(sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
@@ -281,8 +288,9 @@ pub(super) fn all(
         }));
         Ok(())
     })?;
-    let site =
-        "SELECT last_lease, last_assignment, last_entity, last_denial, last_audit, promoted, compliance_day FROM site";
+    super::usage::load(db, &mut take)?;
+    let site = "SELECT last_lease, last_assignment, last_entity, last_denial, last_audit, promoted, compliance_day, \
+                last_usage_event FROM site";
     each(db, site, |row| {
         take(Row::Site(SiteRow {
             last_lease: u64_at(row, 0)?,
@@ -292,6 +300,7 @@ pub(super) fn all(
             last_audit: u64_at(row, 4)?,
             promoted: row.get(5)?,
             compliance_day: row.get(6)?,
+            last_usage_event: u64_at(row, 7)?,
         }));
         Ok(())
     })?;

@@ -27,6 +27,9 @@ enum RowKey {
     Mark(Uuid),
     Denial(u64),
     Audit(u64),
+    UsageEvent(u64),
+    UsageRecord(u32, u64),
+    UsageSegment(u32),
     Site,
 }
 
@@ -48,6 +51,9 @@ impl RowKey {
             Row::Mark(mark) => RowKey::Mark(mark.license_id.0),
             Row::Denial(row) => RowKey::Denial(row.id.0),
             Row::Audit(row) => RowKey::Audit(row.id.0),
+            Row::UsageEvent(row) => RowKey::UsageEvent(row.id.0),
+            Row::UsageRecord(row) => RowKey::UsageRecord(row.segment, row.place),
+            Row::UsageSegment(row) => RowKey::UsageSegment(row.number),
             Row::Site(_) => RowKey::Site,
         }
     }

@@ -17,6 +17,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001-first.sql"),
     include_str!("migrations/0002-trusted-time.sql"),
     include_str!("migrations/0003-grace-of-a-lease.sql"),
+    include_str!("migrations/0004-usage.sql"),
 ];
 
 /// After a stop in the middle a database up to this size is checked as a whole before it is used; of a larger one, what

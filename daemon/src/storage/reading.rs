@@ -14,7 +14,7 @@ use leasehold_engine::{
 };
 use rusqlite::{Connection, OpenFlags, named_params};
 
-use super::{AuditVerdict, audit, load};
+use super::{AuditVerdict, audit, load, usage};
 
 /// The most rows of one page.
 pub const MOST_ROWS: usize = 1_000;
@@ -133,6 +133,15 @@ impl Reader {
         // One state for both tables.
         let state = db.transaction()?;
         Ok(audit::verify(&state)?)
+    }
+
+    /// The bytes of a usage segment's file as they were sealed, header first: for copying a file that is torn or lost
+    /// again (USAGE-6).
+    ///
+    /// # Errors
+    /// [`ReadFault::Database`].
+    pub fn usage_file(&self, segment: u32, take: impl FnMut(&[u8])) -> Result<(), ReadFault> {
+        Ok(usage::records(&self.connect()?, segment, take)?)
     }
 
     /// Writes a consistent copy into `snapshots/NAME.db` beside the database, for looking at and for restoring.

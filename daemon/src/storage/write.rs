@@ -12,6 +12,7 @@ use leasehold_keys::{activation::HostRole, name::Method};
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
+use super::usage;
 use crate::clock::evidence::Evidence;
 
 /// Texts of the terms of leases that were written last. Equal leases share their terms, so most need no new text.
@@ -96,7 +97,7 @@ pub(super) fn put(db: &Connection, row: &Row, texts: &mut TermsTexts) -> rusqlit
             time(row.contact)?,
             time(row.graced)?,
         ]),
-        Row::Site(row) => sql("INSERT OR REPLACE INTO site VALUES (1,?,?,?,?,?,?,?)")?.execute(params![
+        Row::Site(row) => sql("INSERT OR REPLACE INTO site VALUES (1,?,?,?,?,?,?,?,?)")?.execute(params![
             int(row.last_lease)?,
             int(row.last_assignment)?,
             row.last_entity,
@@ -104,6 +105,7 @@ pub(super) fn put(db: &Connection, row: &Row, texts: &mut TermsTexts) -> rusqlit
             int(row.last_audit)?,
             row.promoted,
             row.compliance_day,
+            int(row.last_usage_event)?,
         ]),
         Row::Denial(row) => sql("INSERT OR REPLACE INTO denials VALUES (?,?,?,?,?,?,?,?,?,?,?,?)")?.execute(params![
             int(row.id.0)?,
@@ -216,6 +218,10 @@ pub(super) fn put(db: &Connection, row: &Row, texts: &mut TermsTexts) -> rusqlit
             mark.sha256.to_string(),
             mark.key_sha256.to_string(),
         ]),
+        Row::UsageRecord(row) => usage::put_record(db, row),
+        Row::UsageSegment(row) => usage::put_segment(db, row),
+        // All of a commit are one row of the table: see `usage::Events`.
+        Row::UsageEvent(_) => Ok(0),
     };
     done.map(drop)
 }
@@ -302,6 +308,9 @@ pub(super) fn delete(db: &Connection, row: &Row) -> rusqlite::Result<()> {
         Row::Mark(mark) => {
             db.prepare_cached("DELETE FROM marks WHERE license_id = ?")?.execute([mark.license_id.to_string()])
         }
+        Row::UsageSegment(row) => usage::delete_segment(db, row),
+        // Events go together, records with their segment: see `usage`.
+        Row::UsageEvent(_) | Row::UsageRecord(_) => Ok(0),
         // Neither ever goes; what the engine asks for here would be a fault, and the entry stays.
         Row::Audit(_) | Row::Site(_) => Ok(0),
     };

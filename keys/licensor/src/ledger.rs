@@ -1,5 +1,8 @@
-//! The licensor's records: roots published, files issued, installations known, receipts taken. One SQLite file that any
-//! SQLite tool reads; every change is on disk before it is told to anyone. Accounts and orders are not kept here.
+//! The licensor's records: roots published, files issued, installations known, receipts taken, usage files received. One
+//! SQLite file that any SQLite tool reads; every change is on disk before it is told to anyone. Accounts and orders are
+//! not kept here.
+
+mod usage;
 
 use std::{collections::BTreeMap, fs::OpenOptions, io, path::Path};
 
@@ -11,14 +14,20 @@ use leasehold_keys::{
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
+pub use self::usage::{UsageFile, UsageFlag};
+
 /// "LHlc": tells the file from other SQLite databases.
 const APPLICATION_ID: i32 = 0x4c48_6c63;
-/// The version of the tables.
-const SCHEMA_VERSION: i32 = 1;
 /// How long to wait for another `licensor` at work on the same folder.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
-const SCHEMA: &str = "
+/// The version of the tables: how many of [`MIGRATIONS`] they went through.
+const SCHEMA_VERSION: i32 = 2;
+
+/// Each takes the tables from one version to the next. Only ever added to.
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [FIRST, usage::TABLES];
+
+const FIRST: &str = "
 CREATE TABLE root (
     version       INTEGER PRIMARY KEY,
     made_ms       INTEGER NOT NULL,
@@ -144,9 +153,27 @@ impl Ledger {
         options.open(path).map_err(LedgerFault::NotMade)?;
         let ledger = Self::connect(path)?;
         ledger.db.pragma_update(None, "application_id", APPLICATION_ID)?;
-        ledger.db.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        ledger.db.execute_batch(SCHEMA)?;
+        ledger.migrate()?;
         Ok(ledger)
+    }
+
+    /// Brings the tables to this program's version.
+    fn migrate(&self) -> Result<(), LedgerFault> {
+        // Of two programs that begin at once, the second finds it done.
+        self.db.execute_batch("BEGIN IMMEDIATE")?;
+        let version: i32 = self.db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let done = usize::try_from(version).unwrap_or(usize::MAX);
+        let migrated = MIGRATIONS
+            .iter()
+            .skip(done)
+            .try_for_each(|migration| self.db.execute_batch(migration))
+            .and_then(|()| self.db.pragma_update(None, "user_version", version.max(SCHEMA_VERSION)))
+            .and_then(|()| self.db.execute_batch("COMMIT"));
+        if migrated.is_err() {
+            // Told is what went wrong, not that nothing is left to take back.
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
+        Ok(migrated?)
     }
 
     /// The records at `path`.
@@ -163,6 +190,7 @@ impl Ledger {
         match pragma("user_version")? {
             SCHEMA_VERSION => Ok(ledger),
             found if found > SCHEMA_VERSION => Err(LedgerFault::Newer { found }),
+            1.. => ledger.migrate().map(|()| ledger),
             _ => Err(LedgerFault::Foreign),
         }
     }

@@ -3,9 +3,13 @@
 //! [`workshop::Workshop`] is where it comes together; the program `licensor` is a thin layer of arguments over it. Time
 //! comes in as an argument everywhere: only the program reads the clock.
 
+pub mod billing;
 mod calendar;
 pub mod catalog;
+pub mod intake;
 pub mod ledger;
 pub mod order;
+pub mod reading;
+pub mod serve;
 pub mod vault;
 pub mod workshop;

@@ -6,11 +6,10 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use leasehold_keys::time::WallTime;
 
 fn main() -> ExitCode {
     let arguments = cli::args::Arguments::parse();
-    #[expect(clippy::disallowed_methods, reason = "the one place of this program that reads the clock")]
-    let now = leasehold_keys::time::WallTime::from_ms(jiff::Timestamp::now().as_millisecond());
     match cli::run(arguments, now) {
         Ok(()) => cli::exit::Exit::Done.into(),
         Err(fault) => {
@@ -18,4 +17,11 @@ fn main() -> ExitCode {
             fault.exit.into()
         }
     }
+}
+
+/// The one place of this program that reads the clock.
+fn now() -> WallTime {
+    #[expect(clippy::disallowed_methods, reason = "this is that place")]
+    let now = jiff::Timestamp::now();
+    WallTime::from_ms(now.as_millisecond())
 }

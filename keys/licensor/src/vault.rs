@@ -13,7 +13,10 @@ use std::{
 
 use argon2::Argon2;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use leasehold_keys::key::{Algorithm, SEED_BYTES, SigningKey};
+use leasehold_keys::{
+    key::{Algorithm, SEED_BYTES, SigningKey},
+    usage::UsagePrivateKey,
+};
 use ring::{
     aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     rand::{SecureRandom as _, SystemRandom},
@@ -245,6 +248,20 @@ impl PrivateKey {
             .map_err(|_| VaultFault::Primitive("the seed or the name gives no key"))
     }
 
+    /// The same as a key that opens usage files.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultFault::Primitive`] where it is a key that signs.
+    pub fn usage(&self) -> Result<UsagePrivateKey, VaultFault> {
+        match self.algorithm {
+            KeyAlgorithm::X25519 => Ok(UsagePrivateKey::from_seed(self.seed.clone())),
+            KeyAlgorithm::Ed25519 | KeyAlgorithm::MlDsa65 => {
+                Err(VaultFault::Primitive("a key that signs opens nothing"))
+            }
+        }
+    }
+
     /// Writes the key to a new file that only its owner may read.
     ///
     /// # Errors
@@ -350,6 +367,15 @@ impl PrivateKey {
 /// See [`VaultFault`].
 pub fn is_sealed(path: &Path) -> Result<bool, VaultFault> {
     Ok(read(path)?.protection != Seal::None)
+}
+
+/// What the key in the file at `path` is for, as the file says; nothing is opened.
+///
+/// # Errors
+///
+/// See [`VaultFault`].
+pub fn purpose(path: &Path) -> Result<Purpose, VaultFault> {
+    Ok(read(path)?.purpose)
 }
 
 fn read(path: &Path) -> Result<KeyFile, VaultFault> {

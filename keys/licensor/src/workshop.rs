@@ -5,11 +5,15 @@
 //! root.i3root        the newest root: built into daemons and clients, or given to them as a file
 //! keys/NAME.key      private keys; those of the root belong on other media once the root is made
 //! issued/*.i3lic     the files issued; each is in the records too and can be written again
+//! usage/             usage files received, by license and installation
+//! aside/             usage files refused because another of their segment was there before
 //! ```
 
 mod fault;
 mod files;
 mod found;
+mod signers;
+mod usage;
 
 use std::{
     fs,
@@ -37,12 +41,13 @@ pub use self::{
     files::write_whole,
     found::{CreateOptions, KEYS_MAX},
 };
+pub(crate) use self::{files::sync_folder, signers::Signers};
 use crate::{
     calendar::whole_second,
     catalog::Catalog,
     ledger::{IssuedFile, Ledger},
     order::{self, Frame, IssueOrder},
-    vault::{Passphrase, PrivateKey, VaultFault, is_sealed},
+    vault::Passphrase,
 };
 
 const LEDGER: &str = "licensor.db";
@@ -152,24 +157,6 @@ impl Workshop {
     /// Gives the passphrase later.
     pub fn unlock(&mut self, passphrase: Passphrase) {
         self.passphrase = Some(passphrase);
-    }
-
-    /// True where signing needs a passphrase that was not given yet.
-    ///
-    /// # Errors
-    ///
-    /// Where the issuing key's file cannot be read.
-    pub fn is_locked(&self) -> Result<bool, WorkshopFault> {
-        if self.passphrase.is_some() {
-            return Ok(false);
-        }
-        for key in self.trust.root().keys_of(KeyRole::Issuing) {
-            let path = self.key_path(key.key.name());
-            if is_sealed(&path).map_err(|fault| missing_key(fault, path))? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// The folder.
@@ -289,7 +276,7 @@ impl Workshop {
         now: WallTime,
         terms: impl FnOnce(u32) -> Result<Activation, WorkshopFault>,
     ) -> Result<Issued, WorkshopFault> {
-        let keys = self.issuing_keys(now)?;
+        let keys = self.signing_keys(KeyRole::Issuing, now)?;
         let trust = &self.trust;
         let (note, activation) = self.ledger.issue(license_id, |sequence| {
             let activation = terms(sequence)?;
@@ -320,31 +307,6 @@ impl Workshop {
         let issued = Issued { note, activation, path };
         issued.write_to(&issued.path)?;
         Ok(issued)
-    }
-
-    /// The issuing keys that may sign now, one of each algorithm, those of the highest epoch.
-    fn issuing_keys(&self, now: WallTime) -> Result<Vec<SigningKey>, WorkshopFault> {
-        let root = self.trust.root();
-        let stands = |key: &&leasehold_keys::root::RoleKey| {
-            let revoked = self.trust.revoked_from(&key.key.sha256()).is_some_and(|from| from <= now);
-            key.not_before <= now && now < key.not_after && !revoked
-        };
-        let standing: Vec<_> = root.keys_of(KeyRole::Issuing).filter(stands).collect();
-        let newest = standing.iter().map(|key| key.epoch).max();
-        let mut keys = Vec::new();
-        for key in standing.into_iter().filter(|key| Some(key.epoch) == newest) {
-            let path = self.key_path(key.key.name());
-            let key = PrivateKey::load(&path, self.passphrase.as_ref()).map_err(|fault| missing_key(fault, path))?;
-            keys.push(key.signing()?);
-        }
-        if keys.is_empty() {
-            return Err(WorkshopFault::NoIssuingKey { version: root.version, now });
-        }
-        Ok(keys)
-    }
-
-    fn key_path(&self, name: &str) -> PathBuf {
-        self.dir.join(KEYS).join(found::key_file_name(name))
     }
 
     fn newest(&self, license_id: LicenseId) -> Result<IssuedFile, WorkshopFault> {
@@ -394,6 +356,7 @@ impl Workshop {
             Some(NoteKind::Activation) => return Err(WorkshopFault::NotAReceipt("an activation file")),
             Some(NoteKind::Root) => return Err(WorkshopFault::NotAReceipt("a root")),
             Some(NoteKind::Request) => return Err(WorkshopFault::NotAReceipt("a host request")),
+            Some(NoteKind::UsageReceipt) => return Err(WorkshopFault::NotAReceipt("a receipt for a usage file")),
             Some(NoteKind::DeactivationReceipt) | None => {}
         }
         let signer = note.signatures.first().map_or_else(String::new, |signature| signature.name.to_owned());
@@ -475,13 +438,5 @@ impl Workshop {
             self.ledger.add_installation(&key, request.machine_name.as_str(), now)?;
         }
         Ok(())
-    }
-}
-
-/// Says what to do about a key that is not there.
-fn missing_key(fault: VaultFault, path: PathBuf) -> WorkshopFault {
-    match fault {
-        VaultFault::Io { fault, .. } if fault.kind() == std::io::ErrorKind::NotFound => WorkshopFault::MissingKey(path),
-        fault => fault.into(),
     }
 }

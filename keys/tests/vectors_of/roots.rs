@@ -63,6 +63,10 @@ fn changed(from: &str, to: &str) -> Vec<u8> {
     sign(&text.replacen(from, to, 1), &[&ed("acme.example/root-a"), &ed("acme.example/root-b")])
 }
 
+fn with_usage_key(usage_key: [u8; 32]) -> Vec<u8> {
+    signed_root(&Root { usage_key, ..root() }, &["a", "b"])
+}
+
 pub(crate) fn all() -> Vec<Vector> {
     let of = |name, reason, bytes| refused(name, Anchor, reason, bytes);
     let identity = {
@@ -159,6 +163,8 @@ pub(crate) fn all() -> Vec<Vector> {
             changed(&format!("{:08x}", ed("acme.example/root-c").public().id()), "00000000"),
         ),
         of("root-usage-key-too-short", Reason::BadKey, changed("usage-key = \"CQkJ", "usage-key = \"")),
+        of("root-usage-key-of-small-order", Reason::SmallOrderKey, with_usage_key([0; 32])),
+        of("root-usage-key-not-canonical", Reason::BadKey, with_usage_key([0xff; 32])),
         of("root-revokes-its-root-key", Reason::BadKey, signed_root(&self_revoking, &["a", "b"])),
         of("root-window-reversed", Reason::DatesReversed, signed_root(&reversed, &["a", "b"])),
         of("an-activation-as-a-root", Reason::WrongKind, crate::vendor::issued(&crate::vendor::activation()))

@@ -138,6 +138,8 @@ pub(crate) fn definitions() -> Vec<KeyDefinition> {
             aliases: keys(&["I3_FEATURE_SU_ALLOWED"]),
             ..plain("UPDATES", KeyKind::Feature, SERVER)
         },
+        KeyDefinition { role: Some(Role::UsageUpload), ..plain("USAGE_UPLOAD", KeyKind::Feature, SERVER) },
+        KeyDefinition { role: Some(Role::UsageLocal), ..plain("USAGE_LOCAL", KeyKind::Feature, SERVER) },
         KeyDefinition { role: Some(Role::VirtualCloud), ..plain("VIRTUAL_CLOUD", KeyKind::Feature, SERVER) },
     ]
 }

@@ -290,10 +290,11 @@ impl Site {
         assert_eq!(pools(&self.engine), pools(&again), "pools after a restore");
     }
 
-    /// The rows that a log of changes leaves, kind by kind, without denials and audit entries, as a restart reads them.
+    /// The rows that a log of changes leaves, kind by kind, without denials, audit entries and usage
+    /// records, as a restart reads them.
     pub(crate) fn rows_of(changes: &[Change]) -> Vec<Row> {
         let rows = Self::every_row(changes);
-        rows.into_iter().filter(|row| !matches!(row, Row::Denial(_) | Row::Audit(_))).collect()
+        rows.into_iter().filter(|row| !matches!(row, Row::Denial(_) | Row::Audit(_) | Row::UsageRecord(_))).collect()
     }
 
     /// The rows that a log of changes leaves, kind by kind.
@@ -398,9 +399,13 @@ fn name_of(row: &Row) -> (u8, String) {
         Row::Mark(row) => (12, row.license_id.to_string()),
         Row::Denial(row) => (13, format!("{:020}", row.id.0)),
         Row::Audit(row) => (14, format!("{:020}", row.id.0)),
-        Row::Site(_) => (15, String::new()),
+        Row::UsageEvent(row) => (15, format!("{:020}", row.id.0)),
+        Row::UsageRecord(row) => (16, format!("{:020} {:020}", row.segment, row.place)),
+        Row::UsageSegment(row) => (17, format!("{:020}", row.number)),
+        Row::Site(_) => (18, String::new()),
     }
 }
+
 /// A unary caller as the origin of a command.
 pub(crate) fn unary(application: &str) -> Origin {
     Origin::Unary(caller(application))

@@ -74,6 +74,11 @@ pub(crate) enum Command {
     /// The licensor's root
     #[command(subcommand)]
     Root(RootCommand),
+    /// Usage files: verify, open, bill, answer for them
+    #[command(subcommand)]
+    Usage(UsageCommand),
+    /// Take usage files over HTTPS and answer with signed receipts, until SIGINT or SIGTERM
+    Serve(Serve),
 }
 
 #[derive(Debug, Args)]
@@ -123,6 +128,88 @@ pub(crate) enum RootCommand {
         #[arg(long)]
         note: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UsageCommand {
+    /// Open usage files with the licensor's usage key and print what they say
+    Open {
+        /// Usage files, or folders of them
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// How (else text, or json with --json)
+        #[arg(long, value_enum)]
+        format: Option<UsageFormat>,
+    },
+    /// Tell what is missing, damaged or changed; needs no key
+    Verify {
+        /// Usage files, or folders of them
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Each installation's files are all to be there, from its first
+        #[arg(long)]
+        whole: bool,
+    },
+    /// What each license used in a billing period: the 28th to the 27th, named by the month in which it ends
+    Bill(UsageBill),
+    /// Answer for usage files that came by other ways: keep them, and write a signed receipt beside each, as FILE.receipt
+    Receipt {
+        /// Usage files, or folders of them
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Keep the files below this folder, as `licensor serve --state` does (else the licensor's folder)
+        #[arg(long, value_name = "FOLDER")]
+        state: Option<PathBuf>,
+    },
+    /// The usage files that were received, by installation, and what to look into
+    List {
+        /// Only of this license
+        #[arg(long, value_name = "ID")]
+        license: Option<String>,
+    },
+}
+
+/// How opened files are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum UsageFormat {
+    /// Tables for people
+    Text,
+    /// One array, an element a file
+    Json,
+    /// One line an event, with headings
+    Csv,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UsageBill {
+    /// The month in which the period ends: 2026-11 is 28 October to 27 November
+    #[arg(long, value_name = "YYYY-MM")]
+    pub(crate) period: String,
+    /// The site's time zone, by its IANA name, such as Europe/Berlin
+    #[arg(long, value_name = "NAME")]
+    pub(crate) time_zone: String,
+    /// Only this license
+    #[arg(long, value_name = "ID")]
+    pub(crate) license: Option<String>,
+    /// Usage files, or folders of them (else those that were received, in the licensor's folder)
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where to listen, such as 0.0.0.0:443
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// The server's certificate with its chain, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: PathBuf,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Keep what is received below this folder (else the licensor's folder)
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) state: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -65,9 +65,10 @@ impl From<WorkshopFault> for Fault {
             | WorkshopFault::NotWritten { .. }
             | WorkshopFault::Io { .. }
             | WorkshopFault::Ledger(_) => Exit::Failed,
-            WorkshopFault::WrongMode { .. } | WorkshopFault::NoIssuingKey { .. } | WorkshopFault::MissingKey(_) => {
-                Exit::Locked
-            }
+            WorkshopFault::WrongMode { .. }
+            | WorkshopFault::NoKey { .. }
+            | WorkshopFault::MissingKey { .. }
+            | WorkshopFault::MissingUsageKey(_) => Exit::Locked,
             WorkshopFault::Vault(VaultFault::Io { .. } | VaultFault::Primitive(_)) => Exit::Failed,
             WorkshopFault::Vault(_) => Exit::Locked,
             WorkshopFault::Terms(_)

@@ -8,8 +8,10 @@ mod catalog;
 pub(crate) mod exit;
 mod order;
 mod passphrase;
+mod serve;
 mod show;
 mod table;
+mod usage;
 
 use std::{fs, path::Path};
 
@@ -26,8 +28,9 @@ use self::{
     table::Table,
 };
 
-/// Does what the arguments say. `now` is the only time there is.
-pub(crate) fn run(arguments: Arguments, now: WallTime) -> Result<(), Fault> {
+/// Does what the arguments say. `clock` is read once, but by a command that runs for days.
+pub(crate) fn run(arguments: Arguments, clock: fn() -> WallTime) -> Result<(), Fault> {
+    let now = clock();
     let Arguments { dir, passphrase_file, json, command } = arguments;
     let passphrase_file = passphrase_file.as_deref();
     match command {
@@ -122,6 +125,8 @@ pub(crate) fn run(arguments: Arguments, now: WallTime) -> Result<(), Fault> {
                 show::root(workshop.trust().root(), json);
             }
         }
+        Command::Usage(command) => usage::run(command, &dir, passphrase_file, json, now)?,
+        Command::Serve(serve) => serve::run(&serve, &dir, passphrase_file, clock)?,
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use std::{fs, io::IsTerminal as _, path::Path};
 
+use leasehold_keys::root::KeyRole;
 use licensor::{
     vault::{Passphrase, Protection},
     workshop::Workshop,
@@ -38,17 +39,28 @@ pub(crate) fn for_new(file: Option<&Path>, waived: bool) -> Result<Protection, F
     Ok(Protection::Passphrase(Passphrase::new(text)?))
 }
 
-/// Opens the private keys where they are sealed.
+/// Opens the issuing keys where they are sealed.
 pub(crate) fn unlock(workshop: &mut Workshop, file: Option<&Path>) -> Result<(), Fault> {
-    if !workshop.is_locked()? {
-        return Ok(());
-    }
+    if workshop.is_locked()? { give(workshop, file) } else { Ok(()) }
+}
+
+/// Opens the receipt keys where they are sealed.
+pub(crate) fn unlock_receipts(workshop: &mut Workshop, file: Option<&Path>) -> Result<(), Fault> {
+    if workshop.is_locked_for(KeyRole::Receipt)? { give(workshop, file) } else { Ok(()) }
+}
+
+/// Opens the usage keys where they are sealed.
+pub(crate) fn unlock_usage(workshop: &mut Workshop, file: Option<&Path>) -> Result<(), Fault> {
+    if workshop.is_locked_for_usage()? { give(workshop, file) } else { Ok(()) }
+}
+
+fn give(workshop: &mut Workshop, file: Option<&Path>) -> Result<(), Fault> {
     if let Some(text) = given(file)? {
         workshop.unlock(Passphrase::to_try(text));
     } else if std::io::stdin().is_terminal() {
         workshop.unlock(Passphrase::to_try(ask("Passphrase: ")?));
     }
-    // Without one, signing says what is missing.
+    // Without one, whoever needs a key says what is missing.
     Ok(())
 }
 

@@ -27,7 +27,8 @@ use super::{
 pub(super) fn unverified(bytes: &[u8], json: bool) -> Result<(), Fault> {
     let note = Note::parse(bytes)?;
     let names: Vec<_> = note.signatures.iter().map(|signature| signature.name.to_owned()).collect();
-    let value = match kind(bytes)? {
+    let note_kind = kind(bytes)?;
+    let value = match note_kind {
         NoteKind::Activation => {
             let activation = Activation::read_unverified(bytes)?;
             if !json {
@@ -49,11 +50,11 @@ pub(super) fn unverified(bytes: &[u8], json: bool) -> Result<(), Fault> {
             }
             request_json(&request)
         }
-        NoteKind::DeactivationReceipt => {
+        NoteKind::DeactivationReceipt | NoteKind::UsageReceipt => {
             if !json {
                 say_part!("{}", note.text);
             }
-            receipt_text_json(note.text)
+            receipt_text_json(note.text, note_kind)
         }
     };
     if json {
@@ -113,6 +114,20 @@ pub(super) fn verified(bytes: &[u8], roots: &[Vec<u8>], dir: &Path, now: WallTim
             say!("  closed        {}", receipt.closed);
             say!("Verified: signed by that installation. `licensor receipt FILE` takes it into the records.");
         }
+        NoteKind::UsageReceipt => {
+            let trust = trust(roots, dir)?;
+            let receipt = trust.usage_receipt(bytes, now)?;
+            if json {
+                let text = receipt.render();
+                return tell_json(receipt_text_json(&text, kind), true, receipt.signed_by());
+            }
+            say!("Usage receipt");
+            say!("  license       {}", receipt.license_id);
+            say!("  file          {}, {} bytes", receipt.name, receipt.size);
+            say!("  SHA-256       {}", receipt.sha256);
+            say!("  received      {}", receipt.received);
+            say!("{}", signers_line(receipt.signed_by(), Some(trust.root().version)));
+        }
     }
     Ok(())
 }
@@ -132,10 +147,7 @@ fn kind(bytes: &[u8]) -> Result<NoteKind, Fault> {
     // The shape first: what is wrong with it says more than that its kind is unknown.
     Note::parse(bytes)?;
     NoteKind::claimed(bytes).ok_or_else(|| {
-        Fault::new(
-            Exit::Refused,
-            "this is a signed note, but no activation file, root, host request or deactivation receipt",
-        )
+        Fault::new(Exit::Refused, "this is a signed note, but no activation file, root, host request or receipt")
     })
 }
 
@@ -407,9 +419,10 @@ fn receipt_json(receipt: &DeactivationReceipt) -> Value {
 }
 
 /// A receipt's fields as they stand, where its installation is not known.
-fn receipt_text_json(text: &str) -> Value {
+fn receipt_text_json(text: &str, kind: NoteKind) -> Value {
     let fields: toml::Table = toml::from_str(text).unwrap_or_default();
     let mut value = json!(fields);
-    value["kind-of-note"] = json!("deactivation-receipt");
+    let kind = if kind == NoteKind::UsageReceipt { "usage-receipt" } else { "deactivation-receipt" };
+    value["kind-of-note"] = json!(kind);
     value
 }

@@ -2,7 +2,9 @@
 
 use std::{io, path::PathBuf};
 
-use leasehold_keys::{activation::LicenseId, installation::InstallationId, refusal::Refusal, time::WallTime};
+use leasehold_keys::{
+    activation::LicenseId, installation::InstallationId, refusal::Refusal, root::KeyRole, time::WallTime,
+};
 
 use crate::{ledger::LedgerFault, order::TermsFault, vault::VaultFault};
 
@@ -18,12 +20,25 @@ pub enum WorkshopFault {
         .0.display()
     )]
     LostRecords(PathBuf),
-    /// An issuing key's file is gone.
+    /// The file of a private key is gone.
     #[error(
-        "the private issuing key {} is missing; put it back from your backup (nothing can be issued without it, and no other key takes its place)",
-        .0.display()
+        "the private {role} key {} is missing; put it back from your backup ({} without it, and no other key takes its place)",
+        path.display(),
+        match role {
+            KeyRole::Issuing => "nothing can be issued",
+            KeyRole::CheckIn => "no check-in can be answered",
+            KeyRole::Receipt => "no usage file can be answered for",
+        }
     )]
-    MissingKey(PathBuf),
+    MissingKey {
+        /// What it signs.
+        role: KeyRole,
+        /// Where it ought to be.
+        path: PathBuf,
+    },
+    /// No private usage key is there.
+    #[error("there is no private usage key in {}; put it back from your backup: without it no usage file can be read", .0.display())]
+    MissingUsageKey(PathBuf),
     /// The folder is in use for something.
     #[error("{} is there already and is not empty; name a new folder", .0.display())]
     NotEmpty(PathBuf),
@@ -72,11 +87,13 @@ pub enum WorkshopFault {
     /// The daemon would refuse what was made, or a note that came in is refused.
     #[error("{0}")]
     Refused(#[from] Refusal),
-    /// No issuing key may sign now.
+    /// No key of a role may sign now.
     #[error(
-        "no issuing key of root {version} may sign at {now}: each has ended or is revoked. A newer root with a newer issuing key is needed; check this machine's clock first"
+        "no {role} key of root {version} may sign at {now}: each has ended or is revoked. A newer root with a newer {role} key is needed; check this machine's clock first"
     )]
-    NoIssuingKey {
+    NoKey {
+        /// The role.
+        role: KeyRole,
         /// The root's version.
         version: u32,
         /// When.

@@ -2,7 +2,11 @@
 
 mod cli;
 mod cli_keys;
+mod intake;
 mod levels;
 mod orders;
+mod serve;
 mod support;
+mod usage;
+mod usage_files;
 mod workshop;

@@ -8,6 +8,7 @@ use std::{
 use leasehold_keys::{
     activation::{FileKind, Grant, HostRole, Level, LicenseId, Model, Superseded, Units},
     refusal::Reason,
+    root::KeyRole,
     time::WallTime,
     trust::Trust,
 };
@@ -294,7 +295,7 @@ fn keys_count_for_their_window_only() {
     let late = time("2031-11-22T00:00:00Z");
     assert!(matches!(
         workshop.issue(&Catalog::pureconnect(), &with_grants(), late),
-        Err(WorkshopFault::NoIssuingKey { .. })
+        Err(WorkshopFault::NoKey { role: KeyRole::Issuing, .. })
     ));
 }
 

@@ -1,0 +1,225 @@
+//! What usage files will say (04): events of logons and logoffs, told in the same step as the lease changes that they
+//! report (USAGE-6), and the list of segments that they were sealed into. Sealing, files and delivery are the daemon's.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use leasehold_keys::{
+    activation::{HostRole, LicenseId},
+    definition::Role,
+    name::{KeyName, Label},
+    time::WallTime,
+};
+
+use crate::{
+    command::UsageStep,
+    decision::Reply,
+    engine::{Engine, Turn},
+    ids::{KeyId, UsageEventId, UserId},
+    refusal::{EndReason, Refusal},
+    row::{LeaseRow, LeaseSubject, Row, UsageEventRow, UsageKind, UsageSegmentRow},
+    state::State,
+    time::{LeaseTime, Now},
+};
+
+/// What the state remembers of usage.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    /// USAGE-1: events are collected. Follows the effective grants.
+    pub collecting: bool,
+    /// Events that no segment holds yet. What cannot be sealed waits here and in the database: an event is never dropped,
+    /// and each came with a commit, so they are bounded by what the disk takes.
+    pub unsealed: BTreeMap<UsageEventId, UsageEventRow>,
+    /// Segments whose file is still kept.
+    pub segments: BTreeMap<u32, UsageSegmentRow>,
+}
+
+/// What the grants in effect ask for (USAGE-1, USAGE-2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsagePlan {
+    /// Events are collected and files written.
+    pub collecting: bool,
+    /// Files are uploaded without being asked for. Never where the grants keep usage local.
+    pub upload: bool,
+    /// The license ID that files name: of the first file in effect that asks for usage.
+    pub license: Option<LicenseId>,
+    /// The part that this host plays in that file; `None` for a file without hosts.
+    pub role: Option<HostRole>,
+    /// Where the licensor wants them, as that file says.
+    pub destination: Option<String>,
+}
+
+/// A user who is logged on, as a usage file opens with (USAGE-5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsagePresence {
+    /// Who.
+    pub user: Label,
+    /// Since when: the oldest of the sessions that are left.
+    pub since: WallTime,
+    /// Sessions.
+    pub counter: u32,
+    /// The keys applied.
+    pub keys: Arc<[KeyId]>,
+}
+
+impl Turn<'_> {
+    /// Tells a lease that began (`Logon`) or ended (`Logoff`) or holds other keys, after the change. `at`: when.
+    pub(crate) fn tell_usage(&mut self, what: UsageKind, lease: &LeaseRow, at: WallTime) {
+        let state = &self.engine.state;
+        let LeaseSubject::Logon { user, .. } = &lease.subject else {
+            return;
+        };
+        if !state.usage.collecting {
+            return;
+        }
+        let Some(row) = state.users.get(user) else {
+            return;
+        };
+        let counter = u32::try_from(row.leases.len()).unwrap_or(u32::MAX);
+        // At counter 0 the keys are those that were applied until then.
+        let keys = if counter == 0 { keys_of([lease].into_iter()) } else { state.applied_keys(*user) };
+        let name = row.row.name.clone();
+        self.change_site(|site| site.last_usage_event += 1);
+        let id = UsageEventId(self.engine.state.site.last_usage_event);
+        self.change(None, Some(Row::UsageEvent(UsageEventRow { id, at, what, user: name, counter, keys })));
+    }
+
+    /// The keys applied to the lease's user, where that is told at all.
+    pub(crate) fn applied_to(&self, lease: &LeaseRow) -> Option<Arc<[KeyId]>> {
+        match &lease.subject {
+            LeaseSubject::Logon { user, .. } if self.engine.state.usage.collecting => {
+                Some(self.engine.state.applied_keys(*user))
+            }
+            _ => None,
+        }
+    }
+
+    /// When a lease's use ended: where it expired, with its last renewal, though never before its grant (USAGE-9).
+    pub(crate) fn end_of_use(&self, lease: &LeaseRow, how: EndReason) -> WallTime {
+        if how != EndReason::Expired {
+            return self.now.wall;
+        }
+        let seen = self.engine.state.last_seen(lease);
+        let ago = i64::try_from(self.now.lease.ms_since(seen)).unwrap_or(i64::MAX);
+        self.now.wall.plus_ms(-ago).max(lease.granted_wall).min(self.now.wall)
+    }
+
+    /// Takes over what the daemon's usage room has sealed, written or delivered.
+    pub(crate) fn usage_step(&mut self, step: UsageStep) -> Result<Reply, Refusal> {
+        for row in step.records {
+            self.change(None, Some(Row::UsageRecord(row)));
+        }
+        for row in step.segments {
+            let before = self.engine.state.usage.segments.get(&row.number).cloned().map(Row::UsageSegment);
+            self.change(before, Some(Row::UsageSegment(row)));
+        }
+        for number in step.forgotten {
+            if let Some(row) = self.engine.state.usage.segments.get(&number).cloned() {
+                self.change(Some(Row::UsageSegment(row)), None);
+            }
+        }
+        if let Some(through) = step.sealed_through {
+            let sealed: Vec<_> =
+                self.engine.state.usage.unsealed.range(..=through).map(|(_, row)| row.clone()).collect();
+            for row in sealed {
+                self.change(Some(Row::UsageEvent(row)), None);
+            }
+        }
+        Ok(Reply::Done)
+    }
+}
+
+impl State {
+    /// The keys applied to a user: of all live sessions together, by number.
+    pub(crate) fn applied_keys(&self, user: UserId) -> Arc<[KeyId]> {
+        let leases = self.users.get(&user).map_or(&[][..], |user| &user.leases);
+        keys_of(leases.iter().filter_map(|id| self.leases.get(id)).map(|lease| &lease.row))
+    }
+
+    /// When a live lease was last heard of.
+    fn last_seen(&self, lease: &LeaseRow) -> LeaseTime {
+        let renewed = self.leases.get(&lease.id).map_or(lease.granted, |lease| lease.renewed);
+        let beats = self.holders.get(&lease.holder).filter(|holder| holder.row.run.is_some());
+        beats.map_or(renewed, |holder| holder.contact.max(renewed))
+    }
+
+    /// USAGE-1 and USAGE-2, from the grants as they stand.
+    pub(crate) fn usage_plan(&self, now: Now) -> UsagePlan {
+        let asks = |role: Role| self.catalog.with_role(role).any(|key| self.site_has(key));
+        let (upload, local, cloud) = (asks(Role::UsageUpload), asks(Role::UsageLocal), asks(Role::VirtualCloud));
+        if !(upload || local || cloud) {
+            return UsagePlan::default();
+        }
+        let asking = |key: &KeyName| {
+            self.catalog.find(key.as_str()).and_then(|key| self.catalog.get(key)).is_some_and(|definition| {
+                matches!(definition.def.role, Some(Role::UsageUpload | Role::UsageLocal | Role::VirtualCloud))
+            })
+        };
+        let file = self.files_in_effect(now).find(|file| file.terms.grants.iter().any(|grant| asking(&grant.pool.key)));
+        UsagePlan {
+            collecting: true,
+            upload: cloud || (upload && !local),
+            license: file.map(|file| file.terms.license_id),
+            role: file.and_then(|file| file.host_role),
+            destination: file.and_then(|file| file.terms.usage_destination.clone()),
+        }
+    }
+}
+
+fn keys_of<'l>(leases: impl Iterator<Item = &'l LeaseRow>) -> Arc<[KeyId]> {
+    let mut leases = leases;
+    let Some(first) = leases.next() else {
+        return Arc::from([]);
+    };
+    // Terms list their keys by number, so that one session needs no sorting.
+    let Some(second) = leases.next() else {
+        return first.terms.keys.iter().map(|held| held.key).collect();
+    };
+    let all = [first, second].into_iter().chain(leases);
+    let keys: BTreeSet<KeyId> = all.flat_map(|lease| lease.terms.keys.iter().map(|held| held.key)).collect();
+    keys.into_iter().collect()
+}
+
+impl Engine {
+    /// What the grants ask for now (USAGE-1, USAGE-2).
+    pub fn usage_plan(&self, now: Now) -> UsagePlan {
+        self.state.usage_plan(now)
+    }
+
+    /// The oldest events that are not sealed, at most so many.
+    pub fn unsealed_usage(&self, most: usize) -> Vec<UsageEventRow> {
+        self.state.usage.unsealed.values().take(most).cloned().collect()
+    }
+
+    /// How many events are not sealed, and the time of the oldest.
+    pub fn usage_backlog(&self) -> (usize, Option<WallTime>) {
+        let unsealed = &self.state.usage.unsealed;
+        (unsealed.len(), unsealed.first_key_value().map(|(_, row)| row.at))
+    }
+
+    /// The users who are logged on, by name, after all events that have been told (USAGE-5).
+    pub fn usage_presences(&self) -> Vec<UsagePresence> {
+        let users = self.state.user_names.values().filter_map(|id| Some((id, self.state.users.get(id)?)));
+        users
+            .filter_map(|(id, user)| {
+                let granted = |lease| self.state.leases.get(lease).map(|lease| lease.row.granted_wall);
+                let since = user.leases.iter().filter_map(granted).min()?;
+                let counter = u32::try_from(user.leases.len()).unwrap_or(u32::MAX);
+                let keys = self.state.applied_keys(*id);
+                Some(UsagePresence { user: user.row.name.clone(), since, counter, keys })
+            })
+            .collect()
+    }
+
+    /// Segments that are still kept, by number.
+    pub fn usage_segments(&self) -> impl Iterator<Item = &UsageSegmentRow> {
+        self.state.usage.segments.values()
+    }
+
+    /// The name of a key in an event.
+    pub fn key_name(&self, key: KeyId) -> KeyName {
+        self.state.key_name(key)
+    }
+}

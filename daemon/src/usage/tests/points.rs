@@ -1,0 +1,129 @@
+//! One story, and a death at each change of the disk in it: every write to a file, every sync, every rename, and before and
+//! after every commit.
+
+use super::{
+    oracle::{Live, Oracle, Window},
+    site::{Lost, MEDIA, Site},
+};
+use crate::usage::{heart::Course, naming::NamesSetting};
+
+const USERS: [&str; 3] = ["ann of points", "bob of points", "tina of points"];
+
+struct Story {
+    site: Site,
+    oracle: Oracle,
+    deaths: u32,
+}
+
+impl Story {
+    fn new(names: NamesSetting) -> Self {
+        let users: Vec<String> = USERS.iter().map(|name| (*name).to_owned()).collect();
+        Self { site: Site::new(&users, names), oracle: Oracle::default(), deaths: 0 }
+    }
+
+    fn rise(&mut self) {
+        loop {
+            self.deaths += 1;
+            self.site.kill();
+            self.site.wall_ms += 30_000;
+            if self.site.start().is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn ask<T>(&mut self, mut what: impl FnMut(&mut Site) -> Result<T, Lost>) -> (T, Window) {
+        let from = self.site.wall_ms;
+        loop {
+            match what(&mut self.site) {
+                Ok(answer) => return (answer, Some((from, self.site.wall_ms))),
+                Err(Lost::Dead) => self.rise(),
+                Err(Lost::NotStored) => panic!("this disk has room"),
+            }
+        }
+    }
+
+    fn log_on(&mut self, user: &str, application: &str) {
+        let request = self.site.next_request();
+        let (lease, window) = self.ask(|site| site.log_on(request, user, application));
+        self.oracle.logged_on(Live { lease, user: user.into(), application: application.into() }, window);
+    }
+
+    fn log_off(&mut self, user: &str, application: &str) {
+        let found = self.oracle.live.iter().find(|live| live.user == user && live.application == application);
+        let lease = found.unwrap().lease;
+        let ((), window) = self.ask(|site| site.release(lease));
+        self.oracle.logged_off(lease, window);
+    }
+
+    fn turn(&mut self, minutes: u64, course: Course) {
+        self.site.lease_ms += minutes * 60_000;
+        self.site.wall_ms += (minutes * 60_000).cast_signed();
+        self.ask(|site| site.tick().and_then(|()| site.turn(course)));
+    }
+
+    fn run(&mut self) {
+        self.turn(1, Course::Running);
+        self.log_on(USERS[0], "ICBM");
+        self.log_on(USERS[1], "ICBM");
+        self.turn(1, Course::Running);
+        self.turn(1, Course::Running);
+        self.log_on(USERS[0], "Connect");
+        self.ask(|site| site.assign(&[USERS[0].to_owned()], MEDIA, true));
+        self.log_off(USERS[1], "ICBM");
+        // Over midnight, with events that wait.
+        self.turn(180, Course::Running);
+        self.log_on(USERS[2], "ICBM");
+        self.turn(2, Course::Running);
+        // A stop in order, and one in the middle.
+        self.turn(2, Course::Ending);
+        self.rise();
+        self.log_off(USERS[0], "ICBM");
+        self.rise();
+        self.turn(1, Course::Running);
+        self.log_off(USERS[2], "ICBM");
+        // Longer than records stay in the database; nobody's lease is that long.
+        for _ in 0..8 {
+            for live in self.oracle.live.clone() {
+                self.ask(|site| site.renew(&[live.lease]));
+            }
+            self.turn(24 * 60, Course::Running);
+        }
+        self.log_off(USERS[0], "Connect");
+    }
+
+    fn finish(mut self) -> u32 {
+        self.site.fate.spare();
+        self.turn(2, Course::Running);
+        self.turn(1, Course::Ending);
+        self.turn(1, Course::Ending);
+        assert_eq!(self.site.waiting(), 0);
+        let rows = self.site.rows();
+        assert!(rows.iter().any(|row| !row.stored), "records have left the database");
+        let tally = self.oracle.compare(&self.site, &rows);
+        assert_eq!((tally.logons, tally.logoffs), (4, 4));
+        self.deaths
+    }
+}
+
+#[test]
+fn a_death_at_any_change_of_the_disk_loses_nothing_and_doubles_nothing() {
+    let mut story = Story::new(NamesSetting::Plain);
+    let before = story.site.fate.changes();
+    story.run();
+    let changes = story.site.fate.changes() - before;
+    let orderly = story.finish();
+    assert_eq!(orderly, 2);
+    assert!(changes > 100, "{changes}");
+    // In a debug build each third; between them three runs of another first number see all.
+    let every = if cfg!(debug_assertions) { 3 } else { 1 };
+    for at in (0..changes).filter(|at| at % every == changes % every) {
+        let names = if at % 2 == 0 { NamesSetting::Plain } else { NamesSetting::Pseudonym };
+        let mut story = Story::new(names);
+        story.site.fate.die_after(at);
+        story.run();
+        let deaths = story.finish();
+        assert_eq!(deaths, orderly + 1, "at change {at} of {changes}");
+    }
+    println!("{changes} changes of the disk");
+}

@@ -1,0 +1,101 @@
+//! The licensor's HTTPS endpoint (VENDOR-9): usage files in, signed receipts out. One router for each concern, each with
+//! its own state, merged in [`start`]; TLS, bounds on connections and the orderly stop are the same for all.
+
+mod connections;
+mod problem;
+pub mod tls;
+mod uploads;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use axum::{
+    Extension, Router,
+    extract::Request,
+    http::{StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use leasehold_keys::time::WallTime;
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinError, JoinHandle},
+};
+use tokio_rustls::rustls::ServerConfig;
+
+use self::{problem::Problem, uploads::Desk};
+use crate::intake::Intake;
+
+/// Where the endpoint has the time from.
+pub type Clock = Arc<dyn Fn() -> WallTime + Send + Sync>;
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+struct Peer(SocketAddr);
+
+/// An endpoint that is running. Dropped, it stops too, without waiting for what is under way.
+#[derive(Debug)]
+pub struct Serving {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Serving {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no new connections, lets requests under way end, for 20 seconds at most, and stops.
+    ///
+    /// # Errors
+    ///
+    /// Where it had ended by a panic.
+    pub async fn stop(self) -> Result<(), JoinError> {
+        let _ = self.stop.send(true);
+        self.task.await
+    }
+}
+
+/// Serves on `listener` from now on, on the tokio runtime of the caller.
+///
+/// # Errors
+///
+/// Where the listener has no address.
+pub fn start(listener: TcpListener, tls: Arc<ServerConfig>, intake: Intake, clock: Clock) -> io::Result<Serving> {
+    let address = listener.local_addr()?;
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(connections::serve(listener, tls, router(intake, clock), stopped));
+    Ok(Serving { address, stop, task })
+}
+
+fn router(intake: Intake, clock: Clock) -> Router {
+    let desk = Desk::new(intake, clock);
+    Router::new()
+        .merge(health(desk.clone()))
+        .merge(uploads::routes(desk))
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "no-such-path", "nothing is served under this path") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no-such-method", "this path is not served by that method")
+        })
+        .layer(middleware::from_fn(log))
+}
+
+/// `GET /v1/health`: whether usage files can be taken now.
+fn health(desk: Desk) -> Router {
+    let answer = |healthy: bool| {
+        let (status, word) =
+            if healthy { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "failing") };
+        (status, [(header::CONTENT_TYPE, "application/json")], format!("{{\"status\":\"{word}\"}}\n"))
+    };
+    Router::new().route("/v1/health", get(async move || answer(desk.is_well().await)))
+}
+
+async fn log(Extension(Peer(peer)): Extension<Peer>, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await.into_response();
+    tracing::info!(%peer, %method, path, status = response.status().as_u16(), "answered");
+    response
+}
