@@ -82,12 +82,12 @@ impl Turn<'_> {
         match decided {
             Ok((want, plan)) => {
                 let holder = self.holder_of(&acquire.from)?;
+                let (want, plan) = self.move_on(&acquire, None, place, (want, plan));
                 // Its request is a sign of life. A grant out of the queue is none (LEASE-6).
                 if let Some(holder) = self.engine.state.holders.get_mut(&holder) {
                     holder.contact = holder.contact.max(self.now.lease);
                 }
                 let lease = self.grant(holder, want, plan, &acquire, asked);
-                self.refuse_overtaken(&acquire, None);
                 let view = self.view(lease);
                 self.out.answers.push((acquire.ticket, view));
                 Ok(Reply::Ticketed { waiting: None })

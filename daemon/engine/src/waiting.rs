@@ -11,7 +11,7 @@ use crate::{
     decision::Reply,
     engine::Turn,
     ids::{Identity, PoolId, RequestId, StationId, Subject, Ticket, UserId},
-    plan::Blocked,
+    plan::{Blocked, Plan, Want},
     queue::{Place, Waiter},
     refusal::Refusal,
     row::{Change, LeaseSubject, Row},
@@ -200,8 +200,8 @@ impl Turn<'_> {
                     return;
                 };
                 self.engine.state.list_waiter(&self.engine.queue, place, &before, &[], self.now.lease);
+                let (want, plan) = self.move_on(&acquire, Some(place), Some(place), (want, plan));
                 let lease = self.grant(holder, want, plan, &acquire, body(&acquire.ask, acquire.ttl_ms));
-                self.refuse_overtaken(&acquire, Some(place));
                 for ticket in waiter.tickets {
                     let view = self.view(lease);
                     self.out.answers.push((ticket, view));
@@ -226,11 +226,18 @@ impl Turn<'_> {
         }
     }
 
-    /// ALLOC-8: a user has logged on at one computer, and waits at another one since before that. The user has moved on:
+    /// ALLOC-8: a user is to be logged on at one computer, and waits at another one since before that. The user has moved on:
     /// granting the older request would throw out the newer logon, so it is refused. `place`: where the newer one waited.
-    pub(crate) fn refuse_overtaken(&mut self, newer: &Acquire, place: Option<Place>) {
+    /// Returns what the newer one gets now that nothing is set aside for the older.
+    pub(crate) fn move_on(
+        &mut self,
+        newer: &Acquire,
+        place: Option<Place>,
+        judged_at: Option<Place>,
+        gets: (Want, Plan),
+    ) -> (Want, Plan) {
         let Ask::Logon { user, computer: Some(here), .. } = &newer.ask else {
-            return;
+            return gets;
         };
         let overtaken = |other: &Place| {
             let ask = self.engine.queue.waiters.get(other).map(|waiter| &waiter.acquire.ask);
@@ -238,12 +245,16 @@ impl Turn<'_> {
             elsewhere && place.is_none_or(|place| other.came_before(place))
         };
         let places: Vec<Place> = self.engine.queue.about(&EntityName::User(user.clone())).filter(overtaken).collect();
+        if places.is_empty() {
+            return gets;
+        }
         for place in places {
             let refusal = Refusal::LoggedOnElsewhere { user: user.clone(), computer: here.clone() };
             if let Some((_, number)) = self.waiter_identity(place) {
                 self.leave_queue(number, place, refusal);
             }
         }
+        self.look(newer, judged_at).unwrap_or(gets)
     }
 
     /// Ends waits whose deadline has come, and drops places that nobody came back for.

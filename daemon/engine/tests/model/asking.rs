@@ -329,6 +329,8 @@ impl Play {
                     }
                     self.paper.waiting.remove(at);
                 }
+                // Its stream is gone and told so; its place is kept for it.
+                Err(Refusal::Cancelled) if waiting.away_since_ms.is_some() => {}
                 Err(refusal) => {
                     let late = waiting.deadline_ms <= self.paper.now_ms;
                     // ALLOC-8: overtaken by a newer logon of the same user at the computer that is named.
