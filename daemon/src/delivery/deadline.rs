@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use leasehold_engine::{row::UsageSegmentRow, time::WallTime};
-pub use licensor::billing::Period;
+pub use leasehold_keys::usage::Period;
 
 /// The site's time zone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

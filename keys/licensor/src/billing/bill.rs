@@ -7,13 +7,12 @@ use leasehold_keys::{
     activation::LicenseId,
     installation::InstallationId,
     time::WallTime,
-    usage::{Item, Names, Remark},
+    usage::{Bounds, Item, Names, Period, Remark},
 };
 
 use super::{
     category::Tariff,
     coverage::{Coverage, Known, Lack, LackKind, Seen},
-    period::{Bounds, Period},
     tally::{self, Counts, Tally},
 };
 

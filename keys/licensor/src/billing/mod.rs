@@ -11,7 +11,6 @@
 mod bill;
 mod category;
 mod coverage;
-mod period;
 mod runs;
 mod tally;
 
@@ -23,5 +22,5 @@ mod tests;
 pub use bill::{Bill, Billing, OpenFile, Opening};
 pub use category::{Category, Tariff};
 pub use coverage::{Lack, LackKind, Seen};
-pub use period::{Bounds, NotAPeriod, Period};
+pub use leasehold_keys::usage::{Bounds, NotAPeriod, Period};
 pub use tally::{Count, Counts, Opened, Tally};

@@ -1,4 +1,5 @@
-//! Billing periods: from the 28th, 00:00, to the next 28th, 00:00, in the site's time zone (004, Manual upload method).
+//! Billing periods (04, Delivery): from the 28th, 00:00, to the next 28th, 00:00, in the site's time zone (004, Manual upload
+//! method). The one place for them: whoever bundles, delivers, warns or bills goes by this. No clock is read here.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +7,8 @@ use jiff::{
     civil::{Date, date},
     tz::TimeZone,
 };
-use leasehold_keys::time::WallTime;
+
+use crate::time::WallTime;
 
 /// The day of the month on which a period begins and the one before ends.
 const FIRST_DAY: i8 = 28;
@@ -118,8 +120,16 @@ pub struct Bounds {
     pub due: WallTime,
 }
 
+impl Bounds {
+    /// True for what began in it, or began before and had not ended when it began; `ended`: `None` while it goes on. What
+    /// ended at the very moment at which the period begins does not touch it.
+    pub fn touches(&self, began: WallTime, ended: Option<WallTime>) -> bool {
+        began < self.until && (began >= self.from || ended.is_none_or(|ended| ended > self.from))
+    }
+}
+
 /// When a day begins.
-pub(super) fn midnight(day: Date, zone: &TimeZone) -> WallTime {
+pub fn midnight(day: Date, zone: &TimeZone) -> WallTime {
     let begins = day.to_zoned(zone.clone()).and_then(|noted| noted.start_of_day());
     // Only days at the very ends of the calendar begin nowhere; periods are read from 1971 to 9998.
     WallTime::from_ms(begins.map_or(0, |begins| begins.timestamp().as_millisecond()))
@@ -127,7 +137,7 @@ pub(super) fn midnight(day: Date, zone: &TimeZone) -> WallTime {
 
 #[cfg(test)]
 mod tests {
-    use leasehold_keys::time::HOUR_MS;
+    use crate::time::HOUR_MS;
 
     use super::*;
 
@@ -206,6 +216,25 @@ mod tests {
         let berlin = period("2026-11").bounds(&zone("Europe/Berlin"));
         assert_eq!(berlin.from.to_string(), "2026-10-27T23:00:00Z");
         assert_eq!(berlin.until.to_string(), "2026-11-27T23:00:00Z");
+    }
+
+    #[test]
+    fn what_touches_a_period_has_a_moment_in_it() {
+        let bounds = period("2026-11").bounds(&zone("Europe/Berlin"));
+        let (from, until) = (bounds.from, bounds.until);
+        let rows = [
+            (from.plus_ms(-5), Some(from), false),
+            (from.plus_ms(-5), Some(from.plus_ms(1)), true),
+            (from.plus_ms(-5), None, true),
+            (from, Some(from), true),
+            (until.plus_ms(-1), Some(until.plus_ms(9)), true),
+            (until, None, false),
+            // A clock that was set back: it began in it all the same.
+            (from.plus_ms(9), Some(from.plus_ms(-9)), true),
+        ];
+        for (began, ended, touches) in rows {
+            assert_eq!(bounds.touches(began, ended), touches, "{began} {ended:?}");
+        }
     }
 
     #[test]
