@@ -53,6 +53,8 @@ reasons! {
     Enforced = "ENFORCED",
     /// The user holds a key of that application already, and may hold one only.
     ApplicationHeld = "APPLICATION_HELD",
+    /// The user has logged on at another computer since this logon began to wait.
+    LoggedOnElsewhere = "LOGGED_ON_ELSEWHERE",
     /// Something of that name exists already.
     AlreadyExists = "ALREADY_EXISTS",
     /// Something else still refers to it.
@@ -125,6 +127,7 @@ impl Reason {
             | Self::VersionNotCovered
             | Self::Enforced
             | Self::ApplicationHeld
+            | Self::LoggedOnElsewhere
             | Self::AlreadyExists
             | Self::InUse
             | Self::NameTaken
@@ -157,21 +160,22 @@ impl Reason {
     pub fn hint(self, facts: &BTreeMap<String, String>) -> String {
         let fact = |name: &str, blank: &str| facts.get(name).map_or_else(|| blank.to_owned(), |value| quoted(value));
         match self {
+            // The daemon's sentence names the list of the holders; how a seat is freed is said here.
             Self::PoolExhausted => {
                 let pool = facts.get("pool").or_else(|| facts.get("key"));
-                let name = pool.map_or_else(|| "POOL".to_owned(), |value| quoted(value));
-                if pool.is_some_and(|pool| pool.ends_with("_CONCURRENT")) {
-                    format!(
-                        "`leasehold leases --pool {name}` shows who holds its seats; `leasehold revoke LEASE --reason \
-                         TEXT` frees one"
-                    )
+                let key = facts.get("key").or(pool).map_or_else(|| "KEY".to_owned(), |value| quoted(value));
+                if pool.is_none_or(|pool| pool.ends_with("_CONCURRENT")) {
+                    "`leasehold revoke LEASE --reason TEXT` ends a lease and frees its seat".to_owned()
                 } else {
-                    let key = facts.get("key").map_or_else(|| name.clone(), |value| quoted(value));
                     format!(
-                        "`leasehold assignments --key {key}` shows who was given its seats and `leasehold leases \
-                         --pool {name}` who uses them; `leasehold unassign {key} --user USER` frees one"
+                        "`leasehold unassign {key} --user USER` frees a seat that was given, `leasehold revoke LEASE \
+                         --reason TEXT` one that a lease holds"
                     )
                 }
+            }
+            Self::LoggedOnElsewhere => {
+                let (_, user) = subject(facts);
+                format!("`leasehold leases --user {user}` shows where the user is logged on now")
             }
             Self::NotAssigned => {
                 let (kind, name) = subject(facts);
@@ -343,12 +347,24 @@ mod tests {
     }
 
     #[test]
-    fn an_exhausted_concurrent_pool_leads_to_its_holders() {
-        let hint = Reason::PoolExhausted.hint(&facts(&[("pool", "I3_ACCESS_CLIENT_CONCURRENT")]));
+    fn what_frees_a_seat_is_said_and_what_the_daemon_says_is_not_repeated() {
+        let concurrent = [("pool", "I3_ACCESS_CLIENT_CONCURRENT"), ("key", "I3_ACCESS_CLIENT")];
+        let hint = Reason::PoolExhausted.hint(&facts(&concurrent));
+        assert_eq!(hint, "`leasehold revoke LEASE --reason TEXT` ends a lease and frees its seat");
+        let assigned = [("pool", "I3_ACCESS_CLIENT"), ("key", "I3_ACCESS_CLIENT")];
+        let hint = Reason::PoolExhausted.hint(&facts(&assigned));
+        assert!(hint.starts_with("`leasehold unassign I3_ACCESS_CLIENT --user USER` frees a seat"), "{hint}");
+        // The daemon's own sentence ends with one of these.
+        assert!(!hint.contains("leasehold assignments") && !hint.contains("leasehold leases"), "{hint}");
+    }
+
+    #[test]
+    fn who_waited_here_and_logged_on_elsewhere_is_shown_where() {
+        let reason = Reason::parse("LOGGED_ON_ELSEWHERE").unwrap();
+        assert_eq!(reason.exit(), crate::exit::ExitCode::Refused);
         assert_eq!(
-            hint,
-            "`leasehold leases --pool I3_ACCESS_CLIENT_CONCURRENT` shows who holds its seats; `leasehold revoke LEASE \
-             --reason TEXT` frees one"
+            reason.hint(&facts(&[("user", "agent-001"), ("computer", "pc-2")])),
+            "`leasehold leases --user agent-001` shows where the user is logged on now"
         );
     }
 
