@@ -6,12 +6,14 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use leasehold_client::Endpoint;
 
 pub mod subjects;
+pub mod usage;
 pub mod values;
 
 use crate::exit::ExitCode;
 use subjects::{
     AssignArgs, AssignmentsArgs, OrganizationCommand, StationCommand, UnassignArgs, UserCommand, WorkgroupCommand,
 };
+use usage::UsageCommand;
 use values::{IdleTime, Limit, Moment, Name, Reason, parse_wait};
 
 /// The whole command line.
@@ -20,8 +22,8 @@ use values::{IdleTime, Limit, Moment, Name, Reason, parse_wait};
     name = "leasehold",
     version,
     about = "Administers a Leasehold license server",
-    long_about = "Administers a Leasehold license server: its license files, pools, users, stations, assignments, leases \
-                  and audit log.\n\nIt talks to the daemon over its Unix socket. Every change takes effect at once and \
+    long_about = "Administers a Leasehold license server: its license files, pools, users, stations, assignments, leases, \
+                  usage files and audit log.\n\nIt talks to the daemon over its Unix socket. Every change takes effect at once and \
                   is in the audit log.",
     after_help = ExitCode::help_text(),
     arg_required_else_help = true,
@@ -148,6 +150,12 @@ pub enum Command {
     Denials(DenialsArgs),
     /// Check that no pool is above what is licensed (exit code 7 where one is)
     Compliance,
+
+    /// Usage files: list, verify, bundle for a billing period, take receipts
+    #[command(subcommand)]
+    Usage(UsageCommand),
+    /// Test the way out of usage files, step by step (exit code 13 where a step fails)
+    Doctor,
 
     /// List what was changed, by whom, or verify the log
     Audit(AuditArgs),

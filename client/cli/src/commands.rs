@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, usage::UsageCommand},
     exit::ExitCode,
     failure::Failure,
     output::Output,
@@ -20,6 +20,8 @@ mod licenses;
 mod pools;
 mod shell;
 mod subjects_file;
+mod usage;
+mod usage_files;
 
 /// Why a command stopped short.
 #[derive(Debug)]
@@ -48,9 +50,11 @@ pub(crate) type Outcome = Result<ExitCode, Stop>;
 /// Runs the command that was parsed.
 pub(crate) async fn run(cli: Cli, output: &mut Output) -> Outcome {
     let globals = cli.globals;
-    match cli.command {
-        Command::Completions(args) => return shell::completions(&args, output),
-        Command::Man(args) => return shell::man(&args, output),
+    match &cli.command {
+        Command::Completions(args) => return shell::completions(args, output),
+        Command::Man(args) => return shell::man(args, output),
+        // No daemon is asked.
+        Command::Usage(UsageCommand::Verify(args)) if !args.files.is_empty() => return usage_files::verify(args, output),
         _ => {}
     }
     let session = Session::open(&globals).await?;
@@ -79,6 +83,8 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Outcome {
         Command::Explain(args) => explain::explain(args, &session, output).await,
         Command::Denials(args) => audit::denials(args, &session, output).await,
         Command::Compliance => audit::compliance(&session, output).await,
+        Command::Usage(command) => usage::usage(command, &session, output).await,
+        Command::Doctor => usage::doctor(&session, output).await,
         Command::Audit(args) => audit::audit(args, &session, output).await,
         Command::Db(command) => audit::database(command, &session, output).await,
     }

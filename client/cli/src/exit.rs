@@ -22,18 +22,23 @@ pub enum ExitCode {
     ComplianceExceeded = 7,
     /// `audit verify` found that the audit log is not what was written.
     AuditDamaged = 8,
-    /// A signed file was refused, whether it was loaded or only checked.
+    /// A signed file was refused, whether it was loaded or only checked; a usage receipt likewise.
     FileRefused = 9,
-    /// Of several things some were done and some refused; the output says which.
+    /// Of several things some were done and some refused; the output says which. `usage export` ends so where the bundle
+    /// lacks something.
     PartlyDone = 10,
     /// The daemon answers but cannot do it now: it is starting, draining, overloaded, a standby, or its disk is full.
     /// Nothing was changed; the same command may succeed later.
     NotNow = 11,
+    /// `usage verify` found that usage files are not what was written.
+    UsageDamaged = 12,
+    /// `doctor` found a step of the way out that fails.
+    WayOutBlocked = 13,
 }
 
 impl ExitCode {
     /// Every code, in ascending order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Done,
         Self::Unexpected,
         Self::Usage,
@@ -46,6 +51,8 @@ impl ExitCode {
         Self::FileRefused,
         Self::PartlyDone,
         Self::NotNow,
+        Self::UsageDamaged,
+        Self::WayOutBlocked,
     ];
 
     /// The number that the shell sees.
@@ -70,6 +77,8 @@ impl ExitCode {
             Self::FileRefused => "file_refused",
             Self::PartlyDone => "partly_done",
             Self::NotNow => "not_now",
+            Self::UsageDamaged => "usage_damaged",
+            Self::WayOutBlocked => "way_out_blocked",
         }
     }
 
@@ -89,6 +98,8 @@ impl ExitCode {
             Self::FileRefused => "a signed file was refused",
             Self::PartlyDone => "of several things some were done and some refused",
             Self::NotNow => "the daemon cannot do it now (starting, draining, overloaded, standby, disk full)",
+            Self::UsageDamaged => "usage verify: usage files are not what was written",
+            Self::WayOutBlocked => "doctor: a step of the way out fails",
         }
     }
 
@@ -116,6 +127,6 @@ mod tests {
     #[test]
     fn codes_are_listed_once_and_in_order() {
         let numbers: Vec<u8> = ExitCode::ALL.iter().map(|code| code.number()).collect();
-        assert_eq!(numbers, (0..12).collect::<Vec<u8>>());
+        assert_eq!(numbers, (0..14).collect::<Vec<u8>>());
     }
 }

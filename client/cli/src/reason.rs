@@ -95,6 +95,22 @@ reasons! {
     NotYetJudged = "NOT_YET_JUDGED",
     /// A snapshot of that name exists already.
     SnapshotExists = "SNAPSHOT_EXISTS",
+    /// The receipt is for a usage file that is not here, or is another than ours.
+    ReceiptForOther = "RECEIPT_FOR_OTHER",
+    /// No receipt key of the licensor signed it.
+    ReceiptNotSigned = "RECEIPT_NOT_SIGNED",
+    /// It is no receipt for a usage file.
+    ReceiptUnreadable = "RECEIPT_UNREADABLE",
+    /// The usage file is being written.
+    UsageFileOpen = "USAGE_FILE_OPEN",
+    /// The billing period has not begun.
+    PeriodNotBegun = "PERIOD_NOT_BEGUN",
+    /// No usage file touches the billing period.
+    NoUsageFiles = "NO_USAGE_FILES",
+    /// A usage file was changed while it was read.
+    UsageFileChanged = "USAGE_FILE_CHANGED",
+    /// Nothing could be sealed.
+    NotSealed = "NOT_SEALED",
     /// The daemon could not sign the request note.
     NotSigned = "NOT_SIGNED",
     /// The call was withdrawn.
@@ -132,7 +148,9 @@ impl Reason {
             | Self::InUse
             | Self::NameTaken
             | Self::SnapshotExists
+            | Self::PeriodNotBegun
             | Self::LeaseEnded => ExitCode::Refused,
+            Self::ReceiptForOther | Self::ReceiptNotSigned | Self::ReceiptUnreadable => ExitCode::FileRefused,
             Self::UserUnknown
             | Self::StationUnknown
             | Self::WorkgroupUnknown
@@ -141,6 +159,7 @@ impl Reason {
             | Self::PoolUnknown
             | Self::LeaseUnknown
             | Self::RequestUnknown
+            | Self::NoUsageFiles
             | Self::LicenseUnknown => ExitCode::NotFound,
             Self::NotYourLease | Self::NotAnAdministrator => ExitCode::Permission,
             Self::FolderNotWritable | Self::NotSigned => ExitCode::Unexpected,
@@ -151,6 +170,9 @@ impl Reason {
             | Self::NotActive
             | Self::Overloaded
             | Self::NotYetJudged
+            | Self::UsageFileOpen
+            | Self::UsageFileChanged
+            | Self::NotSealed
             | Self::Cancelled => ExitCode::NotNow,
         }
     }
@@ -251,6 +273,26 @@ impl Reason {
             }
             Self::NotYetJudged => "`leasehold status` shows the verdict when it is there".to_owned(),
             Self::SnapshotExists => "choose another name: snapshots are never overwritten".to_owned(),
+            Self::ReceiptForOther => {
+                "`leasehold usage list --json` shows the files that are here, with their hashes; show the receipt to the licensor"
+                    .to_owned()
+            }
+            Self::ReceiptNotSigned => {
+                "see that it comes from the licensor; where the licensor has a newer root, load that first: `leasehold load FILE`"
+                    .to_owned()
+            }
+            Self::ReceiptUnreadable => {
+                "is it the .receipt file that the licensor sent, whole, and not a bundle or a mail around it?".to_owned()
+            }
+            Self::UsageFileOpen => "it is closed at 00:00 UTC and at the next start of the daemon".to_owned(),
+            Self::PeriodNotBegun => {
+                "a period is named by the month in which it ends: 2026-11 runs from 28 October to 27 November".to_owned()
+            }
+            Self::NoUsageFiles => {
+                "`leasehold usage list` shows the files that are here, `leasehold status` whether usage is collected".to_owned()
+            }
+            Self::UsageFileChanged => "run the command again; `leasehold usage verify` looks through the files".to_owned(),
+            Self::NotSealed => "`leasehold status` says what stands in the way; what was used waits in the database".to_owned(),
             Self::NotSigned => "the daemon's log tells more: `journalctl -u leaseholdd`".to_owned(),
             Self::Cancelled => "run the command again".to_owned(),
             Self::StorageUnavailable => {

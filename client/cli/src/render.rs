@@ -20,6 +20,7 @@ pub mod page;
 pub mod pools;
 pub mod status;
 pub mod table;
+pub mod usage;
 
 use crate::failure::Failure;
 use page::{Page, Tone};
@@ -114,7 +115,12 @@ pub struct RefusalDocument {
 
 impl From<v1::Refusal> for RefusalDocument {
     fn from(refusal: v1::Refusal) -> Self {
-        let failure = Failure::from_refusal(refusal);
+        Failure::from_refusal(refusal).into()
+    }
+}
+
+impl From<Failure> for RefusalDocument {
+    fn from(failure: Failure) -> Self {
         Self {
             reason: failure.reason,
             message: failure.message,

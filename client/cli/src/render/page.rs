@@ -90,6 +90,23 @@ pub fn number(value: u64) -> String {
     text
 }
 
+/// A size for people: `812 B`, `1.2 KiB`, `3.0 MiB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 3] = ["KiB", "MiB", "GiB"];
+    if bytes < 1_024 {
+        return format!("{bytes} B");
+    }
+    // Tenths, rounded; where they come to the next unit, in that one.
+    let tenths = |unit: u32| u128::from(bytes).saturating_mul(10).saturating_add((1_u128 << unit) / 2) >> unit;
+    let (mut unit, mut shown) = (0, tenths(10));
+    while shown >= 10_240 && unit < UNITS.len() - 1 {
+        unit += 1;
+        shown = tenths(10 * (u32::try_from(unit).unwrap_or(0) + 1));
+    }
+    format!("{}.{} {}", shown / 10, shown % 10, UNITS.get(unit).unwrap_or(&"GiB"))
+}
+
 /// Text in the making.
 pub struct Page<'a> {
     clock: &'a Clock,

@@ -7,6 +7,7 @@ use super::{
     At, Document, NoticeDocument, given,
     page::{Page, Tone, counted, number},
     table::Cell,
+    usage::UsageStatusDocument,
 };
 use crate::clock;
 
@@ -43,6 +44,8 @@ pub struct StatusDocument {
     pub storage: StorageDocument,
     /// What dates go by; null where the daemon is too old to say it.
     pub clock: Option<ClockDocument>,
+    /// Whether usage is collected, and how far its files have come; null where the daemon is too old to say it.
+    pub usage: Option<UsageStatusDocument>,
     /// What wants attention, worst first.
     pub notices: Vec<NoticeDocument>,
     /// The folder into which license files are dropped.
@@ -167,6 +170,7 @@ impl From<v1::GetStatusResponse> for StatusDocument {
             denials_today: status.denials_today,
             storage: StorageDocument { ok: status.storage_ok, message: given(status.storage_message) },
             clock: status.clock.map(Into::into),
+            usage: status.usage.map(Into::into),
             notices: status.notices.into_iter().map(Into::into).collect(),
             watched_folder: status.watched_folder,
             state_directory: status.state_directory,
@@ -204,8 +208,9 @@ impl Document for StatusDocument {
             let ms = clock.now().timestamp().as_millisecond().saturating_sub(at.0.as_millisecond());
             format!("{}, since {}", clock::duration(u64::try_from(ms).unwrap_or(0)), clock.moment(at.0))
         });
+        let usage = self.usage.as_ref().map_or_else(Vec::new, |usage| usage.fields(clock));
         let clock = self.clock.as_ref().map_or_else(String::new, |status| status.shown(clock));
-        page.fields(&[
+        let mut fields = vec![
             ("Running", up),
             ("Leases", format!("{} live, {} waiting", number(self.leases), number(self.waiting))),
             ("Attached", counted(self.attached, "application server", "application servers")),
@@ -216,12 +221,16 @@ impl Document for StatusDocument {
             ("Denied today", number(self.denials_today)),
             ("Enforcement", format!("stage {} of 6", self.enforcement_stage)),
             ("Clock", clock),
+        ];
+        fields.extend(usage);
+        fields.extend([
             ("Root", self.root.clone()),
             ("Installation", self.installation_id.clone()),
             ("Listening", self.listening.join(", ")),
             ("Watched folder", self.watched_folder.clone()),
             ("State directory", self.state_directory.clone()),
         ]);
+        page.fields(&fields);
         if !self.folder.is_empty() {
             page.gap();
             write_folder(&self.folder, page);
