@@ -18,6 +18,7 @@ use crate::{
     clock::{self, Clock},
     config::Config,
     core::{Bounds, Core, Ended, Phase},
+    delivery::{self, Delivery},
     exit::Exit,
     folder::Folder,
     grpc,
@@ -86,6 +87,7 @@ pub struct Running {
     ended: Ended,
     folder: Folder,
     usage: Usage,
+    delivery: Delivery,
     addresses: Vec<String>,
     stop_serving: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), grpc::ServeFault>>,
@@ -158,6 +160,7 @@ pub async fn begin(config: &Config, clock: Clock) -> Result<Running, StartFault>
         );
     }
     let identity = Arc::new(Identity::open(state.path(), config.host_facts.as_deref())?);
+    let installation = identity.installation_id().to_string();
     let bounds =
         Bounds { queue: config.limits.queue, events_per_stream: config.limits.events_per_stream, ..Bounds::default() };
     let (core, ended) = Core::start(engine, recovered, store, clock.clone(), bounds)?;
@@ -175,6 +178,21 @@ pub async fn begin(config: &Config, clock: Clock) -> Result<Running, StartFault>
         }),
     };
     let usage = Usage::start(config.usage.clone(), ground)?;
+    let ground = delivery::Ground {
+        state_directory: state.path().to_owned(),
+        core: core.clone(),
+        clock: clock.clone(),
+        usage: usage.clone(),
+        trust: Box::new({
+            let folder = folder.clone();
+            move || folder.trust().trust().clone()
+        }),
+        installation,
+        zone: config.time_zone.clone(),
+        surroundings: delivery::Surroundings::of_process(),
+        patience: delivery::Patience::default(),
+    };
+    let delivery = Delivery::start(config.delivery.clone(), ground);
     let facts = grpc::Facts {
         started_at: now.wall,
         state_directory: state.path().to_owned(),
@@ -187,7 +205,19 @@ pub async fn begin(config: &Config, clock: Clock) -> Result<Running, StartFault>
         let _ = stopped.await;
     };
     let serving = tokio::spawn(grpc::serve(bound, core.clone(), folder.clone(), reader, clock, facts, stop));
-    Ok(Running { began_us, core, ended, folder, usage, addresses, stop_serving, serving, watching, _state: state })
+    Ok(Running {
+        began_us,
+        core,
+        ended,
+        folder,
+        usage,
+        delivery,
+        addresses,
+        stop_serving,
+        serving,
+        watching,
+        _state: state,
+    })
 }
 
 fn listening(config: &Config) -> grpc::Settings {
@@ -234,6 +264,11 @@ impl Running {
         &self.usage
     }
 
+    /// Their way to the licensor.
+    pub fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
     /// What it listens on, as clients write it.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
@@ -245,6 +280,7 @@ impl Running {
         let _ = self.stop_serving.send(());
         let mut serving = self.serving;
         let mut served = tokio::time::timeout(DRAIN, &mut serving).await.ok();
+        self.delivery.stop().await;
         if tokio::time::timeout(SEAL, self.usage.stop()).await.is_err() {
             tracing::warn!("sealing usage took too long; nothing of it is lost, and the next start goes on with it");
         }
