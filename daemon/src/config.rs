@@ -19,7 +19,7 @@ use toml::de::{DeTable, DeValue};
 
 use settings::{SETTINGS, Setting};
 
-use crate::{grpc, trust_store, usage};
+use crate::{delivery, grpc, trust_store, usage};
 
 /// The file that is read where none is named, if it is there.
 pub const DEFAULT_FILE: &str = "/etc/leasehold/leaseholdd.toml";
@@ -60,6 +60,10 @@ pub struct Config {
     pub log: Log,
     /// What usage files say, and to whom.
     pub usage: usage::Settings,
+    /// Where usage files go, and how.
+    pub delivery: delivery::Settings,
+    /// The site's time zone: by it billing periods begin and end.
+    pub time_zone: delivery::Zone,
     /// Stated bounds.
     pub limits: Limits,
 }
@@ -155,6 +159,8 @@ impl Config {
             },
             log: Log { format: LogFormat::Text, filter: "info".to_owned() },
             usage: usage::Settings { names: usage::NamesSetting::Plain, reader: None },
+            delivery: delivery::Settings::default(),
+            time_zone: delivery::Zone::Machine,
             limits: Limits {
                 queue: 65_536,
                 events_per_stream: 16_384,

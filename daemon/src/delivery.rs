@@ -2,11 +2,296 @@
 //! what is acknowledged and old enough goes. Sealing and the bookkeeping of segments is the usage room's. Leases never wait
 //! for anything here.
 
+mod attempt;
+mod bucket;
 mod deadline;
 pub mod doctor;
+mod driver;
+mod endpoint;
+mod examine;
+mod file_body;
+mod memory;
+mod receipts;
+mod secrets;
+mod settings;
 mod state;
+mod tls;
 mod trouble;
+mod way;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use leasehold_engine::{
+    row::UsageSegmentRow,
+    time::{DAY_MS, WallTime},
+};
+use leasehold_keys::trust::Trust;
+use tokio::{
+    sync::{Notify, watch},
+    task::spawn_blocking,
+};
 
 pub use deadline::{Deadline, Nearness, Period, Zone, deadlines};
+pub use secrets::Surroundings;
+pub use settings::{
+    BucketSettings, Destination, NotADestination, NotAProxy, Origin, Proxy, Secret, Settings, bucket_endpoint,
+};
 pub use state::{Failure, FileState, FileView, Mode, State};
 pub use trouble::{Doing, Trouble, Unverified};
+pub use way::Patience;
+
+use crate::{
+    clock::Clock,
+    core::{Core, Refused},
+    usage::{Progress, ProgressFault, Usage},
+};
+use driver::{Driver, Stop};
+use memory::Memory;
+use receipts::Receipts;
+
+/// What delivery stands on.
+pub struct Ground {
+    /// Where attempts are remembered, and `usage/` is.
+    pub state_directory: PathBuf,
+    /// The core.
+    pub core: Core,
+    /// The clock of the core.
+    pub clock: Clock,
+    /// The usage room, which keeps the books.
+    pub usage: Usage,
+    /// The roots in force, asked for at each receipt.
+    pub trust: Box<dyn Fn() -> Trust + Send + Sync>,
+    /// What the doctor's small object in a bucket is called after: the installation's ID.
+    pub installation: String,
+    /// The site's time zone.
+    pub zone: Zone,
+    /// The environment.
+    pub surroundings: Surroundings,
+    /// How long servers are waited for.
+    pub patience: Patience,
+}
+
+/// Everything that the handle and its task share.
+struct Inner {
+    settings: Settings,
+    state_directory: PathBuf,
+    core: Core,
+    clock: Clock,
+    usage: Usage,
+    trust: Box<dyn Fn() -> Trust + Send + Sync>,
+    installation: String,
+    zone: Zone,
+    surroundings: Surroundings,
+    patience: Patience,
+    receipts: Receipts,
+    memory: Mutex<Memory>,
+    /// Held by who puts the memory on disk.
+    writing: tokio::sync::Mutex<()>,
+    hurry: Notify,
+    state: watch::Sender<State>,
+}
+
+/// A handle to delivery. Cheap to clone; when the last is dropped, nothing more goes out.
+#[derive(Clone)]
+pub struct Delivery {
+    inner: Arc<Inner>,
+    stop: Arc<Mutex<Option<Stop>>>,
+}
+
+impl Delivery {
+    /// Starts it. Nothing goes out before the core has left [`crate::core::Phase::Starting`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(settings: Settings, ground: Ground) -> Self {
+        let Ground { state_directory, core, clock, usage, trust, installation, zone, surroundings, patience } = ground;
+        let memory = Memory::open(&state_directory, clock.now());
+        let inner = Arc::new(Inner {
+            receipts: Receipts::of(&state_directory.join("usage")),
+            settings,
+            state_directory,
+            core,
+            clock,
+            usage,
+            trust,
+            installation,
+            zone,
+            surroundings,
+            patience,
+            memory: Mutex::new(memory),
+            writing: tokio::sync::Mutex::default(),
+            hurry: Notify::new(),
+            state: watch::Sender::default(),
+        });
+        let stop = Driver::start(inner.clone());
+        Self { inner, stop: Arc::new(Mutex::new(Some(stop))) }
+    }
+
+    /// How it is, and every change of that.
+    pub fn watch(&self) -> watch::Receiver<State> {
+        self.inner.state.subscribe()
+    }
+
+    /// Every usage file that is kept, by number, with how far it has come.
+    ///
+    /// # Errors
+    /// See [`Core::read`].
+    pub async fn files(&self) -> Result<Vec<FileView>, Refused> {
+        let inner = &self.inner;
+        let read = |engine: &leasehold_engine::Engine, now| {
+            (engine.usage_segments().cloned().collect::<Vec<_>>(), driver::mode(&engine.usage_plan(now)), now)
+        };
+        let (rows, mode, now) = inner.core.read(read).await?;
+        let folder = inner.receipts.clone();
+        // Where they cannot be seen, none is shown.
+        let receipts = blocking(move || Ok(folder.names())).await.unwrap_or_default();
+        let uploading = inner.state.borrow().uploading.clone();
+        let zone = inner.zone.time_zone();
+        let view = |row: UsageSegmentRow| {
+            let waits = row.closed.is_some() && row.acknowledged.is_none();
+            let due = deadline::due(&row, &zone).filter(|_| row.acknowledged.is_none());
+            let state = if row.acknowledged.is_some() {
+                FileState::Acknowledged
+            } else if uploading.as_deref() == Some(&row.file) {
+                FileState::Uploading
+            } else if due.is_some_and(|due| due <= now.wall) {
+                FileState::Overdue
+            } else if row.closed.is_none() {
+                FileState::Open
+            } else if row.uploaded.is_some() {
+                FileState::Uploaded
+            } else {
+                FileState::Closed
+            };
+            let failure = inner.memory(|memory| {
+                let own = memory.file(&row.file).and_then(|attempts| attempts.failure(now));
+                let way = memory.way().and_then(|way| way.failure(now));
+                // What stops all is told of all.
+                way.or(own).filter(|_| waits && mode == Mode::Automatic)
+            });
+            let receipt = receipts.contains(&row.file).then(|| inner.receipts.path(&row.file));
+            let keep_ms = i64::from(inner.settings.keep_days) * DAY_MS;
+            let kept_until = row.acknowledged.filter(|_| mode != Mode::Local).map(|at| at.plus_ms(keep_ms));
+            FileView { path: inner.usage.path(&row), state, due, failure, receipt, kept_until, row }
+        };
+        Ok(rows.into_iter().map(view).collect())
+    }
+
+    /// Takes a receipt that came by hand.
+    ///
+    /// # Errors
+    /// [`Trouble::ReceiptForOther`], [`Trouble::ReceiptNotSigned`], [`Trouble::Garbage`], or what could not be kept. The
+    /// file stays as it was.
+    pub async fn take_receipt(&self, receipt: Vec<u8>) -> Result<UsageSegmentRow, Trouble> {
+        let inner = &self.inner;
+        let read = |engine: &leasehold_engine::Engine, now| (engine.usage_segments().cloned().collect::<Vec<_>>(), now);
+        let (rows, now) = inner.core.read(read).await.map_err(not_noted)?;
+        let said =
+            (inner.trust)().usage_receipt(&receipt, now.wall).map_err(|refusal| receipts::unverified(&refusal))?;
+        let row = rows.into_iter().find(|row| row.file == said.name.to_string()).ok_or_else(|| {
+            Trouble::ReceiptForOther { why: format!("it is for {}, and no such file is kept here", said.name) }
+        })?;
+        inner.take(receipt, &row, now.wall).await?;
+        inner.remember(|memory| memory.done(&row.file)).await;
+        Ok(row)
+    }
+
+    /// Has everything that waits tried now.
+    pub async fn hurry(&self) {
+        self.inner.remember(Memory::hurry).await;
+        self.inner.hurry.notify_one();
+    }
+
+    /// Tests the way out, step by step. Into a bucket a small object is written.
+    ///
+    /// # Errors
+    /// See [`Core::read`].
+    pub async fn doctor(&self) -> Result<doctor::Report, Refused> {
+        let inner = &self.inner;
+        let (plan, now) = inner.core.read(|engine, now| (engine.usage_plan(now), now)).await?;
+        let probe = format!("{}.probe", inner.installation);
+        let licensed = plan.destination.as_deref();
+        Ok(examine::examine(&inner.settings, &inner.surroundings, licensed, &probe, inner.patience, now.wall).await)
+    }
+
+    /// Ends it. An attempt under way is given up, and made again after the next start.
+    pub async fn stop(&self) {
+        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(stop) = stop {
+            stop.stop().await;
+        }
+    }
+}
+
+impl Inner {
+    fn memory<T>(&self, look: impl FnOnce(&Memory) -> T) -> T {
+        look(&self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what is remembered, and puts it on disk where that made a difference.
+    async fn remember(&self, change: impl FnOnce(&mut Memory)) {
+        {
+            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = memory.clone();
+            change(&mut memory);
+            if *memory == before {
+                return;
+            }
+        }
+        let _turn = self.writing.lock().await;
+        let (memory, folder) = (self.memory(Memory::clone), self.state_directory.clone());
+        let disk = blocking(move || memory.keep(&folder)).await.err().map(|trouble| {
+            format!("when usage files were last tried cannot be kept: {trouble}. To do: {}", trouble.remedy())
+        });
+        self.state.send_if_modified(|state| {
+            let changed = state.disk != disk;
+            state.disk = disk;
+            changed
+        });
+    }
+
+    fn uploading(&self, file: Option<&str>) {
+        self.state.send_modify(|state| state.uploading = file.map(str::to_owned));
+    }
+
+    async fn kept_receipt(&self, file: &str) -> Result<Option<Vec<u8>>, Trouble> {
+        let (receipts, file) = (self.receipts.clone(), file.to_owned());
+        blocking(move || receipts.kept(&file)).await
+    }
+
+    /// Verifies a receipt for a file, keeps it, and notes that the file is acknowledged.
+    async fn take(&self, receipt: Vec<u8>, row: &UsageSegmentRow, now: WallTime) -> Result<(), Trouble> {
+        let verified = receipts::verified(&receipt, &(self.trust)(), row, now)?;
+        let (receipts, file) = (self.receipts.clone(), row.file.clone());
+        blocking(move || receipts.keep(&file, &verified)).await?;
+        if row.uploaded.is_none() {
+            self.progress(row.number, Progress::Uploaded(now)).await?;
+        }
+        self.progress(row.number, Progress::Acknowledged(now)).await
+    }
+
+    async fn progress(&self, segment: u32, progress: Progress) -> Result<(), Trouble> {
+        self.usage.progress(segment, progress).await.map_err(|fault| match fault {
+            ProgressFault::File { file, fault } => Trouble::Disk { path: Path::new(&file).to_owned(), why: fault },
+            fault => Trouble::NotNoted { why: fault.to_string() },
+        })
+    }
+}
+
+fn not_noted(refused: Refused) -> Trouble {
+    Trouble::NotNoted { why: refused.to_string() }
+}
+
+/// Does what waits for disks where it holds up nobody.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Trouble> + Send + 'static) -> Result<T, Trouble> {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(fault) => Err(Trouble::NotNoted { why: fault.to_string() }),
+    }
+}

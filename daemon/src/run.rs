@@ -18,6 +18,7 @@ use crate::{
     clock::{self, Clock},
     config::Config,
     core::{self, Bounds, Core, Ended, Phase, Restored},
+    delivery::{self, Delivery},
     exit::Exit,
     folder::Folder,
     grpc,
@@ -86,6 +87,7 @@ pub struct Running {
     ended: Ended,
     folder: Folder,
     usage: Usage,
+    delivery: Delivery,
     addresses: Vec<String>,
     administrators: watch::Sender<BTreeSet<u32>>,
     stop_serving: oneshot::Sender<()>,
@@ -151,6 +153,7 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
         );
     }
     let identity = Arc::new(Identity::open(state.path(), config.host_facts.as_deref(), machine)?);
+    let installation = identity.installation_id().to_string();
     let bounds =
         Bounds { queue: config.limits.queue, events_per_stream: config.limits.events_per_stream, ..Bounds::default() };
     let (core, ended) = Core::start(engine, store, clock.clone(), bounds)?;
@@ -168,6 +171,21 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
         }),
     };
     let usage = Usage::start(config.usage.clone(), ground)?;
+    let ground = delivery::Ground {
+        state_directory: state.path().to_owned(),
+        core: core.clone(),
+        clock: clock.clone(),
+        usage: usage.clone(),
+        trust: Box::new({
+            let folder = folder.clone();
+            move || folder.trust().trust().clone()
+        }),
+        installation,
+        zone: config.time_zone.clone(),
+        surroundings: delivery::Surroundings::of_process(),
+        patience: delivery::Patience::default(),
+    };
+    let delivery = Delivery::start(config.delivery.clone(), ground);
     let administrators = watch::Sender::new(config.administrators.clone());
     let facts = grpc::Facts {
         started_at,
@@ -187,6 +205,7 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
         ended,
         folder,
         usage,
+        delivery,
         addresses,
         administrators,
         stop_serving,
@@ -248,6 +267,11 @@ impl Running {
         &self.usage
     }
 
+    /// Their way to the licensor.
+    pub fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
     /// What it listens on, as clients write it.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
@@ -259,6 +283,7 @@ impl Running {
         let _ = self.stop_serving.send(());
         let mut serving = self.serving;
         let mut served = tokio::time::timeout(DRAIN, &mut serving).await.ok();
+        self.delivery.stop().await;
         if tokio::time::timeout(SEAL, self.usage.stop()).await.is_err() {
             tracing::warn!("sealing usage took too long; nothing of it is lost, and the next start goes on with it");
         }

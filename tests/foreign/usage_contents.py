@@ -6,21 +6,18 @@ contents that must be refused.
 
 import json
 import sys
-from types import SimpleNamespace
 
 from usage_file import Content
 
 
 def items(segment: dict) -> list[dict] | None:
-    header = SimpleNamespace(pseudonyms=segment["pseudonyms"], trusted_ms=segment["start_ms"], segment=1)
-    reader = Content(header)
+    reader = Content(segment["pseudonyms"], segment["start_ms"])
     try:
         contents = [bytes.fromhex(content) for content in segment["contents"]]
-        return [item for index, content in enumerate(contents, 1) for item in reader.record(index, content)]
+        return [item for content in contents for item in reader.record(content)]
     except (ValueError, IndexError):
         return None
 
 
-sys.stdout.reconfigure(encoding="utf-8")
 for line in sys.stdin:
-    print(json.dumps(items(json.loads(line)), ensure_ascii=False))
+    print(json.dumps(items(json.loads(line))))

@@ -77,7 +77,7 @@ def read_header(data: bytes) -> Header:
     if not data or not MAGIC.startswith(data[:8]):
         later = data[:6] == MAGIC[:6]
         raise Damage("later-version" if later else "not-a-usage-file", 6 if later else 0)
-    if not SUITE.startswith(data[10:16]):
+    if len(data) >= 16 and data[10:16] != SUITE:
         raise Damage("unknown-suite", 10)
     if data[16:17] not in (b"", b"\x01"):
         raise Damage("later-version", 16)
@@ -223,16 +223,18 @@ def content_key(header: Header, key: X25519PrivateKey) -> bytes:
 def open_items(segment: Segment, key: X25519PrivateKey) -> Iterator[dict]:
     """The items, record by record; raises Damage at the first that does not open or does not read."""
     aead = ChaCha20Poly1305(content_key(segment.header, key))
-    reader = Content(segment.header)
+    reader = Content(segment.header.pseudonyms, segment.header.trusted_ms)
     for index, at, body in segment.sealed:
         place = index.to_bytes(8, "big")
         bound = b"leasehold/usage-record/1\n" + segment.chain[index - 1] + place + bytes([EVENTS]) + u32(len(body))
         try:
-            yield from reader.record(index, aead.decrypt(bytes(4) + place, body, bound))
+            items = reader.record(aead.decrypt(bytes(4) + place, body, bound))
         except InvalidTag:
             raise Damage("record-sealed", at, index) from None
         except (ValueError, IndexError):
             raise Damage("bad-content", at, index) from None
+        for item in items:
+            yield {"segment": segment.header.segment, "record": index} | item
 
 
 def is_control(character: str) -> bool:
@@ -249,20 +251,20 @@ def is_label(text: str) -> bool:
 class Content:
     """What the records of a segment have defined so far. Refuses by ValueError or IndexError."""
 
-    def __init__(self, header: Header) -> None:
-        self.header, self.reference, self.present_may_come = header, header.trusted_ms, True
+    def __init__(self, pseudonyms: bool, start_ms: int) -> None:
+        self.pseudonyms, self.start_ms, self.reference, self.present_may_come = pseudonyms, start_ms, start_ms, True
         self.users: list[str] = []
         self.keys: list[str] = []
         self.sets: list[list[str]] = []
         self.data, self.at = b"", 0
 
-    def record(self, index: int, data: bytes) -> list[dict]:
+    def record(self, data: bytes) -> list[dict]:
         self.data, self.at = data, 0
         items = []
         while self.at < len(data):
             item = self.operation()
             if item:
-                items.append({"segment": self.header.segment, "record": index} | item)
+                items.append(item)
         require(data and len(items) <= ITEMS_MAX)
         return items
 
@@ -292,7 +294,7 @@ class Content:
     def operation(self) -> dict | None:
         code = self.take(1)[0]
         if code in (0x01, 0x02):
-            require(len(self.users) < USERS_MAX and self.header.pseudonyms == (code == 0x02))
+            require(len(self.users) < USERS_MAX and self.pseudonyms == (code == 0x02))
             user = "~" + self.take(16).hex() if code == 0x02 else self.text()
             require(is_label(user))
             self.users.append(user)
@@ -304,14 +306,14 @@ class Content:
         elif code == 0x04:
             numbers = [self.varint() for _ in range(bounded(self.varint(), SET_KEYS_MAX))]
             require(len(self.sets) < SETS_MAX and numbers == sorted(set(numbers)))
-            self.sets.append(sorted(self.keys[number] for number in numbers))
+            self.sets.append(sorted({self.keys[number] for number in numbers}))
         else:
             return self.item(KINDS.get(code))
         return None
 
     def item(self, kind: str | None) -> dict:
         require(kind)
-        at_ms = self.time(self.header.trusted_ms if kind == "present" else self.reference)
+        at_ms = self.time(self.start_ms if kind == "present" else self.reference)
         item: dict = {"kind": kind, "at_ms": at_ms}
         if kind == "present":
             require(self.present_may_come)

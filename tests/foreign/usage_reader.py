@@ -122,12 +122,12 @@ def check_chain(installation: str, chain: dict[int, list[Read]], known: Known, e
             yield Finding(installation, before + 1, "missing-segments")
         before = max(before, number)
     for number, files in sorted(chain.items()):
-        faults = [against_licensor(file, acknowledged.get(number), heads.get(number, [])) for file in files]
-        faults = [fault for fault in faults if fault]
+        told = [against_licensor(file, acknowledged.get(number), heads.get(number, [])) for file in files]
+        faults = [fault for fault in told if fault]
         after = chain.get(number + 1, [])
         if not faults and after:
             links = [against_next(file.segment, following.segment) for file in files for following in after]
-            faults = links[:1] if all(links) else []
+            faults = [link for link in links[:1] if link and all(links)]
         if not faults and number != max(chain):
             torn = [file.segment.records for file in files if file.segment and file.segment.end == "torn"]
             faults = [("missing-records", records + 1) for records in torn]
@@ -169,7 +169,7 @@ def against_next(segment: Segment | None, after: Segment | None) -> Fault | None
 
 
 def say(**line: object) -> None:
-    print(json.dumps(line, ensure_ascii=False))
+    print(json.dumps(line))
 
 
 def summary(file: Read, opening: Damage | None) -> dict:
@@ -199,7 +199,6 @@ def main() -> int:
     arguments.add_argument("--only", metavar="INSTALLATION")
     arguments.add_argument("files", nargs="+", type=Path, metavar="FILE")
     given = arguments.parse_args()
-    sys.stdout.reconfigure(encoding="utf-8")
     try:
         key = private_key(given.key) if given.key else None
         known = Known.parsed(given.seen, given.acknowledged)

@@ -1,8 +1,12 @@
 //! Clients in other languages against the real daemon: Python (grpcio) from generated code, Node (grpc-js) from the protos
-//! as they are. What they check is in `tests/foreign`; here they are run, and revoked from when they ask for it.
+//! as they are. What they check is in `tests/foreign`; here they are run, and revoked from when they ask for it. The second
+//! reader of usage files is held against the first in `foreign/usage.rs`.
 //!
 //! They need what `tests/foreign/install` installs. Without it the tests say that they were skipped, or fail where
 //! `LEASEHOLD_REQUIRE_FOREIGN` is set.
+
+#[path = "foreign/usage.rs"]
+mod usage;
 
 use std::{
     path::{Path, PathBuf},
@@ -27,13 +31,18 @@ fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// Says that a test is skipped, or fails it where that must not be.
+fn skip(needs: &str) {
+    let message = format!("needs {needs} (run tests/foreign/install)");
+    assert!(std::env::var_os("LEASEHOLD_REQUIRE_FOREIGN").is_none(), "{message}");
+    eprintln!("skipped: {message}");
+}
+
 /// Runs a client, unless `needs` is not installed.
 async fn run(language: &str, needs: &str, command: impl FnOnce(&Path) -> Command) {
     let installed = installed();
     if !(installed.join("installed").is_file() && installed.join(needs).exists()) {
-        let message = format!("needs {language} with its gRPC packages (run tests/foreign/install)");
-        assert!(std::env::var_os("LEASEHOLD_REQUIRE_FOREIGN").is_none(), "{message}");
-        eprintln!("skipped: {message}");
+        skip(&format!("{language} with its gRPC packages"));
         return;
     }
     let site = Site::new();

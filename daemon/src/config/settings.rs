@@ -7,7 +7,10 @@ use leasehold_keys::{refusal::Refusal, usage::UsagePublicKey};
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, LogFormat};
-use crate::usage::NamesSetting;
+use crate::{
+    delivery::{Destination, Origin, Proxy, Zone, bucket_endpoint},
+    usage::NamesSetting,
+};
 
 /// One setting.
 pub(super) struct Setting {
@@ -44,6 +47,7 @@ settings! {
     "root" => root, maybe_path, "it must be an absolute path, or \"\" for none";
     "host_facts" => host_facts, maybe_path, "it must be an absolute path, or \"\" for none";
     "administrators" => administrators, user_ids, "it must be a list of user IDs such as [0, 990]", reloads;
+    "site.time_zone" => time_zone, zone, "it must be the name of a time zone such as \"Europe/Berlin\" or \"UTC\", or \"\" for this machine's";
     "listen.tcp" => listen.tcp, loopback, "it must be a loopback address with a port such as \"127.0.0.1:7127\", or a list of them; plaintext does not leave the machine";
     "listen.unix" => listen.unix, maybe_path, "it must be an absolute path, or \"\" for no socket";
     "listen.unix_mode" => listen.unix_mode, mode, "it must be an octal file mode in quotes such as \"0660\"";
@@ -52,6 +56,14 @@ settings! {
     "log.filter" => log.filter, log_filter, "it must be a filter such as \"info\" or \"info,leaseholdd::core=debug\"", reloads;
     "usage.names" => usage.names, names, "it must be \"plain\" or \"pseudonym\"";
     "usage.reader" => usage.reader, usage_key, "it must be an X25519 public key, 32 bytes in base64, or \"\" for none";
+    "usage.destination" => delivery.destination, destination, "it must be s3://BUCKET/PREFIX or https://HOST, or \"\" for what the activation file names";
+    "usage.keep_days" => delivery.keep_days, |value: &Value| number(value, 1..=36_500), "it must be 1 to 36,500 days";
+    "usage.proxy" => delivery.proxy, proxy, "it must be http://HOST:PORT or http://NAME:PASSWORD@HOST:PORT, or \"\" for none";
+    "usage.proxy_password_file" => delivery.proxy_password_file, maybe_path, "it must be an absolute path, or \"\" for none";
+    "usage.ca" => delivery.ca, maybe_path, "it must be an absolute path, or \"\" for none";
+    "usage.s3.endpoint" => delivery.s3.endpoint, endpoint, "it must be https://HOST or https://HOST:PORT, or \"\" for Amazon's";
+    "usage.s3.region" => delivery.s3.region, region, "it must be the name of a region such as \"us-east-2\"";
+    "usage.s3.credentials" => delivery.s3.credentials, maybe_path, "it must be an absolute path, or \"\" for none";
     "limits.queue" => limits.queue, |value: &Value| number(value, 1_024..=1_048_576), "it must be 1,024 to 1,048,576 commands";
     "limits.events_per_stream" => limits.events_per_stream, |value: &Value| number(value, 64..=1_000_000), "it must be 64 to 1,000,000 leases";
     "limits.answers_per_identity" => limits.answers_per_identity, |value: &Value| number(value, 1_000..=10_000_000), "it must be 1,000 to 10,000,000 answers";
@@ -169,6 +181,39 @@ fn usage_key(value: &Value) -> Result<Option<UsagePublicKey>, String> {
         "" => Ok(None),
         key => key.parse().map(Some).map_err(|refusal: Refusal| format!("{} ({})", found(value), refusal.what())),
     }
+}
+
+fn zone(value: &Value) -> Result<Zone, String> {
+    Zone::named(text(value)?).map_err(|_| found(value))
+}
+
+fn destination(value: &Value) -> Result<Option<Destination>, String> {
+    match text(value)? {
+        "" => Ok(None),
+        said => said.parse().map(Some).map_err(|fault| format!("{} ({fault})", found(value))),
+    }
+}
+
+/// What was found is not shown: it may hold a password.
+fn proxy(value: &Value) -> Result<Option<Proxy>, String> {
+    match text(value).map_err(|_| "something else than a text was found".to_owned())? {
+        "" => Ok(None),
+        said => said.parse::<Proxy>().map(Some).map_err(|fault| format!("{fault}")),
+    }
+}
+
+fn endpoint(value: &Value) -> Result<Option<Origin>, String> {
+    match text(value)? {
+        "" => Ok(None),
+        said => bucket_endpoint(said).map(Some).map_err(|fault| format!("{} ({fault})", found(value))),
+    }
+}
+
+fn region(value: &Value) -> Result<String, String> {
+    let region = text(value)?;
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let good = (1..=64).contains(&region.len()) && region.bytes().all(plain);
+    if good { Ok(region.to_owned()) } else { Err(found(value)) }
 }
 
 fn log_format(value: &Value) -> Result<LogFormat, String> {

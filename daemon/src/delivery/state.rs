@@ -151,6 +151,8 @@ pub struct State {
     pub last_acknowledged: Option<WallTime>,
     /// Periods of which the licensor lacks files, oldest first: those of which status warns.
     pub deadlines: Vec<Deadline>,
-    /// Why the attempts cannot be remembered over a restart, or a file cannot be taken away when its time is over.
+    /// Why the attempts cannot be remembered over a restart, and what to do.
     pub disk: Option<String>,
+    /// Why a file cannot be taken away though its time is over.
+    pub leftover: Option<String>,
 }

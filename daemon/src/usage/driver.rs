@@ -42,6 +42,9 @@ const OVERLOADED_REST: Duration = Duration::from_millis(100);
 /// … at most so often before the step is given up.
 const OVERLOADED_MAX: usize = 50;
 
+/// Pieces of work on files between two looks at what is to be sealed.
+const PIECES_MAX: usize = 16;
+
 /// What the room is asked.
 pub(super) enum Ask {
     Remark(RemarkCode, String),
@@ -269,7 +272,7 @@ impl Driver {
         }
     }
 
-    /// A piece of what is to be done about the files.
+    /// Some of what is to be done about the files.
     fn tend_files(&mut self, runtime: &Handle, course: Course) -> Result<Turned, Refused> {
         let now = self.clock.now();
         if self.has_started && !self.copies.has_work(now) {
@@ -284,7 +287,14 @@ impl Driver {
             self.copies.start(&rows);
             self.has_started = true;
         }
-        match self.copies.work(&rows, now) {
+        let mut worked = Worked::On;
+        for _ in 0..PIECES_MAX {
+            worked = self.copies.work(&rows, now);
+            if worked != Worked::On {
+                break;
+            }
+        }
+        match worked {
             Worked::Idle => Ok(Turned::Rest),
             Worked::On => Ok(Turned::On),
             Worked::MayLeave(segment) => {

@@ -90,7 +90,7 @@ fn text(chance: &mut Chance, bytes: &mut Vec<u8>, odd: &[&str]) {
     let text = match chance.below(30) {
         0 => (*chance.pick(odd)).to_owned(),
         1 => "x".repeat(chance.below(600)),
-        2 => "again".to_owned(),
+        2..=5 => "again".to_owned(),
         _ => format!("n{}", chance.next()),
     };
     number(bytes, text.len() as u64);
@@ -143,12 +143,7 @@ fn both_readers_take_the_same_contents() {
     let said = String::from_utf8(output.stdout).expect("text");
     assert_eq!(said.lines().count(), expected.len());
     for (said, (line, expected)) in said.lines().zip(expected) {
-        let mut said: Value = serde_json::from_str(said).expect("JSON");
-        for item in said.as_array_mut().into_iter().flatten() {
-            let item = item.as_object_mut().expect("an object");
-            item.remove("segment");
-            item.remove("record");
-        }
+        let said: Value = serde_json::from_str(said).expect("JSON");
         match expected {
             Ok(items) => assert_eq!(said, Value::from(items), "Python (left) and Rust on {line}"),
             Err(why) => assert_eq!(said, Value::Null, "Rust says of {line}: {why}"),

@@ -5,7 +5,7 @@ use leasehold_keys::digest::Sha256;
 use super::writer::{Chance, File, Writer};
 
 /// As a crash would: cuts the last record, or leaves zeros behind.
-pub fn tear(chance: &mut Chance, file: &mut File) {
+pub(super) fn tear(chance: &mut Chance, file: &mut File) {
     let places = places(&file.bytes);
     match (chance.below(3), places.last()) {
         (0, Some(&last)) => file.bytes.truncate(last + chance.below(file.bytes.len() - last)),
@@ -15,7 +15,7 @@ pub fn tear(chance: &mut Chance, file: &mut File) {
 }
 
 /// Where records begin in a file that was not damaged.
-pub fn places(bytes: &[u8]) -> Vec<usize> {
+pub(super) fn places(bytes: &[u8]) -> Vec<usize> {
     let mut at = usize::from(u16::from_be_bytes([bytes[8], bytes[9]]));
     let mut places = Vec::new();
     while let Some(length) = bytes.get(at..at + 4) {
@@ -26,7 +26,7 @@ pub fn places(bytes: &[u8]) -> Vec<usize> {
 }
 
 /// Another file of a random segment, damaged as bytes are and as someone would who holds the installation's key.
-pub fn damaged(chance: &mut Chance, writer: &Writer, whole: &[u8]) -> Vec<u8> {
+pub(super) fn damaged(chance: &mut Chance, writer: &Writer, whole: &[u8]) -> Vec<u8> {
     let mut starts = places(whole);
     let mut header = whole[..starts.first().copied().unwrap_or(whole.len())].to_vec();
     starts.push(whole.len());

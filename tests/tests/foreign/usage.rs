@@ -30,15 +30,15 @@ use self::{
 };
 
 const CHAINS: u64 = 24;
-const DAMAGED: u64 = 24;
-const SEQUENCES: u64 = 400;
+const DAMAGED: u64 = 10;
+const SEQUENCES: u64 = 40;
 
 /// What the reader in Python is to print of a file: its items, and the summary.
 fn told(file: &File, key: Option<&UsagePrivateKey>) -> Vec<Value> {
     let (name, bytes) = (&file.name, &file.bytes[..]);
     let mut summary = json!({ "file": name, "sha256": Sha256::of(bytes).to_string(), "size": bytes.len() });
     let mut lines = Vec::new();
-    let mut damage = None;
+    let mut damage;
     match salvage(bytes) {
         Err(refusal) => damage = Some(refusal),
         Ok(segment) => {
@@ -153,7 +153,7 @@ fn findings(files: &[File], writer: &Writer, known: &Known) -> Vec<Value> {
         sequence = sequence.seen(writer.installation.id(), *head);
     }
     for file in &known.acknowledged {
-        sequence = sequence.acknowledged(file.clone());
+        sequence = sequence.acknowledged(*file);
     }
     if known.excerpt {
         sequence = sequence.excerpt();
@@ -181,7 +181,9 @@ fn settled(findings: Vec<Value>) -> Vec<Value> {
     let reason = |line: &Value, is: &str| line["finding"]["reason"] == is;
     let doubled: Vec<_> = findings.iter().filter(|line| reason(line, "two-files")).map(place).collect();
     let mut left = sorted(findings);
-    left.retain(|line| !doubled.contains(&place(line)) || !(reason(line, "missing-records") || reason(line, "replaced")));
+    left.retain(|line| {
+        !doubled.contains(&place(line)) || !(reason(line, "missing-records") || reason(line, "replaced"))
+    });
     left.dedup_by(|one, other| one == other && reason(one, "two-files"));
     left
 }

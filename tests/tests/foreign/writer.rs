@@ -13,37 +13,37 @@ use leasehold_keys::{
 
 const DAY_MS: i64 = 86_400_000;
 /// 2026-11-22T00:00:00Z
-pub const BEGIN_MS: i64 = 1_795_305_600_000;
+pub(super) const BEGIN_MS: i64 = 1_795_305_600_000;
 
 /// The same numbers from the same seed: SplitMix64.
-pub struct Chance(pub u64);
+pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
-    pub fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
 
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).expect("below a usize")
     }
 
-    pub fn one_in(&mut self, count: usize) -> bool {
+    pub(super) fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }
 
-    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+    pub(super) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
 
-    pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
+    pub(super) fn bytes<const N: usize>(&mut self) -> [u8; N] {
         std::array::from_fn(|_| self.next().to_be_bytes()[0])
     }
 
     /// Mostly of that day, at times at the ends of what 64 bits hold.
-    pub fn time(&mut self, day_ms: i64) -> WallTime {
+    pub(super) fn time(&mut self, day_ms: i64) -> WallTime {
         WallTime::from_ms(match self.below(40) {
             0 => *self.pick(&[i64::MIN, i64::MAX, 0, -1, i64::MIN + 1]),
             1 => self.next().cast_signed(),
@@ -61,22 +61,22 @@ impl Chance {
 }
 
 /// A written file under its name.
-pub struct File {
-    pub name: String,
-    pub bytes: Vec<u8>,
+pub(super) struct File {
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// An installation and who may read what it writes.
-pub struct Writer {
-    pub installation: InstallationKey,
-    pub keys: Vec<UsagePrivateKey>,
+pub(super) struct Writer {
+    pub(super) installation: InstallationKey,
+    pub(super) keys: Vec<UsagePrivateKey>,
     pseudonyms: PseudonymKey,
     users: Vec<String>,
     applied: Vec<KeyName>,
 }
 
 impl Writer {
-    pub fn new(chance: &mut Chance) -> Self {
+    pub(super) fn new(chance: &mut Chance) -> Self {
         let mut users = ["tina", "john.smith", "Jürgen Groß", "李 小龍", "~not a pseudonym", "a\"b\\c", "👩‍💻"]
             .map(str::to_owned)
             .to_vec();
@@ -125,7 +125,7 @@ impl Writer {
     }
 
     /// A segment after another: events, checkpoints, and often a close.
-    pub fn segment(&self, chance: &mut Chance, previous: Option<&Tail>) -> (File, Tail) {
+    pub(super) fn segment(&self, chance: &mut Chance, previous: Option<&Tail>) -> (File, Tail) {
         let number = previous.map_or(1, |tail| tail.head.segment + 1);
         let day_ms = BEGIN_MS + i64::from(number) * DAY_MS;
         let names = if chance.one_in(2) { Names::Plain } else { Names::Pseudonyms(self.pseudonyms.id()) };
@@ -157,7 +157,7 @@ impl Writer {
                 bytes.extend(sealed.record);
             }
         }
-        let mut tail = segment.tail().clone();
+        let mut tail = *segment.tail();
         let closed = match chance.below(3) {
             0 => Some(segment.close(&self.installation, now)),
             1 => Some(tail.close(&self.installation, now)), // its content key was lost
@@ -172,7 +172,7 @@ impl Writer {
         (File { name, bytes }, tail)
     }
 
-    pub fn chain(&self, chance: &mut Chance) -> Vec<File> {
+    pub(super) fn chain(&self, chance: &mut Chance) -> Vec<File> {
         let (mut files, mut previous) = (Vec::new(), None);
         for _ in 0..=chance.below(5) {
             let (file, tail) = self.segment(chance, previous.as_ref());

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-const EXIT_CODES: &str = "Exit codes: 0 done · 1 a file or the records failed · 2 wrong arguments · 3 refused (order, note or \
-catalog) · 4 a private key cannot be used · 5 not found";
+const EXIT_CODES: &str = "Exit codes: 0 done · 1 a file or the records failed · 2 wrong arguments · 3 refused (order, note, \
+catalog or usage file) · 4 a private key cannot be used · 5 not found";
 
 /// The vendor's tool of Leasehold: catalogs, keys, and the signed files that licenses are made of.
 #[derive(Debug, Parser)]

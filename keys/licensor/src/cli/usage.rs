@@ -46,9 +46,9 @@ pub(super) fn run(
         }
         UsageCommand::Verify { files, whole } => verify(&named(&files)?, whole, dir, json),
         UsageCommand::Bill(arguments) => {
+            let order = bill::Order::read(&arguments)?;
             let mut workshop = Workshop::open(dir, None)?;
             let files = bill::files(&arguments, dir)?;
-            let order = bill::Order::read(&arguments)?;
             passphrase::unlock_usage(&mut workshop, passphrase_file)?;
             bill::run(&workshop, &files, &order, json, now)
         }

@@ -1,6 +1,7 @@
 //! The licensor's HTTPS endpoint (VENDOR-9): usage files in, signed receipts out. One router for each concern, each with
 //! its own state, merged in [`start`]; TLS, bounds on connections and the orderly stop are the same for all.
 
+mod body;
 mod connections;
 mod problem;
 pub mod tls;
@@ -10,6 +11,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{
     Extension, Router,
+    body::Body,
     extract::Request,
     http::{StatusCode, header},
     middleware::{self, Next},
@@ -24,7 +26,7 @@ use tokio::{
 };
 use tokio_rustls::rustls::ServerConfig;
 
-use self::{problem::Problem, uploads::Desk};
+use self::{body::hear_out, problem::Problem, uploads::Desk};
 use crate::intake::Intake;
 
 /// Where the endpoint has the time from.
@@ -76,8 +78,12 @@ fn router(intake: Intake, clock: Clock) -> Router {
     Router::new()
         .merge(health(desk.clone()))
         .merge(uploads::routes(desk))
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "no-such-path", "nothing is served under this path") })
-        .method_not_allowed_fallback(|| async {
+        .fallback(|body: Body| async {
+            hear_out(body).await;
+            Problem::new(StatusCode::NOT_FOUND, "no-such-path", "nothing is served under this path")
+        })
+        .method_not_allowed_fallback(|body: Body| async {
+            hear_out(body).await;
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no-such-method", "this path is not served by that method")
         })
         .layer(middleware::from_fn(log))

@@ -15,19 +15,18 @@ use axum::{
 };
 use leasehold_keys::usage::{FILE_MAX_BYTES, SegmentName};
 use tokio::{sync::Semaphore, time::timeout};
-use tokio_stream::StreamExt as _;
 
-use super::{Clock, problem::Problem};
+use super::{
+    Clock,
+    body::{hear_out, receive, too_large},
+    problem::Problem,
+};
 use crate::intake::{Intake, IntakeFault};
 
 /// Files that are received at once, each of which may take 17 MiB of memory.
 const UPLOADS_MAX: usize = 16;
 /// How long a file waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
-/// How long the next piece of a file may take.
-const PIECE: Duration = Duration::from_secs(20);
-/// How long a whole file may take: 17 MiB at a megabit a second.
-const WHOLE: Duration = Duration::from_secs(180);
 
 /// Where uploads go.
 #[derive(Clone)]
@@ -84,16 +83,19 @@ async fn take(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    // Before anything is received.
-    name.parse::<SegmentName>().map_err(|_| IntakeFault::Name(name.chars().take(120).collect()))?;
+    if name.parse::<SegmentName>().is_err() {
+        hear_out(body).await;
+        return Err(IntakeFault::Name(name.chars().take(120).collect()).into());
+    }
     let stated = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if stated.is_some_and(|length| length > FILE_MAX_BYTES) {
         return Err(too_large());
     }
     let Ok(Ok(_turn)) = timeout(TURN, desk.turns.clone().acquire_owned()).await else {
+        hear_out(body).await;
         return Err(Problem::busy());
     };
-    let bytes = timeout(WHOLE, receive(body, stated.unwrap_or(0))).await.map_err(|_| too_slow())??;
+    let bytes = receive(body, stated.unwrap_or(0)).await?;
     let now = (desk.clock)();
     let sent = name.clone();
     let taken = desk.work(move |intake| intake.take(&sent, &bytes, now)).await.inspect_err(|problem| {
@@ -102,33 +104,6 @@ async fn take(
     tracing::info!(file = name, license = %taken.file.license_id, new = taken.new, "usage file received");
     let status = if taken.new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, note(taken.file.receipt)).into_response())
-}
-
-/// The whole body, at most as long as a file may be.
-async fn receive(body: Body, stated: usize) -> Result<Vec<u8>, Problem> {
-    let mut bytes = Vec::with_capacity(stated.min(FILE_MAX_BYTES));
-    let mut pieces = body.into_data_stream();
-    loop {
-        match timeout(PIECE, pieces.next()).await {
-            Err(_) => return Err(too_slow()),
-            Ok(None) => return Ok(bytes),
-            Ok(Some(Err(fault))) => {
-                let detail = format!("the file did not arrive whole ({fault}); send it again");
-                return Err(Problem::new(StatusCode::BAD_REQUEST, "cut-off", detail));
-            }
-            Ok(Some(Ok(piece))) if bytes.len() + piece.len() > FILE_MAX_BYTES => return Err(too_large()),
-            Ok(Some(Ok(piece))) => bytes.extend_from_slice(&piece),
-        }
-    }
-}
-
-fn too_large() -> Problem {
-    let detail = format!("a usage file has at most {FILE_MAX_BYTES} bytes");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "file-too-large", detail)
-}
-
-fn too_slow() -> Problem {
-    Problem::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "the file came too slowly; send it again")
 }
 
 async fn receipt(State(desk): State<Desk>, Path(name): Path<String>) -> Result<Response, Problem> {

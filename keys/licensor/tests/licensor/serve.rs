@@ -228,6 +228,17 @@ async fn what_is_too_large_is_refused_before_and_while_it_comes() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_still_sending_hears_why_it_is_refused() {
+    let endpoint = endpoint().await;
+    let client = &endpoint.client;
+    let body = vec![0; 8 << 20];
+    client.put("today.usg", &body).await.refuses(400, "bad-name", "today.usg");
+    let head = |path: &str| format!("PUT {path} HTTP/1.1\r\nContent-Length: {}", body.len());
+    client.ask(&head("/usage/today.usg"), &body).await.refuses(404, "no-such-path", "nothing is served");
+    client.ask(&head("/v1/health"), &body).await.refuses(405, "no-such-method", "method");
+}
+
+#[tokio::test]
 async fn an_upload_that_breaks_off_leaves_nothing() {
     let endpoint = endpoint().await;
     let client = &endpoint.client;

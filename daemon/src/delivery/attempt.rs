@@ -1,0 +1,138 @@
+//! One attempt with one file: the destination as it is now, the way there, and what came of it. Nothing is remembered here.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use jiff::fmt::rfc2822::DateTimeParser;
+use leasehold_engine::{row::UsageSegmentRow, time::WallTime};
+use leasehold_keys::time::SECOND_MS;
+
+use super::{
+    bucket::{Asked, Bucket},
+    endpoint::Endpoint,
+    secrets::{self, Surroundings},
+    settings::{Destination, Origin, Settings},
+    tls,
+    trouble::Trouble,
+    way::{Patience, Via, Way},
+};
+
+/// The destination in effect: the configured one, else that of the activation file.
+pub(super) fn destination(settings: &Settings, licensed: Option<&str>) -> Result<Destination, Trouble> {
+    match (&settings.destination, licensed) {
+        (Some(configured), _) => Ok(configured.clone()),
+        (None, None) => Err(Trouble::NoDestination),
+        (None, Some(said)) => said.parse().map_err(|why: super::settings::NotADestination| Trouble::BadDestination {
+            said: said.chars().take(200).collect(),
+            why: why.to_string(),
+        }),
+    }
+}
+
+/// The server that is asked for a destination.
+pub(super) fn server(destination: &Destination, settings: &Settings) -> Origin {
+    match destination {
+        Destination::Endpoint { origin, .. } => origin.clone(),
+        Destination::Bucket { .. } => settings
+            .s3
+            .endpoint
+            .clone()
+            .unwrap_or_else(|| Origin { host: format!("s3.{}.amazonaws.com", settings.s3.region), port: 443 }),
+    }
+}
+
+/// Whoever is asked.
+pub(super) enum Peer {
+    Bucket(Bucket),
+    Endpoint(Endpoint),
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub(super) enum Came {
+    /// A receipt, unread.
+    Receipt(Bytes),
+    /// The file is in the bucket now.
+    Sent,
+    /// It is there since before, and its receipt is not.
+    NotYet,
+}
+
+/// The way to a destination's server. Reads files: not for the threads of others.
+pub(super) fn way(
+    destination: &Destination,
+    settings: &Settings,
+    surroundings: &Surroundings,
+    patience: Patience,
+) -> Result<Way, Trouble> {
+    let via = match &settings.proxy {
+        None => None,
+        Some(proxy) => {
+            let authorization = secrets::proxy_authorization(proxy, settings, surroundings)?;
+            Some(Via { origin: proxy.origin.clone(), authorization })
+        }
+    };
+    Ok(Way { to: server(destination, settings), via, tls: tls::client(settings.ca.as_deref())?, patience })
+}
+
+impl Peer {
+    /// Reads files, as [`way`].
+    pub(super) fn new(
+        destination: &Destination,
+        settings: &Settings,
+        surroundings: &Surroundings,
+        way: Way,
+    ) -> Result<Self, Trouble> {
+        match destination {
+            Destination::Endpoint { path, .. } => Ok(Peer::Endpoint(Endpoint { way, path: path.clone() })),
+            Destination::Bucket { bucket, prefix } => {
+                let keys = secrets::bucket_keys(settings, surroundings)?;
+                Bucket::new(way, bucket, prefix, &settings.s3, &keys).map(Peer::Bucket)
+            }
+        }
+    }
+
+    /// One attempt. `ask_first`: it may have arrived before.
+    pub(super) async fn attempt(
+        &self,
+        row: &UsageSegmentRow,
+        file: &Path,
+        ask_first: bool,
+        now: WallTime,
+    ) -> Result<Came, Trouble> {
+        match self {
+            Peer::Endpoint(endpoint) => {
+                if ask_first && let Some(receipt) = endpoint.receipt(row).await? {
+                    return Ok(Came::Receipt(receipt));
+                }
+                endpoint.send(row, file).await.map(Came::Receipt)
+            }
+            Peer::Bucket(bucket) if ask_first => match bucket.receipt(row).await {
+                Ok(Asked::Receipt(receipt)) => Ok(Came::Receipt(receipt)),
+                Ok(Asked::None) => Ok(Came::NotYet),
+                Err(trouble) => Err(self.timed(trouble, now)),
+            },
+            Peer::Bucket(bucket) => {
+                bucket.send(row, file).await.map(|()| Came::Sent).map_err(|trouble| self.timed(trouble, now))
+            }
+        }
+    }
+
+    /// Says how far the clocks are apart, where that is the trouble.
+    pub(super) fn timed(&self, trouble: Trouble, now: WallTime) -> Trouble {
+        match (trouble, self) {
+            (Trouble::ClockOff { .. }, Peer::Bucket(bucket)) => {
+                Trouble::ClockOff { ahead_s: ahead_s(&bucket.last_head(), now).unwrap_or(0) }
+            }
+            (trouble, _) => trouble,
+        }
+    }
+}
+
+/// Seconds that `now` is ahead of a server's clock, where its answer tells the time.
+pub(super) fn ahead_s(headers: &HeaderMap, now: WallTime) -> Option<i64> {
+    let date = headers.get(header::DATE)?.to_str().ok()?;
+    let date = DateTimeParser::new().parse_timestamp(date).ok()?;
+    Some(now.as_ms().div_euclid(SECOND_MS) - date.as_second())
+}

@@ -1,0 +1,131 @@
+//! The licensor's HTTPS endpoint (07): `PUT /v1/usage/NAME` gives the receipt in its answer, `GET /v1/usage/NAME/receipt` gives
+//! it once more where that answer was lost.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::Empty;
+use leasehold_engine::row::UsageSegmentRow;
+use leasehold_keys::note::NOTE_MAX_BYTES;
+use serde::Deserialize;
+
+use super::{
+    file_body::{self, FileBody},
+    trouble::Trouble,
+    way::{Answer, Way},
+};
+
+/// The most characters of a server's words that are kept.
+const WORDS_MAX: usize = 300;
+
+/// The endpoint, over a way to it.
+pub(super) struct Endpoint {
+    pub(super) way: Way,
+    /// Goes before `/v1/usage`.
+    pub(super) path: String,
+}
+
+/// What an answer says that is no receipt (RFC 9457).
+#[derive(Deserialize)]
+struct Problem {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    detail: String,
+}
+
+impl Endpoint {
+    /// Sends a file; the receipt that is in the answer, unread.
+    pub(super) async fn send(&self, row: &UsageSegmentRow, file: &Path) -> Result<Bytes, Trouble> {
+        let body = FileBody::new(file_body::open(file, row).await?, file, row.bytes);
+        let target = format!("{}/v1/usage/{}", self.path, row.file);
+        let request = Request::builder()
+            .method(Method::PUT)
+            .uri(&target)
+            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .header(header::CONTENT_LENGTH, row.bytes);
+        let answer = self.way.ask(self.built(request.body(body))?).await?;
+        match answer.status {
+            StatusCode::OK | StatusCode::CREATED => self.note(answer),
+            _ => Err(self.refused(&answer, &target)),
+        }
+    }
+
+    /// The receipt of a file that may have arrived; `None` where it has not.
+    pub(super) async fn receipt(&self, row: &UsageSegmentRow) -> Result<Option<Bytes>, Trouble> {
+        let target = format!("{}/v1/usage/{}/receipt", self.path, row.file);
+        let answer = self.get(&target).await?;
+        match answer.status {
+            StatusCode::OK => self.note(answer).map(Some),
+            // What else may not be there, sending the file will tell.
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.refused(&answer, &target)),
+        }
+    }
+
+    /// Whether the endpoint takes files now; with the head of its answer.
+    pub(super) async fn health(&self) -> Result<Answer, Trouble> {
+        let target = format!("{}/v1/health", self.path);
+        let answer = self.get(&target).await?;
+        match answer.status {
+            StatusCode::OK => Ok(answer),
+            _ => Err(self.refused(&answer, &target)),
+        }
+    }
+
+    async fn get(&self, target: &str) -> Result<Answer, Trouble> {
+        self.way.ask(self.built(Request::builder().uri(target).body(Empty::<Bytes>::new()))?).await
+    }
+
+    fn built<B>(&self, request: http::Result<Request<B>>) -> Result<Request<B>, Trouble> {
+        request.map_err(|why| Trouble::BadDestination { said: self.way.to.to_string(), why: why.to_string() })
+    }
+
+    /// What may be a note.
+    fn note(&self, answer: Answer) -> Result<Bytes, Trouble> {
+        let why = if answer.body.is_empty() {
+            "it says that it has the file, and gives no receipt"
+        } else if answer.body.len() > NOTE_MAX_BYTES {
+            "it is too long for a receipt"
+        } else {
+            return Ok(answer.body);
+        };
+        Err(Trouble::Garbage { at: self.way.to.to_string(), why: why.into() })
+    }
+
+    fn refused(&self, answer: &Answer, target: &str) -> Trouble {
+        let status = answer.status.as_u16();
+        let problem: Option<Problem> = serde_json::from_slice(&answer.body).ok();
+        let spoken = problem.map(|problem| match (problem.detail, problem.code) {
+            (detail, code) if code.is_empty() => detail,
+            (detail, code) if detail.is_empty() => code,
+            (detail, code) => format!("{detail} ({code})"),
+        });
+        let spoken = spoken.map(|words| plain(&words)).filter(|words| !words.is_empty());
+        let said = spoken.clone().unwrap_or_else(|| answer.status.canonical_reason().unwrap_or("no words").to_owned());
+        match status {
+            300..=399 => Trouble::Redirected { to: header_of(answer, header::LOCATION) },
+            404 if spoken.is_none() => {
+                Trouble::NotThere { what: format!("https://{}{target}", self.way.to.authority()), said }
+            }
+            408 | 425 | 429 | 500.. => {
+                let retry_after_s = header_of(answer, header::RETRY_AFTER).parse().ok();
+                Trouble::ServerBusy { status, said, retry_after_s }
+            }
+            400..=499 => Trouble::ServerRefused { status, said },
+            _ => Trouble::Garbage { at: self.way.to.to_string(), why: format!("its status is {status}") },
+        }
+    }
+}
+
+/// The text of a header; empty where there is none.
+pub(super) fn header_of(answer: &Answer, name: header::HeaderName) -> String {
+    plain(answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default())
+}
+
+/// A server's words as one line that harms no log.
+pub(super) fn plain(words: &str) -> String {
+    let words = words.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ").chars().take(WORDS_MAX).collect()
+}

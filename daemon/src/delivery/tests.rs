@@ -1,0 +1,1 @@
+//! Delivery against servers that do all that servers do.
