@@ -5,7 +5,7 @@
 use std::{path::Path, sync::Arc};
 
 use leasehold_engine::{
-    Engine, Limits,
+    Limits,
     command::{
         Acquire, Act, Ask, Assign, Attach, CallerInfo, Command, Entity, EntityName, FolderFile, HostFinding, Origin,
         Place, Release,
@@ -22,9 +22,9 @@ use leasehold_keys::{
 };
 use leaseholdd::{
     clock::Clock,
-    core::{Answer, Bounds, Core, Ended, Phase, ReplyReceiver, ReplySender, replies},
+    core::{Answer, Bounds, Core, Ended, Phase, ReplyReceiver, ReplySender, Restored, replies, restore},
     identity::Identity,
-    storage::{Database, StateDir},
+    storage::StateDir,
     usage::{Ground, NamesSetting, Settings, Usage},
 };
 use licensor::catalog::Catalog;
@@ -99,19 +99,16 @@ impl Server {
         let trust = licensor.trust()?;
         let state = StateDir::open(dir)?;
         let clock = Clock::system();
-        let database = Database::open(&state)?;
-        let mut engine = Engine::new(Limits::default());
-        let recovered = engine.recover(clock.now());
-        let store = database.into_store()?;
+        let Restored { engine, store, .. } = restore(&state, &trust, Limits::default(), &clock)?;
         let reader = store.reader();
-        let (core, ended) = Core::start(engine, recovered, store, clock.clone(), Bounds::default())?;
+        let (core, ended) = Core::start(engine, store, clock.clone(), Bounds::default())?;
         core.set_phase(Phase::Serving);
         let ground = Ground {
             state_directory: dir.to_owned(),
             core: core.clone(),
             clock,
             reader,
-            identity: Arc::new(Identity::open(dir, None)?),
+            identity: Arc::new(Identity::open(dir, None, Path::new("/"))?),
             licensor: Box::new(move || trust.root().usage_key),
         };
         let usage = Usage::start(Settings { names: NamesSetting::Plain, reader: None }, ground)?;

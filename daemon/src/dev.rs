@@ -1,6 +1,7 @@
 //! `leaseholdd dev` (08, First minutes): a licensor, a sample file for this host and the real daemon with a sample site,
 //! in one folder that goes away at the end. It needs nothing, and nothing of it is meant for production.
 
+mod endpoint;
 mod sample;
 mod vendor;
 mod words;
@@ -14,7 +15,10 @@ use std::{
 
 use leasehold_engine::view::PoolView;
 use leasehold_keys::{activation::Units, host::HostFacts, refusal::Refusal};
-use licensor::workshop::WorkshopFault;
+use licensor::{
+    serve::Serving,
+    workshop::{Workshop, WorkshopFault},
+};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -22,6 +26,7 @@ use crate::{
     clock::Clock,
     config::Config,
     core::Refused,
+    delivery::Destination,
     exit::Exit,
     files,
     folder::EntryState,
@@ -95,6 +100,9 @@ pub enum DevFault {
     /// The sample site.
     #[error(transparent)]
     Sample(#[from] sample::SampleFault),
+    /// The licensor's endpoint.
+    #[error("the licensor's endpoint on loopback does not start: {0}")]
+    Endpoint(String),
     /// The core.
     #[error("the daemon does not answer: {0}")]
     Core(#[from] Refused),
@@ -115,6 +123,7 @@ impl DevFault {
             | DevFault::Identity(_)
             | DevFault::NotAccepted(_)
             | DevFault::Sample(_)
+            | DevFault::Endpoint(_)
             | DevFault::Core(_)
             | DevFault::Signals(_) => Exit::Failed,
         }
@@ -147,6 +156,9 @@ pub async fn run(options: &Options, clock: Clock) -> Result<Exit, DevFault> {
 pub struct Site {
     place: Place,
     running: Option<Running>,
+    /// The licensor's endpoint, to which usage goes.
+    serving: Option<Serving>,
+    endpoint: String,
     license: String,
     pools: Vec<PoolView>,
     tcp: String,
@@ -164,17 +176,31 @@ impl Site {
             return Err(DevFault::BuiltInRoot);
         }
         let place = Place::make(options)?;
-        let invented = place.issue(&clock)?;
+        let (invented, workshop, first) = place.issue(&clock)?;
+        let serving = endpoint::start(&workshop, &place.certificate(), &clock).await?;
+        // From here on the licensor's folder belongs to its endpoint.
+        drop(workshop);
+        let endpoint = format!("https://{}", serving.address());
         let port = options.port.unwrap_or(PORT);
         let port_taken = is_taken(port).then_some(port);
-        let config = place.config(if port_taken.is_some() { 0 } else { port });
-        let running = run::start(&config, clock, Path::new("/")).await?;
+        let config = place.config(if port_taken.is_some() { 0 } else { port }, &endpoint)?;
+        let mut running = run::start(&config, clock.clone(), Path::new("/")).await?;
         let license = accepted(&running).await?;
         sample::make(running.core()).await?;
+        if first {
+            // A usage file is closed at midnight and when the daemon stops, and goes to the licensor then: so there is one
+            // that has gone, and today's beside it.
+            let mut usage = running.usage().watch();
+            let begun = usage.wait_for(|usage| usage.changes > 0);
+            let _ = tokio::time::timeout(ACCEPTED_MAX, begun).await;
+            running.stop().await;
+            running = run::start(&config, clock, Path::new("/")).await?;
+        }
         let pools = running.core().read(|engine, now| engine.pools(now, None, None)).await?.unwrap_or_default();
         let tcp = running.addresses().iter().find(|address| address.starts_with("http")).cloned().unwrap_or_default();
         let pools = pools.into_iter().filter(|pool| pool.capacity != Units::Count(0)).collect();
-        Ok(Self { place, running: Some(running), license, pools, tcp, port_taken, invented })
+        let serving = Some(serving);
+        Ok(Self { place, running: Some(running), serving, endpoint, license, pools, tcp, port_taken, invented })
     }
 
     /// What was made, where it lies, and what to try.
@@ -186,6 +212,8 @@ impl Site {
             socket: &place.socket(),
             folder: &place.folder(),
             licensor: &place.licensor(),
+            endpoint: &self.endpoint,
+            usage: &place.state().join("usage"),
             request: &place.request(),
             tcp: &self.tcp,
             port_taken: self.port_taken,
@@ -213,6 +241,11 @@ impl Site {
             Some(running) => running.stop().await,
             None => Exit::Done,
         };
+        if let Some(serving) = self.serving.take()
+            && let Err(fault) = serving.stop().await
+        {
+            tracing::warn!("The licensor's endpoint did not end in order: {fault}");
+        }
         if let Some(passing) = self.place.passing.take() {
             let path = passing.path().to_owned();
             if let Err(fault) = passing.close() {
@@ -292,12 +325,19 @@ impl Place {
         self.dir.join("host-facts.json")
     }
 
+    /// Of the licensor's endpoint.
+    fn certificate(&self) -> PathBuf {
+        self.dir.join("endpoint.pem")
+    }
+
     fn request(&self) -> PathBuf {
         self.dir.join("this-host.request")
     }
 
     /// The daemon's configuration.
-    fn config(&self, port: u16) -> Config {
+    fn config(&self, port: u16, endpoint: &str) -> Result<Config, DevFault> {
+        let destination: Destination =
+            endpoint.parse().map_err(|fault| DevFault::Endpoint(format!("{endpoint}: {fault}")))?;
         let mut config = Config::built_in();
         config.state_dir = self.state();
         config.folder = self.folder();
@@ -306,12 +346,14 @@ impl Place {
         config.listen.tcp = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
         config.listen.unix = Some(self.socket());
         config.listen.unix_mode = 0o600;
-        config
+        config.delivery.destination = Some(destination);
+        config.delivery.ca = Some(self.certificate());
+        Ok(config)
     }
 
-    /// Makes the licensor, this host's request and, the first time, the sample file. True where the machine shows too
-    /// little of itself to bind a file to.
-    fn issue(&self, clock: &Clock) -> Result<bool, DevFault> {
+    /// Makes the licensor, this host's request and, the first time, the sample file. Tells whether the machine shows too
+    /// little of itself to bind a file to, and whether it was the first time.
+    fn issue(&self, clock: &Clock) -> Result<(bool, Workshop, bool), DevFault> {
         let fault = |path: PathBuf| move |fault| DevFault::File { path, fault };
         let invented = facts_file::collect_to_or_else(&self.facts(), invent)
             .map_err(|error| DevFault::File { path: error.path, fault: error.fault })?;
@@ -325,7 +367,7 @@ impl Place {
             let sample = self.folder().join(SAMPLE);
             files::replace(&sample, issued.note.as_bytes(), 0o644).map_err(fault(sample))?;
         }
-        Ok(invented)
+        Ok((invented, workshop, first))
     }
 }
 

@@ -27,11 +27,20 @@ use tonic::transport::Server;
 pub(crate) use listen::group_id;
 pub use listen::{Bound, Limits, ListenFault, Settings, SocketSettings};
 
-use crate::{clock::Clock, core::Core, folder::Folder, storage::Reader};
+use crate::{
+    clock::Clock,
+    core::Core,
+    delivery::{Delivery, Zone},
+    folder::Folder,
+    storage::Reader,
+    usage::Usage,
+};
 
 /// What administrators are told of this process, and who they are now.
 #[derive(Clone, Debug)]
 pub struct Facts {
+    /// The site's time zone, in which billing periods run.
+    pub time_zone: Zone,
     /// When the process started.
     pub started_at: WallTime,
     /// Where its state lies.
@@ -41,11 +50,29 @@ pub struct Facts {
     pub administrators: watch::Receiver<BTreeSet<u32>>,
 }
 
+/// The rooms that the services ask.
+pub struct Rooms {
+    /// The core.
+    pub core: Core,
+    /// The watched folder.
+    pub folder: Folder,
+    /// Usage as it is sealed …
+    pub usage: Usage,
+    /// … and delivered.
+    pub delivery: Delivery,
+    /// What the core has stored.
+    pub records: Reader,
+    /// The clock of the core.
+    pub clock: Clock,
+}
+
 /// What the services ask. Cheap to clone.
 #[derive(Clone)]
 struct Daemon {
     core: Core,
     folder: Folder,
+    usage: Usage,
+    delivery: Delivery,
     records: Reader,
     clock: Clock,
     facts: Arc<Facts>,
@@ -72,15 +99,8 @@ pub enum ServeFault {
 ///
 /// # Errors
 /// See [`ServeFault`].
-pub async fn serve(
-    bound: Bound,
-    core: Core,
-    folder: Folder,
-    records: Reader,
-    clock: Clock,
-    facts: Facts,
-    stop: impl Future<Output = ()>,
-) -> Result<(), ServeFault> {
+pub async fn serve(bound: Bound, rooms: Rooms, facts: Facts, stop: impl Future<Output = ()>) -> Result<(), ServeFault> {
+    let Rooms { core, folder, usage, delivery, records, clock } = rooms;
     let limits = bound.limits;
     let daemon = Daemon {
         core: core.clone(),
@@ -90,6 +110,8 @@ pub async fn serve(
         listening: bound.addresses().into(),
         ready_at: Arc::default(),
         folder,
+        usage,
+        delivery,
     };
     let installation_id = daemon.folder.identity().installation_id().to_string();
     let (reporter, health) = tonic_health::server::health_reporter();

@@ -188,17 +188,26 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
     let delivery = Delivery::start(config.delivery.clone(), ground);
     let administrators = watch::Sender::new(config.administrators.clone());
     let facts = grpc::Facts {
+        time_zone: config.time_zone.clone(),
         started_at,
         state_directory: state.path().to_owned(),
         administrators: administrators.subscribe(),
     };
     let addresses = bound.addresses();
+    let rooms = grpc::Rooms {
+        core: core.clone(),
+        folder: folder.clone(),
+        usage: usage.clone(),
+        delivery: delivery.clone(),
+        records: reader,
+        clock,
+    };
     let (stop_serving, stopped) = oneshot::channel();
     let stop = async {
         // Dropped with what runs: stop too.
         let _ = stopped.await;
     };
-    let serving = tokio::spawn(grpc::serve(bound, core.clone(), folder.clone(), reader, clock, facts, stop));
+    let serving = tokio::spawn(grpc::serve(bound, rooms, facts, stop));
     Ok(Running {
         began_us,
         core,

@@ -11,6 +11,7 @@
 //! - A file is a copy: whatever befalls it, it is made again from the database until it is acknowledged, or was found whole
 //!   a week after it was closed.
 
+pub mod bundle;
 mod copies;
 mod disk;
 mod draft;
@@ -18,6 +19,7 @@ mod driver;
 mod heart;
 mod look;
 mod naming;
+pub mod proof;
 
 #[cfg(test)]
 mod tests;
@@ -61,6 +63,8 @@ pub struct State {
     pub collecting: bool,
     /// Events that are not sealed yet, when the room looked last.
     pub waiting: usize,
+    /// When something was sealed, by trusted time; `None`: nothing was since the start.
+    pub last_sealed: Option<WallTime>,
     /// Why nothing can be sealed, and what to do; events wait in the database.
     pub trouble: Option<String>,
     /// Why files cannot be written, and what to do; what they lack waits in the database.
@@ -105,6 +109,17 @@ pub enum ProgressFault {
         /// Why.
         fault: String,
     },
+    /// The core does not take it.
+    #[error(transparent)]
+    Core(#[from] Refused),
+}
+
+/// Why nothing was sealed.
+#[derive(Debug, thiserror::Error)]
+pub enum SealNowFault {
+    /// The room cannot seal, as [`State::trouble`] tells.
+    #[error("{0}")]
+    Trouble(String),
     /// The core does not take it.
     #[error(transparent)]
     Core(#[from] Refused),
@@ -186,6 +201,24 @@ impl Usage {
     pub fn check(&self, segment: u32) {
         // Where too much waits, whoever asks finds the file as it is and asks again.
         let _ = self.asks.try_send(Ask::Check(segment));
+    }
+
+    /// Seals what waits at this moment, instead of within a minute; tells how many events that were.
+    ///
+    /// # Errors
+    /// See [`SealNowFault`]; what waits is sealed later.
+    pub async fn seal(&self) -> Result<u64, SealNowFault> {
+        let (to, answer) = oneshot::channel();
+        self.asks.try_send(Ask::Seal(to)).map_err(|why| match why {
+            mpsc::TrySendError::Full(_) => Refused::Overloaded,
+            mpsc::TrySendError::Disconnected(_) => Refused::Draining,
+        })?;
+        answer.await.map_err(|_| Refused::Draining)?
+    }
+
+    /// The folder of the files.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Makes durable how far a segment has come. The room is the only one that changes segments.

@@ -54,7 +54,9 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Outcome {
         Command::Completions(args) => return shell::completions(args, output),
         Command::Man(args) => return shell::man(args, output),
         // No daemon is asked.
-        Command::Usage(UsageCommand::Verify(args)) if !args.files.is_empty() => return usage_files::verify(args, output),
+        Command::Usage(UsageCommand::Verify(args)) if !args.files.is_empty() => {
+            return usage_files::verify(args, output);
+        }
         _ => {}
     }
     let session = Session::open(&globals).await?;

@@ -31,6 +31,14 @@ async fn the_sample_site_is_whole_and_goes_away() {
         let found = running.core().read(move |engine, now| engine.entities(now, &filter)).await.unwrap().unwrap();
         assert_eq!(found.len(), most, "{kind:?}");
     }
+    // One usage file is with the licensor, before anyone's eyes, and today's is being written.
+    let mut delivery = running.delivery().watch();
+    let gone = delivery.wait_for(|state| state.last_acknowledged.is_some());
+    tokio::time::timeout(ACCEPTED_MAX, gone).await.expect("a receipt").unwrap();
+    let files = running.delivery().files().await.unwrap();
+    let states: Vec<&str> = files.iter().map(|file| file.state.as_str()).collect();
+    assert_eq!(states, ["acknowledged", "open"]);
+    assert!(files[0].receipt.is_some() && files[1].path.is_file());
     let story = site.story();
     assert!(story.contains(&format!("LEASEHOLD_SERVER=unix://{}", site.socket().display())), "{story}");
     assert!(site.tcp().starts_with("http://127.0.0.1:") && !site.tcp().ends_with(":0"));

@@ -31,13 +31,15 @@ const PARTS: [(&str, u32, u32); 3] = [
 ];
 
 /// Grants of the sample order besides its parts.
-const GRANTS: [(&str, u32); 6] = [
+const GRANTS: [(&str, u32); 7] = [
     ("I3_ACCESS_TRACKER_CONCURRENT", 10),
     ("I3_SESSION_CALL", 20),
     ("I3_FEATURE_RECORDER", 1),
     ("I3_FEATURE_DIALER", 1),
     ("I3_LICENSE_IWP_SERVER", 1),
     ("I3_TENANT_IWP_ORGANIZATION", 5),
+    // Usage is collected and sent to the licensor.
+    ("I3_FEATURE_USAGE_TRACKING_UPLOAD", 1),
 ];
 
 /// The licensor of a folder; made there where there is none. Its private keys have no passphrase.

@@ -16,6 +16,10 @@ pub(super) struct Story<'a> {
     pub(super) folder: &'a Path,
     pub(super) licensor: &'a Path,
     pub(super) request: &'a Path,
+    /// Where usage files go.
+    pub(super) endpoint: &'a str,
+    /// Where they lie.
+    pub(super) usage: &'a Path,
     /// Where application servers connect.
     pub(super) tcp: &'a str,
     /// Set where another port was wanted and was taken.
@@ -102,6 +106,7 @@ impl Story<'_> {
         }
         writeln!(out, "  Folder     {}   drop .i3lic files here", show(self.folder))?;
         writeln!(out, "  Licensor   {}   its keys have no passphrase: for trying only", show(self.licensor))?;
+        writeln!(out, "  Endpoint   {}   the licensor's, for usage files", self.endpoint)?;
         if self.invented {
             writeln!(
                 out,
@@ -118,11 +123,21 @@ impl Story<'_> {
             writeln!(out, "\nA contact center at work, with seats moving:\n")?;
             writeln!(out, "  {example} -- --server {} --admin unix://{}", self.tcp, show(self.socket))?;
         }
+        writeln!(
+            out,
+            "\nWho was logged on and with which keys, sealed to the licensor. Today's file is open until midnight; one was"
+        )?;
+        writeln!(out, "sent already, and its receipt is here:\n")?;
+        for command in ["usage seal", "usage list", "usage verify", "doctor"] {
+            writeln!(out, "  {leasehold} {command}")?;
+        }
+        let licensor = self.run.program("licensor");
+        writeln!(out, "  {licensor} --dir {} usage open {}", show(self.licensor), show(self.usage))?;
         writeln!(out, "\nTen more tracker seats, as an add-on file; watch `pools` before and after:\n")?;
         writeln!(
             out,
             "  {} --dir {} issue --account \"{}\" --site {} --kind add-on --grant I3_ACCESS_TRACKER_CONCURRENT=10 --request {} --out {}",
-            self.run.program("licensor"),
+            licensor,
             show(self.licensor),
             super::vendor::ACCOUNT,
             super::vendor::SITE,
@@ -160,6 +175,8 @@ mod tests {
             folder: Path::new("/d/licenses"),
             licensor: Path::new("/d/licensor"),
             request: Path::new("/d/host.request"),
+            endpoint: "https://127.0.0.1:8443",
+            usage: Path::new("/d/state/usage"),
             tcp: "http://127.0.0.1:7127",
             port_taken: None,
             invented: false,
@@ -174,6 +191,8 @@ mod tests {
             "--example contact_center -- --server http://127.0.0.1:7127 --admin unix:///d/leasehold.sock",
             "--request /d/host.request --out /d/licenses/more.i3lic",
             "agent-001 to agent-060",
+            "cargo run -q --release --bin leasehold -- usage list",
+            "--bin licensor -- --dir /d/licensor usage open /d/state/usage",
             "everything is removed",
         ] {
             assert!(text.contains(part), "{part} is missing in {text}");

@@ -2,6 +2,7 @@
 //! engine an act or a question, and puts the answer into words. Every act is audited by the engine.
 
 mod faults;
+mod usage;
 
 use std::time::Duration;
 
@@ -214,7 +215,9 @@ impl administration_server::Administration for Administration {
         let storage_fault = core.storage_fault().borrow().clone();
         let seen = folder.view();
         let standing = self.daemon.clock.standing();
+        let usage = self.usage_status().await?;
         let mut answer = wire::status_of(&view);
+        answer.notices.extend(usage.notices.iter().cloned());
         let of_daemon = folder.notices().into_iter().chain(standing.notices());
         let of_daemon =
             of_daemon.into_iter().map(|(reason, message)| v1::Notice { reason: reason.to_owned(), message });
@@ -236,6 +239,7 @@ impl administration_server::Administration for Administration {
             folder: seen.entries.iter().map(entry).collect(),
             clock: Some(wire::clock(&standing)),
             storage_ok: storage_fault.is_none(),
+            usage: Some(usage),
             storage_message: storage_fault.map_or_else(String::new, |fault| fault.to_string()),
             ..answer
         }))
@@ -502,5 +506,55 @@ impl administration_server::Administration for Administration {
         let after = serde_json::json!({ "path": path.display().to_string(), "bytes": bytes }).to_string();
         self.note(by, "snapshot", name.to_string(), after, String::new()).await?;
         Ok(Response::new(v1::SnapshotDatabaseResponse { path: path.display().to_string(), bytes }))
+    }
+
+    async fn list_usage(&self, request: Request<v1::ListUsageRequest>) -> Answer<v1::ListUsageResponse> {
+        self.administrator(&request)?;
+        self.usage_list(request.get_ref()).await.map(Response::new)
+    }
+
+    async fn seal_usage(&self, request: Request<v1::SealUsageRequest>) -> Answer<v1::SealUsageResponse> {
+        let by = self.administrator(&request)?;
+        let answer = self.usage_seal().await?;
+        tracing::info!(%by, events = answer.events, "Usage was sealed at once.");
+        Ok(Response::new(answer))
+    }
+
+    async fn verify_usage(&self, request: Request<v1::VerifyUsageRequest>) -> Answer<v1::VerifyUsageResponse> {
+        let by = self.administrator(&request)?;
+        let answer = self.usage_verify().await?;
+        tracing::info!(%by, files = answer.files, findings = answer.findings.len(), "Usage files were verified.");
+        Ok(Response::new(answer))
+    }
+
+    type ExportUsageStream = usage::Pieces;
+
+    async fn export_usage(&self, request: Request<v1::ExportUsageRequest>) -> Answer<Self::ExportUsageStream> {
+        let by = self.administrator(&request)?;
+        let request = request.into_inner();
+        let pieces = self.usage_export(&request).await?;
+        if !request.manifest_only {
+            self.note(by, "usage export", request.period, String::new(), String::new()).await?;
+        }
+        Ok(Response::new(pieces))
+    }
+
+    async fn take_usage_receipt(
+        &self,
+        request: Request<v1::TakeUsageReceiptRequest>,
+    ) -> Answer<v1::TakeUsageReceiptResponse> {
+        let by = self.administrator(&request)?;
+        let (answer, taken) = self.usage_receipt(request.into_inner().content).await?;
+        let sha256 = taken.sha256.map(|sha256| sha256.to_string());
+        let after = serde_json::json!({ "state": "acknowledged", "sha256": sha256 }).to_string();
+        self.note(by, "usage receipt", taken.file, after, String::new()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn doctor(&self, request: Request<v1::DoctorRequest>) -> Answer<v1::DoctorResponse> {
+        let by = self.administrator(&request)?;
+        let answer = self.way_out().await?;
+        tracing::info!(%by, well = answer.well, "The way out of usage files was tested.");
+        Ok(Response::new(answer))
     }
 }

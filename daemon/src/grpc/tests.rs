@@ -28,10 +28,12 @@ use tonic_types::StatusExt as _;
 use super::*;
 use crate::{
     core::{Bounds, Ended, Phase, Restored, restore},
+    delivery,
     identity::{Identity, tests as identity},
     storage::StateDir,
     test_site::terms,
     trust_store::TrustStore,
+    usage,
 };
 
 /// A daemon in this process, on a free port and a Unix socket.
@@ -75,8 +77,11 @@ impl Site {
         let Restored { engine, store, .. } = restore(&state, trust.trust(), limits, &clock).unwrap();
         let records = store.reader();
         let (core, ended) = Core::start(engine, store, clock.clone(), Bounds::default()).unwrap();
-        let (folder, _watching) = Folder::start(watched, state.path(), core.clone(), clock.clone(), trust, identity);
+        let installation = identity.installation_id().to_string();
+        let (folder, _watching) =
+            Folder::start(watched, state.path(), core.clone(), clock.clone(), trust, identity.clone());
         folder.judged().await;
+        let (usage, delivery) = usage_rooms(&state, &core, &clock, &records, &folder, identity, installation);
 
         let socket = SocketSettings { path: dir.path().join("leasehold.sock"), mode: 0o600, group: None };
         let tcp = vec!["127.0.0.1:0".parse().unwrap()];
@@ -84,6 +89,7 @@ impl Site {
         let bound = Bound::bind(&settings).await.unwrap();
         let tcp = format!("http://{}", bound.tcp()[0]);
         let facts = Facts {
+            time_zone: Zone::Named(jiff::tz::TimeZone::UTC),
             started_at: clock.trusted(),
             state_directory: state.path().to_owned(),
             administrators: watch::Sender::new(administrators).subscribe(),
@@ -92,7 +98,8 @@ impl Site {
         let until = async {
             let _ = stopped.await;
         };
-        let serving = tokio::spawn(serve(bound, core.clone(), folder.clone(), records, clock, facts, until));
+        let rooms = Rooms { core: core.clone(), folder: folder.clone(), usage, delivery, records, clock };
+        let serving = tokio::spawn(serve(bound, rooms, facts, until));
         Self { dir, core, folder, licensor, tcp, stop, serving, ended, _state: state }
     }
 
@@ -133,6 +140,42 @@ impl Site {
         let terms = Activation { hosts, ..terms(sequence, grants) };
         self.licensor.issue(&terms).unwrap()
     }
+}
+
+/// Sealing, and delivery that has nowhere to go.
+fn usage_rooms(
+    state: &StateDir,
+    core: &Core,
+    clock: &Clock,
+    records: &Reader,
+    folder: &Folder,
+    identity: Arc<Identity>,
+    installation: String,
+) -> (Usage, Delivery) {
+    let settings = usage::Settings { names: usage::NamesSetting::Plain, reader: None };
+    let trusted = folder.clone();
+    let ground = usage::Ground {
+        state_directory: state.path().to_owned(),
+        core: core.clone(),
+        clock: clock.clone(),
+        reader: records.clone(),
+        identity,
+        licensor: Box::new(move || trusted.trust().trust().root().usage_key),
+    };
+    let usage = Usage::start(settings, ground).unwrap();
+    let trusted = folder.clone();
+    let ground = delivery::Ground {
+        state_directory: state.path().to_owned(),
+        core: core.clone(),
+        clock: clock.clone(),
+        usage: usage.clone(),
+        trust: Box::new(move || trusted.trust().trust().clone()),
+        installation,
+        zone: Zone::default(),
+        surroundings: delivery::Surroundings::of_process(),
+        patience: delivery::Patience::default(),
+    };
+    (usage.clone(), Delivery::start(delivery::Settings::default(), ground))
 }
 
 fn named(name: &str) -> Option<v1::Caller> {

@@ -20,12 +20,12 @@ use tokio::{
 };
 
 use super::{
-    Ground, Progress, ProgressFault, Settings, State,
+    Ground, Progress, ProgressFault, SealNowFault, Settings, State,
     copies::{Copies, Worked, stored},
     disk::Disk,
     draft::{Outside, named},
     heart::{Course, Heart},
-    look::{glance, look},
+    look::{EVENTS_PER_STEP, glance, look},
     naming::Naming,
 };
 use crate::{
@@ -49,6 +49,7 @@ const PIECES_MAX: usize = 16;
 pub(super) enum Ask {
     Remark(RemarkCode, String),
     Check(u32),
+    Seal(oneshot::Sender<Result<u64, SealNowFault>>),
     Progress(u32, Progress, oneshot::Sender<Result<(), ProgressFault>>),
     Stop(oneshot::Sender<()>),
 }
@@ -159,6 +160,11 @@ impl Driver {
                 }
             }
             Ask::Check(segment) => self.copies.check(segment),
+            Ask::Seal(to) => {
+                let done = self.seal_now(runtime);
+                // Who asked may be gone.
+                let _ = to.send(done);
+            }
             Ask::Progress(segment, progress, to) => {
                 let done = self.progress(runtime, segment, progress);
                 // Who asked may be gone.
@@ -260,7 +266,10 @@ impl Driver {
             Ok(()) => {
                 let writes = self.heart.committed();
                 self.copies.write(writes);
-                self.state.send_modify(|state| state.changes += 1);
+                self.state.send_modify(|state| {
+                    state.changes += 1;
+                    state.last_sealed = Some(view.now.wall);
+                });
                 // Where not all was seen, more is due; the next glance tells.
                 Ok(if view.is_all && course == Course::Running { Turned::Rest } else { Turned::On })
             }
@@ -270,6 +279,29 @@ impl Driver {
                 Err(None)
             }
         }
+    }
+
+    /// Seals all that waits at this moment; tells how many events that were.
+    fn seal_now(&mut self, runtime: &Handle) -> Result<u64, SealNowFault> {
+        if *self.core.phase().borrow() == Phase::Starting {
+            return Err(Refused::Starting.into());
+        }
+        let newest = |engine: &Engine, _: Now| {
+            (engine.usage_backlog().0, engine.unsealed_usage(usize::MAX).last().map(|event| event.id))
+        };
+        let (waiting, newest) = self.read(runtime, newest)?;
+        let Some(newest) = newest else { return Ok(0) };
+        for _ in 0..=waiting / EVENTS_PER_STEP + 1 {
+            self.heart.hurry();
+            self.turn(runtime, Course::Running);
+            let oldest = |engine: &Engine, _: Now| engine.unsealed_usage(1).first().map(|event| event.id);
+            if self.read(runtime, oldest)?.is_none_or(|oldest| oldest > newest) {
+                return Ok(waiting as u64);
+            }
+        }
+        let why = self.state.borrow().trouble.clone();
+        let not_stored = || Refused::StorageUnavailable("a usage step was not stored".to_owned()).into();
+        Err(why.map_or_else(not_stored, SealNowFault::Trouble))
     }
 
     /// Some of what is to be done about the files.

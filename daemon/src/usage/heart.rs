@@ -63,6 +63,8 @@ pub(super) struct Heart {
     remarks: VecDeque<Remark>,
     /// Since when events wait.
     waiting_since: Option<LeaseTime>,
+    /// Whatever waits is due.
+    hurries: bool,
     keys: HashMap<KeyId, KeyName>,
     sets: HashMap<Arc<[KeyId]>, KeySet>,
 }
@@ -82,6 +84,7 @@ impl Heart {
             pending: None,
             remarks: VecDeque::new(),
             waiting_since: None,
+            hurries: false,
             keys: HashMap::new(),
             sets: HashMap::new(),
         }
@@ -100,9 +103,15 @@ impl Heart {
         true
     }
 
+    /// Events that wait are due at the next look.
+    pub(super) fn hurry(&mut self) {
+        self.hurries = true;
+    }
+
     /// What has to be seen for the next step; `None` where none is due.
     pub(super) fn due(&mut self, glance: &Glance, outside: &Outside<'_>, course: Course) -> Option<Wish> {
         let now = glance.now;
+        let hurries = std::mem::take(&mut self.hurries) && glance.waiting > 0;
         if glance.waiting == 0 {
             self.waiting_since = None;
         } else {
@@ -127,7 +136,7 @@ impl Heart {
         let facts = glance.plan.license.map(|license| facts(license, glance.plan.role, outside));
         let over = draft.is_over(facts.as_ref(), now).is_some();
         let waited = |since: LeaseTime| now.lease.ms_since(since) >= SEAL_AFTER_MS;
-        let events = glance.waiting >= ITEMS_MAX || self.waiting_since.is_some_and(waited);
+        let events = hurries || glance.waiting >= ITEMS_MAX || self.waiting_since.is_some_and(waited);
         let due = course == Course::Ending
             || !collecting
             || over

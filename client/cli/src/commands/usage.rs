@@ -110,8 +110,13 @@ async fn receipts(args: ReceiptArgs, session: &Session, output: &mut Output) -> 
         None => Ok(ExitCode::Done),
         Some(first) => {
             let exit = mixed(taken, &refusals);
-            Err(super::told_refusals(vec![first; refusals.len()], usize::try_from(taken + refused).unwrap_or(1), false, exit)
-                .into())
+            Err(super::told_refusals(
+                vec![first; refusals.len()],
+                usize::try_from(taken + refused).unwrap_or(1),
+                false,
+                exit,
+            )
+            .into())
         }
     }
 }
@@ -138,10 +143,8 @@ async fn export(args: ExportArgs, session: &Session, output: &mut Output) -> Out
     if !args.check && !args.force && path.symlink_metadata().is_ok() {
         return Err(exists(&path).into());
     }
-    let request = session.long_request(v1::ExportUsageRequest {
-        period: args.period.to_string(),
-        manifest_only: args.check,
-    });
+    let request =
+        session.long_request(v1::ExportUsageRequest { period: args.period.to_string(), manifest_only: args.check });
     let mut parts = session.answer(session.administration().export_usage(request).await)?;
     let Some(Part::Manifest(manifest)) = next(&mut parts, session).await? else {
         return Err(Failure::incomplete_answer("the manifest of the bundle").into());
@@ -178,10 +181,7 @@ async fn export(args: ExportArgs, session: &Session, output: &mut Output) -> Out
     Ok(if complete { ExitCode::Done } else { ExitCode::PartlyDone })
 }
 
-async fn next(
-    parts: &mut Streaming<v1::ExportUsageResponse>,
-    session: &Session,
-) -> Result<Option<Part>, Failure> {
+async fn next(parts: &mut Streaming<v1::ExportUsageResponse>, session: &Session) -> Result<Option<Part>, Failure> {
     let part = session.answer(parts.message().await.map(tonic::Response::new))?;
     Ok(part.and_then(|part| part.part))
 }

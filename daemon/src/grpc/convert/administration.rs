@@ -3,6 +3,7 @@
 mod acts;
 mod lists;
 mod shown;
+pub(crate) mod usage;
 
 pub(crate) use acts::*;
 pub(crate) use lists::*;

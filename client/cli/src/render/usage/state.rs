@@ -113,11 +113,8 @@ impl From<v1::UsageDeadline> for DeadlineDocument {
 
 impl From<v1::UsageStatus> for UsageStatusDocument {
     fn from(usage: v1::UsageStatus) -> Self {
-        let count = |count: v1::UsageCount| UsageCountDocument {
-            state: count.state,
-            files: count.files,
-            bytes: count.bytes,
-        };
+        let count =
+            |count: v1::UsageCount| UsageCountDocument { state: count.state, files: count.files, bytes: count.bytes };
         Self {
             mode: usage.mode,
             message: usage.message,

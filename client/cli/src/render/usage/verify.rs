@@ -139,11 +139,8 @@ impl VerifyUsageDocument {
 
 impl Document for VerifyUsageDocument {
     fn write_text(&self, page: &mut Page<'_>) {
-        let checked = format!(
-            "{}, {}",
-            counted(self.files.into(), "file", "files"),
-            counted(self.records, "record", "records")
-        );
+        let checked =
+            format!("{}, {}", counted(self.files.into(), "file", "files"), counted(self.records, "record", "records"));
         match self.findings.len() as u64 {
             0 => page.line_in(Tone::Good, &format!("usage is as it was written: {checked}")),
             count => page.line_in(

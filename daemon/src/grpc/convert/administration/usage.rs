@@ -1,0 +1,324 @@
+//! What administrators are shown of usage, and what they ask of it.
+
+use std::{collections::BTreeMap, path::Path};
+
+use jiff::tz::TimeZone;
+use leasehold_engine::{UsagePlan, time::WallTime};
+use leasehold_keys::usage::{Bounds, End, Finding, Period, Standing};
+use leasehold_proto::v1;
+
+use crate::{
+    delivery::{
+        self, Deadline, Failure, FileState, FileView, Mode, Nearness,
+        doctor::{Outcome, Report, Step},
+    },
+    grpc::convert::{Checked, malformed, timestamp},
+    usage::{self, bundle::Gap, proof::Proof},
+};
+
+/// What the status is made of.
+pub(crate) struct Seen<'a> {
+    pub(crate) plan: &'a UsagePlan,
+    /// Events that are not sealed, and the time of the oldest.
+    pub(crate) backlog: (usize, Option<WallTime>),
+    pub(crate) sealing: &'a usage::State,
+    pub(crate) delivery: &'a delivery::State,
+    pub(crate) files: &'a [FileView],
+    pub(crate) zone: &'a TimeZone,
+}
+
+/// A billing period by its name.
+pub(crate) fn period(text: &str) -> Checked<Period> {
+    text.parse().map_err(|fault| malformed("period", format!("{fault}")))
+}
+
+/// The name of a zone.
+pub(crate) fn zone_name(zone: &TimeZone) -> String {
+    zone.iana_name().unwrap_or("the zone of this machine").to_owned()
+}
+
+/// How usage stands.
+pub(crate) fn status(seen: &Seen<'_>) -> v1::UsageStatus {
+    let Seen { plan, backlog, sealing, delivery, files, zone } = seen;
+    let last_closed = files.iter().filter_map(|file| file.row.closed).max();
+    let mut counts: BTreeMap<FileState, (u64, u64)> = BTreeMap::new();
+    for file in *files {
+        let count = counts.entry(file.state).or_default();
+        *count = (count.0 + 1, count.1 + file.row.bytes);
+    }
+    let mode = mode(plan);
+    v1::UsageStatus {
+        mode: mode.as_str().to_owned(),
+        message: mode_words(mode, plan, delivery.destination.as_deref()),
+        backlog: backlog.0 as u64,
+        oldest_event: backlog.1.map(timestamp),
+        last_sealed: sealing.last_sealed.max(last_closed).map(timestamp),
+        files: counts
+            .into_iter()
+            .map(|(state, (files, bytes))| v1::UsageCount { state: state.to_string(), files, bytes })
+            .collect(),
+        destination: delivery.destination.clone().unwrap_or_default(),
+        failure: delivery.failure.as_ref().map(failure),
+        last_acknowledged: delivery.last_acknowledged.map(timestamp),
+        deadlines: delivery.deadlines.iter().map(deadline).collect(),
+        time_zone: zone_name(zone),
+        notices: notices(seen),
+    }
+}
+
+fn mode(plan: &UsagePlan) -> Mode {
+    match (plan.upload, plan.collecting) {
+        (true, _) => Mode::Automatic,
+        (false, true) => Mode::Local,
+        (false, false) => Mode::NotCollected,
+    }
+}
+
+fn mode_words(mode: Mode, plan: &UsagePlan, destination: Option<&str>) -> String {
+    let license = plan.license.map_or_else(String::new, |license| format!("; license {license} asks for it"));
+    match mode {
+        Mode::NotCollected => "not collected: no license in effect asks for it".to_owned(),
+        Mode::Local => format!("collected and kept here, to be sent by hand{license}"),
+        Mode::Automatic => match destination {
+            Some(destination) => format!("collected and sent to {destination}{license}"),
+            None => format!("collected, to be sent by itself{license}"),
+        },
+    }
+}
+
+/// What wants attention, worst first.
+fn notices(seen: &Seen<'_>) -> Vec<v1::Notice> {
+    let Seen { sealing, delivery, plan, .. } = seen;
+    let mut notices = Vec::new();
+    let mut tell = |reason: &str, message: String| notices.push(v1::Notice { reason: reason.to_owned(), message });
+    if let Some(why) = &sealing.trouble {
+        tell("USAGE_NOT_SEALED", format!("{why}. Leases go on; what was used waits in the database."));
+    }
+    if let Some(why) = &sealing.disk {
+        tell(
+            "USAGE_NOT_WRITTEN",
+            format!("Usage files cannot be written: {why}. What they lack waits in the database."),
+        );
+    }
+    match sealing.missing.as_slice() {
+        [] => {}
+        [file] => tell(
+            "USAGE_FILE_MISSING",
+            format!(
+                "The usage file {file} is gone or is not what was written. Bring it back from a backup, or tell the licensor."
+            ),
+        ),
+        files => tell(
+            "USAGE_FILE_MISSING",
+            format!(
+                "{} usage files are gone or are not what was written, the first {}. Bring them back from a backup, or tell the \
+                 licensor.",
+                files.len(),
+                files[0]
+            ),
+        ),
+    }
+    for deadline in &delivery.deadlines {
+        let reason = if deadline.nearness == Nearness::Over { "USAGE_OVERDUE" } else { "USAGE_DUE_SOON" };
+        let way = match (mode(plan), &delivery.failure) {
+            (Mode::Automatic, _) => "`leasehold doctor` tests the way out.".to_owned(),
+            _ => format!(
+                "`leasehold usage export --period {}` bundles them; `leasehold usage receipt` takes the answer.",
+                deadline.period
+            ),
+        };
+        tell(reason, format!("{}. {way}", capital(&deadline.to_string())));
+    }
+    if let Some(failure) = &delivery.failure {
+        tell(
+            "USAGE_NOT_DELIVERED",
+            format!("Usage files do not go out: {}. To do: {}.", failure.trouble, failure.trouble.remedy()),
+        );
+    }
+    if let Some(why) = &delivery.disk {
+        tell("USAGE_NOT_KEPT", format!("{}.", capital(why)));
+    }
+    notices
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+fn failure(failure: &Failure) -> v1::UsageFailure {
+    v1::UsageFailure {
+        code: failure.trouble.code().to_owned(),
+        message: failure.trouble.to_string(),
+        remedy: failure.trouble.remedy(),
+        at: Some(timestamp(failure.at)),
+        attempts: failure.attempts,
+        again: Some(timestamp(failure.again)),
+    }
+}
+
+fn deadline(deadline: &Deadline) -> v1::UsageDeadline {
+    v1::UsageDeadline {
+        period: deadline.period.to_string(),
+        due: Some(timestamp(deadline.due)),
+        due_day: deadline.due_day.to_string(),
+        days_left: deadline.days_left,
+        files: u32::try_from(deadline.files).unwrap_or(u32::MAX),
+        message: deadline.to_string(),
+    }
+}
+
+/// A usage file. `missing`: the files that are gone for good.
+pub(crate) fn file(view: &FileView, plan: &UsagePlan, missing: &[String]) -> v1::UsageFile {
+    let row = &view.row;
+    let path = |path: &Path| path.display().to_string();
+    v1::UsageFile {
+        name: row.file.clone(),
+        number: row.number,
+        day: day(row.began),
+        began: Some(timestamp(row.began)),
+        closed: row.closed.map(timestamp),
+        because: row.because.clone(),
+        records: row.records,
+        events: row.events,
+        bytes: row.bytes,
+        state: view.state.to_string(),
+        message: view.state.words().to_owned(),
+        remedy: view.remedy(mode(plan)),
+        uploaded: row.uploaded.map(timestamp),
+        acknowledged: row.acknowledged.map(timestamp),
+        due: view.due.map(timestamp),
+        failure: view.failure.as_ref().map(failure),
+        sha256: row.sha256.map_or_else(String::new, |sha256| sha256.to_string()),
+        license_id: row.license.to_string(),
+        path: path(&view.path),
+        receipt: view.receipt.as_deref().map_or_else(String::new, path),
+        kept_until: view.kept_until.map(timestamp),
+        missing: missing.contains(&row.file),
+    }
+}
+
+fn day(at: WallTime) -> String {
+    at.to_string().split('T').next().unwrap_or_default().to_owned()
+}
+
+/// A period and what there is of it, before the files.
+pub(crate) fn manifest(
+    period: Period,
+    bounds: &Bounds,
+    zone: &TimeZone,
+    now: WallTime,
+    files: Vec<v1::UsageFile>,
+    gaps: &[Gap],
+) -> v1::UsageManifest {
+    v1::UsageManifest {
+        period: period.to_string(),
+        from: Some(timestamp(bounds.from)),
+        until: Some(timestamp(bounds.until)),
+        due: Some(timestamp(bounds.due)),
+        first_day: period.first_day().to_string(),
+        last_day: period.last_day().to_string(),
+        due_day: period.due_day().to_string(),
+        time_zone: zone_name(zone),
+        files,
+        gaps: gaps
+            .iter()
+            .map(|gap| v1::UsageGap {
+                kind: gap.kind().to_owned(),
+                message: gap.to_string(),
+                file: gap.file().unwrap_or_default().to_owned(),
+            })
+            .collect(),
+        over: now >= bounds.until,
+        installation_id: String::new(),
+    }
+}
+
+/// What the files were found to be.
+pub(crate) fn proof(proof: &Proof, behind: usize) -> v1::VerifyUsageResponse {
+    let mut message = "compared with what the database knows, and with each other; no key was needed".to_owned();
+    if behind > 0 {
+        message.push_str(&format!("; {behind} of them lack what the database holds, and are written again"));
+    }
+    v1::VerifyUsageResponse {
+        files: proof.files,
+        records: proof.records,
+        installations: proof.report.installations.iter().map(standing).collect(),
+        findings: proof.report.findings.iter().map(finding).collect(),
+        message,
+    }
+}
+
+fn standing(standing: &Standing) -> v1::UsageStanding {
+    v1::UsageStanding {
+        installation_id: standing.installation.to_string(),
+        first: standing.first,
+        last: standing.head.segment,
+        files: standing.files,
+        records: standing.head.records,
+        signed_records: standing.signed_records,
+        end: match standing.end {
+            End::Closed(_) => "closed",
+            End::Open => "open",
+            End::Torn(_) => "torn",
+        }
+        .to_owned(),
+        head: standing.head.chain.to_string(),
+    }
+}
+
+fn finding(finding: &Finding) -> v1::UsageFinding {
+    v1::UsageFinding {
+        reason: finding.reason.code().to_owned(),
+        file: finding.file.clone().unwrap_or_default(),
+        installation_id: finding.installation.map_or_else(String::new, |installation| installation.to_string()),
+        segment: finding.segment.unwrap_or(0),
+        record: finding.record.unwrap_or(0),
+        damage: finding.damage.map_or_else(String::new, |damage| damage.code().to_owned()),
+        message: finding.to_string(),
+    }
+}
+
+/// The way out.
+pub(crate) fn doctor(report: &Report, plan: &UsagePlan) -> v1::DoctorResponse {
+    let asked = match mode(plan) {
+        Mode::Automatic => "",
+        Mode::Local => "; the license keeps usage here, so that nothing goes out by itself",
+        Mode::NotCollected => "; no usage is collected, so that nothing goes out",
+    };
+    let message = match report.first_failure() {
+        None => format!("usage files can go out: every step is well{asked}"),
+        Some((kind, trouble)) => format!("usage files CANNOT go out ({}): {trouble}{asked}", kind.as_str()),
+    };
+    v1::DoctorResponse {
+        destination: report.destination.clone().unwrap_or_default(),
+        proxy: report.proxy.clone().unwrap_or_default(),
+        steps: report.steps.iter().map(step).collect(),
+        well: report.is_well(),
+        message,
+    }
+}
+
+fn step(step: &Step) -> v1::DoctorStep {
+    let answer = v1::DoctorStep {
+        name: step.kind.as_str().to_owned(),
+        title: step.kind.words().to_owned(),
+        ..v1::DoctorStep::default()
+    };
+    match &step.outcome {
+        Outcome::Passed { found, ms } => {
+            v1::DoctorStep { state: "passed".to_owned(), message: found.clone(), ms: *ms, ..answer }
+        }
+        Outcome::Failed(trouble) => v1::DoctorStep {
+            state: "failed".to_owned(),
+            message: trouble.to_string(),
+            code: trouble.code().to_owned(),
+            remedy: trouble.remedy(),
+            ..answer
+        },
+        Outcome::NotNeeded(why) => {
+            v1::DoctorStep { state: "not-needed".to_owned(), message: (*why).to_owned(), ..answer }
+        }
+        Outcome::NotReached => v1::DoctorStep { state: "not-reached".to_owned(), ..answer },
+    }
+}
