@@ -7,6 +7,7 @@ mod deciding;
 mod events;
 mod failing;
 mod queue;
+mod stepped;
 mod writing;
 
 #[cfg(test)]
@@ -29,11 +30,15 @@ use tokio::sync::{oneshot, watch};
 pub use answer::{Answer, Refused, ReplyReceiver, ReplySender, Tagged, replies};
 pub use deciding::Ended;
 pub use events::{Cut, EventReceiver};
+pub use stepped::Stepped;
 
 use answer::To;
 use queue::{NotTaken, Queue, Shed};
 
-use crate::{clock::Clock, storage::Store};
+use crate::{
+    clock::Clock,
+    storage::{Durable, Store},
+};
 
 /// What the daemon can do now; health and readiness follow it (LEASE-11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +114,20 @@ struct Shared {
 }
 
 impl Shared {
+    fn new(store: &impl Durable, clock: Clock, bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self {
+            began: clock.now().lease,
+            clock,
+            served: OnceLock::new(),
+            queue: Queue::new(bounds.queue),
+            hub: Arc::new(events::Hub::new(bounds.events_per_stream)),
+            tickets: AtomicU64::new(0),
+            phase: watch::Sender::new(Phase::Starting),
+            health: watch::Sender::new(Health { renew: false, grant: false }),
+            fault: watch::Sender::new(store.fault().map(Into::into)),
+        })
+    }
+
     /// This moment. Lease time stands still until the daemon serves: the grace after a restart is for holders that can
     /// renew, so that a start that takes long ends no lease (LEASE-7).
     fn now(&self) -> Now {
@@ -141,18 +160,7 @@ impl Core {
     /// # Errors
     /// The system gives no thread.
     pub fn start(engine: Engine, store: Store, clock: Clock, bounds: Bounds) -> std::io::Result<(Self, Ended)> {
-        let fault: Option<Arc<str>> = store.fault().map(Into::into);
-        let shared = Arc::new(Shared {
-            began: clock.now().lease,
-            clock,
-            served: OnceLock::new(),
-            queue: Queue::new(bounds.queue),
-            hub: Arc::new(events::Hub::new(bounds.events_per_stream)),
-            tickets: AtomicU64::new(0),
-            phase: watch::Sender::new(Phase::Starting),
-            health: watch::Sender::new(Health { renew: false, grant: false }),
-            fault: watch::Sender::new(fault),
-        });
+        let shared = Shared::new(&store, clock, bounds);
         let ended = deciding::spawn(shared.clone(), engine, store, bounds)?;
         Ok((Self { shared }, ended))
     }

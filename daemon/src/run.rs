@@ -23,7 +23,7 @@ use crate::{
     grpc,
     identity::{Identity, IdentityFault},
     log::LogFilter,
-    storage::{Database, OpenFault, StateDir, StateDirFault},
+    storage::{Database, Durable, OpenFault, StateDir, StateDirFault},
     trust_store::{TrustFault, TrustStore},
 };
 

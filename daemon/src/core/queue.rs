@@ -150,6 +150,15 @@ impl<T> Queue<T> {
             woken.parked = false;
             state = woken;
         }
+        Self::move_jobs(&mut state, into, most)
+    }
+
+    /// The same without waiting.
+    pub(super) fn take_now(&self, into: &mut VecDeque<T>, most: usize) -> bool {
+        Self::move_jobs(&mut self.lock(), into, most)
+    }
+
+    fn move_jobs(state: &mut State<T>, into: &mut VecDeque<T>, most: usize) -> bool {
         state.called = false;
         if state.written_behind >= MOST_BATCHES {
             return false;
