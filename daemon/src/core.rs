@@ -4,6 +4,7 @@
 mod answer;
 mod batch;
 mod deciding;
+mod delivery;
 mod events;
 mod failing;
 mod queue;
@@ -33,6 +34,7 @@ pub use events::{Cut, EventReceiver};
 pub use stepped::Stepped;
 
 use answer::To;
+use delivery::Delivery;
 use queue::{NotTaken, Queue, Shed};
 
 use crate::{
@@ -105,6 +107,7 @@ struct Shared {
     served: OnceLock<LeaseTime>,
     queue: Queue<Job>,
     hub: Arc<events::Hub>,
+    delivery: Delivery,
     /// The last ticket given; see [`Acquire::ticket`].
     tickets: AtomicU64,
     phase: watch::Sender<Phase>,
@@ -114,13 +117,20 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(store: &impl Durable, clock: Clock, bounds: Bounds) -> Arc<Self> {
+    fn new(
+        store: &impl Durable,
+        clock: Clock,
+        bounds: Bounds,
+        delivery: impl FnOnce(&Arc<events::Hub>) -> Delivery,
+    ) -> Arc<Self> {
+        let hub = Arc::new(events::Hub::new(bounds.events_per_stream));
         Arc::new(Self {
             began: clock.now().lease,
             clock,
             served: OnceLock::new(),
             queue: Queue::new(bounds.queue),
-            hub: Arc::new(events::Hub::new(bounds.events_per_stream)),
+            delivery: delivery(&hub),
+            hub,
             tickets: AtomicU64::new(0),
             phase: watch::Sender::new(Phase::Starting),
             health: watch::Sender::new(Health { renew: false, grant: false }),
@@ -134,6 +144,11 @@ impl Shared {
         let now = self.clock.now();
         let from = self.served.get().copied().unwrap_or(now.lease);
         Now { lease: self.began.plus_ms(now.lease.ms_since(from)), ..now }
+    }
+
+    /// Lets a batch out, in order.
+    fn deliver(&self, batch: batch::Batch) {
+        self.delivery.deliver(batch, &self.hub);
     }
 
     /// Health follows phase and fault.
@@ -160,7 +175,7 @@ impl Core {
     /// # Errors
     /// The system gives no thread.
     pub fn start(engine: Engine, store: Store, clock: Clock, bounds: Bounds) -> std::io::Result<(Self, Ended)> {
-        let shared = Shared::new(&store, clock, bounds);
+        let shared = Shared::new(&store, clock, bounds, Delivery::start);
         let ended = deciding::spawn(shared.clone(), engine, store, bounds)?;
         Ok((Self { shared }, ended))
     }

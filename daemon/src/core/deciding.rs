@@ -120,9 +120,18 @@ impl Deciding {
                 stopping = self.turn(now, wakeup, &mut jobs);
             }
         }
+        self.say_last_word();
+        self.end();
+    }
+
+    /// After the last turn: the writer ends after everything before this.
+    pub(super) fn say_last_word(&self) {
         self.shared.queue.close();
-        // The writer ends after everything before this; a failure now is told to those whom it concerns.
         let _ = self.writer.send(ToWriter::Stop);
+    }
+
+    /// Hears the writer until it has ended; a failure now is told to those whom it concerns.
+    pub(super) fn end(mut self) {
         while let Ok(word) = self.heard.recv() {
             self.hear(word, self.shared.now());
         }
@@ -130,6 +139,7 @@ impl Deciding {
         for (_, to) in self.tickets.drain() {
             to.send(Err(Refused::Draining));
         }
+        self.shared.delivery.flush();
         self.shared.hub.close_all();
     }
 
@@ -295,7 +305,7 @@ impl Deciding {
         }
         batch.evidence = self.shared.clock.evidence();
         if !batch.must_be_stored() && self.shared.queue.all_written() {
-            return batch.deliver(&self.shared.hub);
+            return self.shared.deliver(batch);
         }
         self.shared.queue.batch_handed_over();
         // The writer ends before this loop only with the process.

@@ -171,6 +171,11 @@ impl<T> Queue<T> {
         true
     }
 
+    /// True where the core loop is to look up though there is no job.
+    pub(super) fn is_called(&self) -> bool {
+        self.lock().called
+    }
+
     /// Jobs that wait.
     pub(super) fn len(&self) -> usize {
         self.lock().jobs.len()

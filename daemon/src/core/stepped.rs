@@ -11,6 +11,7 @@ use leasehold_engine::{Engine, time::LeaseTime};
 use super::{
     Bounds, Core, Job, Phase, Shared,
     deciding::Deciding,
+    delivery::Delivery,
     writing::{ToWriter, Writer},
 };
 use crate::{clock::Clock, storage::Durable};
@@ -23,19 +24,20 @@ pub struct Stepped<S> {
     told: mpsc::Receiver<ToWriter>,
     words: VecDeque<ToWriter>,
     jobs: VecDeque<Job>,
+    stopping: bool,
 }
 
 impl<S: Durable> Stepped<S> {
     /// As [`Core::start`]: `engine` has restored its rows, and recovers here.
     pub fn start(engine: Engine, store: S, clock: Clock, bounds: Bounds) -> Self {
-        let shared = Shared::new(&store, clock, bounds);
+        let shared = Shared::new(&store, clock, bounds, |_| Delivery::AtOnce);
         let (to_writer, told) = mpsc::channel();
         let (says, heard) = mpsc::channel();
         let mut deciding = Deciding::new(Arc::clone(&shared), engine, store.fault(), bounds, to_writer, heard);
         let writer = Writer { shared: Arc::clone(&shared), store, says, failed: false };
         deciding.begin();
         let (words, jobs) = (VecDeque::new(), VecDeque::new());
-        Self { core: Core { shared }, deciding, writer, told, words, jobs }
+        Self { core: Core { shared }, deciding, writer, told, words, jobs, stopping: false }
     }
 
     /// The way into it, as everybody has it.
@@ -52,13 +54,14 @@ impl<S: Durable> Stepped<S> {
         if self.deciding.is_fencing() || !self.core.shared.queue.take_now(&mut self.jobs, most) {
             return false;
         }
-        self.deciding.turn(now, wakeup, &mut self.jobs);
+        self.stopping |= self.deciding.turn(now, wakeup, &mut self.jobs);
         true
     }
 
     /// True where a turn of the core loop has something to do at once.
     pub fn has_something_to_decide(&self) -> bool {
-        self.core.queued() > 0 || self.deciding.wakeup().is_some_and(|at| at <= self.core.shared.now().lease)
+        let queue = &self.core.shared.queue;
+        queue.len() > 0 || queue.is_called() || self.deciding.wakeup().is_some_and(|at| at <= self.core.shared.now().lease)
     }
 
     /// One turn of the writer, which has heard at most `most` words: commits all batches that come first and lets their
@@ -108,14 +111,15 @@ impl<S: Durable> Stepped<S> {
     pub fn stop(mut self) -> Result<(), String> {
         self.core.set_phase(Phase::Draining);
         self.core.stop();
-        // A failing store is tried once more at the end; what it refuses then is told.
-        while self.core.queued() > 0 || !self.all_written() {
-            if !self.decide(usize::MAX) && !self.write(usize::MAX)? {
-                break;
+        while !self.stopping {
+            if !self.decide(usize::MAX) {
+                self.write(usize::MAX)?;
             }
         }
+        self.deciding.say_last_word();
         while self.write(usize::MAX)? {}
         self.writer.end();
+        self.deciding.end();
         Ok(())
     }
 }

@@ -165,7 +165,7 @@ impl<S: Durable> Writer<S> {
             }
         }
         for batch in batches {
-            batch.deliver(&self.shared.hub);
+            self.shared.deliver(batch);
         }
         self.shared.queue.batches_done(count);
         // After the answers: whoever waits for them does not wait for this.

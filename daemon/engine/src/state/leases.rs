@@ -112,7 +112,7 @@ impl State {
         let lease = Lease { renewed, timer: LeaseTime::default(), row };
         let at = self.deadline(&lease);
         self.timers.insert((at, lease.row.id));
-        self.leases.insert(lease.row.id, Lease { timer: at, ..lease });
+        self.leases.insert(lease.row.id, Box::new(Lease { timer: at, ..lease }));
     }
 
     pub(crate) fn remove_lease(&mut self, row: &LeaseRow) {
