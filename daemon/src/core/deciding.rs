@@ -152,7 +152,7 @@ impl Deciding {
             failing.owe(recovered);
         } else {
             batch.take(recovered);
-            batch.mark_due = true;
+            (batch.mark_due, batch.is_recovery) = (true, true);
             self.last_mark = batch.now.lease;
             self.hand_over(batch);
         }

@@ -84,6 +84,11 @@ impl<S: Durable> Stepped<S> {
         self.words.is_empty() && self.core.shared.queue.all_written()
     }
 
+    /// True where the writer has said something that the core loop has not yet heard.
+    pub fn has_unheard(&self) -> bool {
+        self.core.shared.queue.is_called()
+    }
+
     /// When the core loop has something to do though nobody asks.
     pub fn wakeup(&self) -> Option<LeaseTime> {
         self.deciding.wakeup()
