@@ -36,6 +36,23 @@ enum Source {
     System,
     /// A file that a test writes: `BOOT_MS WALL_MS`, two decimal numbers.
     File(PathBuf),
+    /// Hands that a simulation moves.
+    Hands(Hands),
+}
+
+/// The hands of a clock that stands still until it is moved: what the machine's two clocks would say. They outlast a
+/// daemon, as the machine's do.
+#[derive(Clone, Debug, Default)]
+pub struct Hands {
+    both: Arc<(AtomicU64, AtomicI64)>,
+}
+
+impl Hands {
+    /// Moves both: boot time and wall time, in milliseconds.
+    pub fn set(&self, boot_ms: u64, wall_ms: i64) {
+        self.both.0.store(boot_ms, Ordering::Relaxed);
+        self.both.1.store(wall_ms, Ordering::Relaxed);
+    }
 }
 
 /// Reads both clocks. Cheap to clone; all clones agree.
@@ -76,6 +93,11 @@ impl Clock {
     /// renaming another over it; the core loop looks at it every few milliseconds.
     pub fn manual(file: PathBuf) -> Self {
         Self::new(Source::File(file))
+    }
+
+    /// A clock that reads these hands. For simulations.
+    pub fn of_hands(hands: Hands) -> Self {
+        Self::new(Source::Hands(hands))
     }
 
     fn new(source: Source) -> Self {
@@ -132,7 +154,7 @@ impl Clock {
     /// not, and nobody is told when a test moves it.
     pub fn longest_sleep(&self) -> Duration {
         match self.source {
-            Source::System => Duration::from_secs(1),
+            Source::System | Source::Hands(_) => Duration::from_secs(1),
             Source::File(_) => Duration::from_millis(5),
         }
     }
@@ -157,6 +179,7 @@ impl Clock {
     fn read(&self) -> (u64, i64) {
         match &self.source {
             Source::System => system_ms(),
+            Source::Hands(hands) => (hands.both.0.load(Ordering::Relaxed), hands.both.1.load(Ordering::Relaxed)),
             Source::File(file) => {
                 let said = std::fs::read_to_string(file).ok().and_then(|text| {
                     let (boot, wall) = text.trim().split_once(' ')?;

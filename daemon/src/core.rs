@@ -4,10 +4,12 @@
 mod answer;
 mod batch;
 mod deciding;
+mod delivery;
 mod events;
 mod failing;
 mod queue;
 mod restore;
+mod stepped;
 mod writing;
 
 #[cfg(test)]
@@ -31,11 +33,16 @@ pub use answer::{Answer, Refused, ReplyReceiver, ReplySender, Tagged, replies};
 pub use deciding::Ended;
 pub use events::{Cut, EventReceiver};
 pub use restore::{Restored, restore};
+pub use stepped::Stepped;
 
 use answer::To;
+use delivery::Delivery;
 use queue::{NotTaken, Queue, Shed};
 
-use crate::{clock::Clock, storage::Store};
+use crate::{
+    clock::Clock,
+    storage::{Durable, Store},
+};
 
 /// What the daemon can do now; health and readiness follow it (LEASE-11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +109,7 @@ struct Shared {
     served: OnceLock<LeaseTime>,
     queue: Queue<Job>,
     hub: Arc<events::Hub>,
+    delivery: Delivery,
     /// The last ticket given; see [`Acquire::ticket`].
     tickets: AtomicU64,
     phase: watch::Sender<Phase>,
@@ -111,12 +119,38 @@ struct Shared {
 }
 
 impl Shared {
+    fn new(
+        store: &impl Durable,
+        clock: Clock,
+        bounds: Bounds,
+        delivery: impl FnOnce(&Arc<events::Hub>) -> Delivery,
+    ) -> Arc<Self> {
+        let hub = Arc::new(events::Hub::new(bounds.events_per_stream));
+        Arc::new(Self {
+            began: clock.now().lease,
+            clock,
+            served: OnceLock::new(),
+            queue: Queue::new(bounds.queue),
+            delivery: delivery(&hub),
+            hub,
+            tickets: AtomicU64::new(0),
+            phase: watch::Sender::new(Phase::Starting),
+            health: watch::Sender::new(Health { renew: false, grant: false }),
+            fault: watch::Sender::new(store.fault().map(Into::into)),
+        })
+    }
+
     /// This moment. Lease time stands still until the daemon serves: the grace after a restart is for holders that can
     /// renew, so that a start that takes long ends no lease (LEASE-7).
     fn now(&self) -> Now {
         let now = self.clock.now();
         let from = self.served.get().copied().unwrap_or(now.lease);
         Now { lease: self.began.plus_ms(now.lease.ms_since(from)), ..now }
+    }
+
+    /// Lets a batch out, in order.
+    fn deliver(&self, batch: batch::Batch) {
+        self.delivery.deliver(batch, &self.hub);
     }
 
     /// Health follows phase and fault.
@@ -143,18 +177,7 @@ impl Core {
     /// # Errors
     /// The system gives no thread.
     pub fn start(engine: Engine, store: Store, clock: Clock, bounds: Bounds) -> std::io::Result<(Self, Ended)> {
-        let fault: Option<Arc<str>> = store.fault().map(Into::into);
-        let shared = Arc::new(Shared {
-            began: clock.now().lease,
-            clock,
-            served: OnceLock::new(),
-            queue: Queue::new(bounds.queue),
-            hub: Arc::new(events::Hub::new(bounds.events_per_stream)),
-            tickets: AtomicU64::new(0),
-            phase: watch::Sender::new(Phase::Starting),
-            health: watch::Sender::new(Health { renew: false, grant: false }),
-            fault: watch::Sender::new(fault),
-        });
+        let shared = Shared::new(&store, clock, bounds, Delivery::start);
         let ended = deciding::spawn(shared.clone(), engine, store, bounds)?;
         Ok((Self { shared }, ended))
     }

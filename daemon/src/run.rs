@@ -24,7 +24,7 @@ use crate::{
     grpc,
     identity::{Identity, IdentityFault},
     log::LogFilter,
-    storage::{OpenFault, StateDir, StateDirFault},
+    storage::{Durable, OpenFault, StateDir, StateDirFault},
     trust_store::{TrustFault, TrustStore},
     usage::{self, Usage},
 };

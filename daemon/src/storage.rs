@@ -50,6 +50,42 @@ pub enum CommitFault {
     Unsure(String),
 }
 
+/// Where the core makes changes durable: the database, or in a simulation something that fails when it is told to.
+pub trait Durable {
+    /// Why nothing can be written, where that was found at the start.
+    fn fault(&self) -> Option<&str>;
+
+    /// Makes the net effect of these changes durable, and with them the marks of lease time and of trusted time, and what
+    /// is known of the wall clock: all or nothing. When it returns `Ok` they are synced (LEASE-2).
+    ///
+    /// # Errors
+    /// See [`CommitFault`].
+    fn commit<'c>(
+        &mut self,
+        changes: impl Iterator<Item = &'c [Change]>,
+        now: Now,
+        evidence: &Evidence,
+    ) -> Result<(), CommitFault>;
+
+    /// Tries to write again after a failure.
+    ///
+    /// # Errors
+    /// See [`CommitFault`].
+    fn retry(&mut self, changes: &[Change], now: Now, evidence: &Evidence) -> Result<(), CommitFault>;
+
+    /// To be called after commits, when their answers are out: keeps the log short.
+    ///
+    /// # Errors
+    /// What leaves open what is on disk; the process is to end.
+    fn tidy(&mut self) -> Result<(), String>;
+
+    /// Brings everything into one place and closes it.
+    ///
+    /// # Errors
+    /// What the storage says; everything committed is durable nevertheless.
+    fn close(self) -> Result<(), String>;
+}
+
 /// The one writer of the database.
 pub struct Store {
     db: Connection,
@@ -73,11 +109,6 @@ impl Store {
         Ok(Self { db, path, chain, texts, checkpointer, pruned: None, evidence: None, unsettled })
     }
 
-    /// Why nothing can be written, where that was found at the start.
-    pub fn fault(&self) -> Option<&str> {
-        self.unsettled.as_deref()
-    }
-
     /// A reader of the same database.
     pub fn reader(&self) -> Reader {
         Reader::new(self.path.clone())
@@ -88,12 +119,20 @@ impl Store {
         &self.path
     }
 
-    /// Makes the net effect of these changes durable, and with them the marks of lease time and of trusted time, and what
-    /// is known of the wall clock: all or nothing. When it returns `Ok` they are synced (LEASE-2).
-    ///
-    /// # Errors
-    /// See [`CommitFault`].
-    pub fn commit<'c>(
+    /// Does not wait for other programs' locks, so that a test can make a commit fail by holding one.
+    #[cfg(test)]
+    pub(crate) fn impatient(self) -> Self {
+        self.db.busy_timeout(std::time::Duration::ZERO).unwrap();
+        self
+    }
+}
+
+impl Durable for Store {
+    fn fault(&self) -> Option<&str> {
+        self.unsettled.as_deref()
+    }
+
+    fn commit<'c>(
         &mut self,
         changes: impl Iterator<Item = &'c [Change]>,
         now: Now,
@@ -119,11 +158,7 @@ impl Store {
         }
     }
 
-    /// Tries to write again after a failure.
-    ///
-    /// # Errors
-    /// See [`CommitFault`].
-    pub fn retry(&mut self, changes: &[Change], now: Now, evidence: &Evidence) -> Result<(), CommitFault> {
+    fn retry(&mut self, changes: &[Change], now: Now, evidence: &Evidence) -> Result<(), CommitFault> {
         if self.unsettled.is_some() {
             opening::settle(&self.db).map_err(CommitFault::NotDone)?;
             self.unsettled = None;
@@ -131,33 +166,20 @@ impl Store {
         self.commit(std::iter::once(changes), now, evidence)
     }
 
-    /// To be called after commits, when their answers are out: keeps the log short.
-    ///
-    /// # Errors
-    /// What leaves open what is on disk; the process is to end.
-    pub fn tidy(&mut self) -> Result<(), String> {
+    fn tidy(&mut self) -> Result<(), String> {
         self.checkpointer.after_commit(&self.db)
     }
 
-    /// Brings everything into the database's one file and closes it.
-    ///
-    /// # Errors
-    /// What SQLite says; everything committed is durable nevertheless.
-    pub fn close(mut self) -> Result<(), String> {
+    fn close(mut self) -> Result<(), String> {
         self.checkpointer.stop();
         if self.unsettled.is_none() {
             opening::settle(&self.db)?;
         }
         self.db.close().map_err(|(_, fault)| fault.to_string())
     }
+}
 
-    /// Does not wait for other programs' locks, so that a test can make a commit fail by holding one.
-    #[cfg(test)]
-    pub(crate) fn impatient(self) -> Self {
-        self.db.busy_timeout(std::time::Duration::ZERO).unwrap();
-        self
-    }
-
+impl Store {
     /// As a full disk does it: the database may not grow beyond so many pages, or what it has.
     #[cfg(test)]
     pub(crate) fn limit_pages(&self, pages: i64) {

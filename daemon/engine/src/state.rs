@@ -92,7 +92,8 @@ pub(crate) struct State {
     pub pools: BTreeMap<PoolId, Pool>,
     pub holders: BTreeMap<HolderId, Holder>,
     pub holder_ids: BTreeMap<(Identity, String, Option<RunId>), HolderId>,
-    pub leases: BTreeMap<LeaseId, Lease>,
+    /// Boxed: a tree that only grows at its end leaves nearly half of its room empty.
+    pub leases: BTreeMap<LeaseId, Box<Lease>>,
     /// When leases that ended in this minute, and in the one before, were last renewed: their end may be taken back.
     pub renewals_of_ended: [BTreeMap<LeaseId, LeaseTime>; 2],
     /// When to look at each live lease again.

@@ -114,6 +114,13 @@ impl ReplyReceiver {
         Some(tagged)
     }
 
+    /// The next answer, where one is there.
+    pub fn try_recv(&mut self) -> Option<Tagged> {
+        let tagged = self.answers.try_recv().ok()?;
+        self.count_out(std::slice::from_ref(&tagged));
+        Some(tagged)
+    }
+
     /// Waits for answers and appends up to `most` of them to `into`; 0 when the core and all senders are gone. One
     /// call takes all that a commit has made ready. Safe to cancel.
     pub async fn recv_many(&mut self, into: &mut Vec<Tagged>, most: usize) -> usize {

@@ -1,5 +1,6 @@
 //! The core loop: owns the engine, gives it every command with one reading of the clock for all that waits, and hands
-//! what comes of it to the writer. It decides nothing itself.
+//! what comes of it to the writer. It decides nothing itself. [`Deciding::turn`] is one turn of it and waits for nobody; the
+//! thread here drives it, and so does [`super::Stepped`] without threads.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,10 +23,10 @@ use super::{
     answer::To,
     batch::{Attachment, Batch, IfUndone, Pending},
     events::Cut,
-    failing::Failing,
+    failing::{Failing, Fencing},
     writing::{EndsWithProcess, FromWriter, ToWriter, Writer},
 };
-use crate::storage::Store;
+use crate::storage::{Durable, Store};
 
 /// The marks of lease time and of trusted time are stored at least so often.
 const MARK_EVERY_MS: u64 = 60_000;
@@ -48,20 +49,8 @@ impl Ended {
 pub(super) fn spawn(shared: Arc<Shared>, engine: Engine, store: Store, bounds: Bounds) -> std::io::Result<Ended> {
     let (to_writer, told) = mpsc::channel();
     let (says, heard) = mpsc::channel();
-    let failing = store.fault().map(|why| Failing::at_start(why, shared.began));
-    let writer = Writer { shared: shared.clone(), store, told, says }.spawn()?;
-    let deciding = Deciding {
-        last_mark: LeaseTime::from_ms(0),
-        shared,
-        engine,
-        most: bounds.batch,
-        writer: to_writer,
-        heard,
-        tickets: HashMap::new(),
-        attached: HashMap::new(),
-        attachings: 0,
-        failing,
-    };
+    let deciding = Deciding::new(shared.clone(), engine, store.fault(), bounds, to_writer, heard);
+    let writer = Writer { shared, store, says, failed: false }.spawn(told)?;
     let core = thread::Builder::new().name("core".into()).spawn(move || {
         let _end = EndsWithProcess("core loop");
         deciding.run();
@@ -83,23 +72,37 @@ pub(super) struct Deciding {
     last_mark: LeaseTime,
     /// Set while nothing can be stored (LEASE-11).
     pub(super) failing: Option<Failing>,
+    /// Set from the word that a commit failed until everything since is given back.
+    pub(super) fencing: Option<Fencing>,
 }
 
 impl Deciding {
-    fn run(mut self) {
-        let mut batch = Batch::new(self.shared.now());
-        let recovered = self.engine.recover(batch.now);
-        if let Some(failing) = &mut self.failing {
-            recovered.notices.iter().for_each(crate::log::notice);
-            failing.owe(recovered);
-        } else {
-            batch.take(recovered);
-            batch.mark_due = true;
-            self.last_mark = batch.now.lease;
-            self.hand_over(batch);
+    /// `fault`: why nothing can be stored yet.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        engine: Engine,
+        fault: Option<&str>,
+        bounds: Bounds,
+        writer: mpsc::Sender<ToWriter>,
+        heard: mpsc::Receiver<FromWriter>,
+    ) -> Self {
+        Self {
+            failing: fault.map(|why| Failing::at_start(why, shared.began)),
+            shared,
+            engine,
+            most: bounds.batch,
+            writer,
+            heard,
+            tickets: HashMap::new(),
+            attached: HashMap::new(),
+            attachings: 0,
+            last_mark: LeaseTime::from_ms(0),
+            fencing: None,
         }
-        self.shared.show_health();
+    }
 
+    fn run(mut self) {
+        self.begin();
         let mut jobs = VecDeque::new();
         let mut stopping = false;
         while !stopping {
@@ -108,51 +111,90 @@ impl Deciding {
             let may_form = self.shared.queue.take(&mut jobs, self.most, longest);
             let now = self.shared.now();
             self.hear_writer(now);
-            if !may_form {
-                continue;
+            while self.is_fencing()
+                && let Ok(word) = self.heard.recv()
+            {
+                self.hear(word, now);
             }
-            let (now, clock_told) = self.watch(now);
-            let mut batch = Batch::new(now);
-            // While nothing can be stored nothing ends by time; it is made up for afterwards.
-            if self.failing.is_none() && (clock_told || wakeup.is_some_and(|at| at <= now.lease)) {
-                self.decide(Command::Tick, To::Nobody, &mut batch);
+            if may_form {
+                stopping = self.turn(now, wakeup, &mut jobs);
             }
-            for job in jobs.drain(..) {
-                match job {
-                    Job::Command(command, to) => self.decide(*command, to, &mut batch),
-                    Job::Question(question) => batch.questions.push(question(&self.engine, now)),
-                    Job::Detach(holder, attaching) => {
-                        if self.attached.get(&holder) == Some(&attaching) {
-                            self.decide(Command::Detach(holder), To::Nobody, &mut batch);
-                        }
-                    }
-                    Job::Abandon(ticket) => {
-                        // Without an entry it was answered.
-                        if self.tickets.remove(&ticket).is_some() {
-                            self.decide(Command::Abandon(ticket), To::Nobody, &mut batch);
-                        }
-                    }
-                    Job::Stop => stopping = true,
-                }
-            }
-            let mark_due = now.lease.ms_since(self.last_mark) >= MARK_EVERY_MS || clock_told || stopping;
-            batch.mark_due = mark_due && self.failing.is_none();
-            if batch.must_be_stored() {
-                self.last_mark = now.lease;
-            }
-            self.hand_over(batch);
-            self.retry_if_due(now, stopping);
         }
+        self.say_last_word();
+        self.end();
+    }
+
+    /// After the last turn: the writer ends after everything before this.
+    pub(super) fn say_last_word(&self) {
         self.shared.queue.close();
-        // The writer ends after everything before this; a failure now is told to those whom it concerns.
         let _ = self.writer.send(ToWriter::Stop);
+    }
+
+    /// Hears the writer until it has ended; a failure now is told to those whom it concerns.
+    pub(super) fn end(mut self) {
         while let Ok(word) = self.heard.recv() {
             self.hear(word, self.shared.now());
         }
+        self.fenced(self.shared.now());
         for (_, to) in self.tickets.drain() {
             to.send(Err(Refused::Draining));
         }
+        self.shared.delivery.flush();
         self.shared.hub.close_all();
+    }
+
+    /// Before the first turn: recovers what was restored (LEASE-7).
+    pub(super) fn begin(&mut self) {
+        let mut batch = Batch::new(self.shared.now());
+        let recovered = self.engine.recover(batch.now);
+        if let Some(failing) = &mut self.failing {
+            recovered.notices.iter().for_each(crate::log::notice);
+            failing.owe(recovered);
+        } else {
+            batch.take(recovered);
+            (batch.mark_due, batch.is_recovery) = (true, true);
+            self.last_mark = batch.now.lease;
+            self.hand_over(batch);
+        }
+        self.shared.show_health();
+    }
+
+    /// One turn: decides these jobs at this moment, time's own among them where `wakeup` has come, and hands over what
+    /// comes of it. True where it was told to stop. Not to be called while [`Deciding::is_fencing`].
+    pub(super) fn turn(&mut self, now: Now, wakeup: Option<LeaseTime>, jobs: &mut VecDeque<Job>) -> bool {
+        let mut stopping = false;
+        let (now, clock_told) = self.watch(now);
+        let mut batch = Batch::new(now);
+        // While nothing can be stored nothing ends by time; it is made up for afterwards.
+        if self.failing.is_none() && (clock_told || wakeup.is_some_and(|at| at <= now.lease)) {
+            self.decide(Command::Tick, To::Nobody, &mut batch);
+        }
+        for job in jobs.drain(..) {
+            match job {
+                Job::Command(command, to) => self.decide(*command, to, &mut batch),
+                Job::Question(question) => batch.questions.push(question(&self.engine, now)),
+                Job::Detach(holder, attaching) => {
+                    if self.attached.get(&holder) == Some(&attaching) {
+                        self.decide(Command::Detach(holder), To::Nobody, &mut batch);
+                    }
+                }
+                Job::Abandon(ticket) => {
+                    // Without an entry it was answered.
+                    if self.tickets.remove(&ticket).is_some() {
+                        self.decide(Command::Abandon(ticket), To::Nobody, &mut batch);
+                    }
+                }
+                Job::Stop => stopping = true,
+            }
+        }
+        let mark_due = now.lease.ms_since(self.last_mark) >= MARK_EVERY_MS || clock_told || stopping;
+        batch.mark_due = mark_due && self.failing.is_none();
+        if batch.must_be_stored() {
+            self.last_mark = now.lease;
+        }
+        self.hand_over(batch);
+        self.retry_if_due(now, stopping);
+        stopping
     }
 
     /// Compares trusted time with the wall clock. True where that found something: it is to be stored at once, and dates
@@ -166,7 +208,7 @@ impl Deciding {
     }
 
     /// When something is to be done though nobody asks.
-    fn wakeup(&self) -> Option<LeaseTime> {
+    pub(super) fn wakeup(&self) -> Option<LeaseTime> {
         match &self.failing {
             Some(failing) => failing.next_try(),
             None => self.engine.next_wakeup(self.shared.now()),
@@ -263,14 +305,14 @@ impl Deciding {
         }
         batch.evidence = self.shared.clock.evidence();
         if !batch.must_be_stored() && self.shared.queue.all_written() {
-            return batch.deliver(&self.shared.hub);
+            return self.shared.deliver(batch);
         }
         self.shared.queue.batch_handed_over();
         // The writer ends before this loop only with the process.
         let _ = self.writer.send(ToWriter::Batch(batch));
     }
 
-    fn hear_writer(&mut self, now: Now) {
+    pub(super) fn hear_writer(&mut self, now: Now) {
         while let Ok(word) = self.heard.try_recv() {
             self.hear(word, now);
         }

@@ -118,23 +118,30 @@ impl EventReceiver {
     /// # Errors
     /// [`Cut`]: nothing more comes, and the stream is to be closed.
     pub async fn recv(&mut self, into: &mut Vec<Told>) -> Result<(), Cut> {
-        loop {
-            {
-                let mut waiting = self.slot.lock();
-                if let Some(cut) = waiting.cut {
-                    return Err(cut);
-                }
-                if waiting.site_keys || !waiting.leases.is_empty() {
-                    into.extend(std::mem::take(&mut waiting.leases).into_values());
-                    if std::mem::take(&mut waiting.site_keys) {
-                        into.push(Told::SiteKeysChanged);
-                    }
-                    return Ok(());
-                }
-            }
-            // A word between the look and this wait has left its permit.
+        // A word between the look and this wait has left its permit.
+        while !self.try_recv(into)? {
             self.slot.wake.notified().await;
         }
+        Ok(())
+    }
+
+    /// Appends the events that are there to `into`, by lease; false where there are none.
+    ///
+    /// # Errors
+    /// [`Cut`]: nothing more comes, and the stream is to be closed.
+    pub fn try_recv(&mut self, into: &mut Vec<Told>) -> Result<bool, Cut> {
+        let mut waiting = self.slot.lock();
+        if let Some(cut) = waiting.cut {
+            return Err(cut);
+        }
+        if !waiting.site_keys && waiting.leases.is_empty() {
+            return Ok(false);
+        }
+        into.extend(std::mem::take(&mut waiting.leases).into_values());
+        if std::mem::take(&mut waiting.site_keys) {
+            into.push(Told::SiteKeysChanged);
+        }
+        Ok(true)
     }
 }
 

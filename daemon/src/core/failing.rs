@@ -75,11 +75,25 @@ impl Failing {
     }
 }
 
+/// A commit has failed, and batches that were formed on top of it may still be on their way.
+pub(super) struct Fencing {
+    /// What was not committed so far, in order.
+    batches: Vec<Batch>,
+    why: Arc<str>,
+}
+
 impl Deciding {
     pub(super) fn hear(&mut self, word: FromWriter, now: Now) {
         match word {
-            FromWriter::Failed(batches, why) => self.fail(batches, why, now),
-            FromWriter::Fenced => {}
+            FromWriter::Failed(batches, why) => match &mut self.fencing {
+                Some(fencing) => fencing.batches.extend(batches),
+                None => {
+                    self.fencing = Some(Fencing { batches, why });
+                    // Batches on their way were formed on top of what failed; behind the fence there are none.
+                    let _ = self.writer.send(ToWriter::Fence);
+                }
+            },
+            FromWriter::Fenced => self.fenced(now),
             FromWriter::Recovered => self.recovered(now),
             FromWriter::FailsStill(changes, why) => {
                 let Some(failing) = &mut self.failing else { return };
@@ -94,18 +108,15 @@ impl Deciding {
         }
     }
 
-    /// A commit certainly failed: takes back everything since, tells those who wait, and goes on with renewals.
-    fn fail(&mut self, mut batches: Vec<Batch>, why: Arc<str>, now: Now) {
-        // Batches on their way were formed on top of what failed; behind the fence there are none.
-        let _ = self.writer.send(ToWriter::Fence);
-        while let Ok(word) = self.heard.recv() {
-            match word {
-                FromWriter::Failed(more, _) => batches.extend(more),
-                FromWriter::Fenced => break,
-                // The writer was not asked to try.
-                FromWriter::Recovered | FromWriter::FailsStill(..) => {}
-            }
-        }
+    /// Nothing is decided until all that a failed commit took with it is known.
+    pub(super) fn is_fencing(&self) -> bool {
+        self.fencing.is_some()
+    }
+
+    /// A commit certainly failed, and everything since is here: takes it back, tells those who wait, and goes on with
+    /// renewals.
+    pub(super) fn fenced(&mut self, now: Now) {
+        let Some(Fencing { batches, why }) = self.fencing.take() else { return };
         tracing::error!(
             "storing failed: {why}. Nothing was changed by it. Renewals and questions go on; everything else is refused until \
              writing works again, which is tried by itself. Free disk space, or see to the disk, under the state directory"

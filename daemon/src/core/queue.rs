@@ -150,6 +150,15 @@ impl<T> Queue<T> {
             woken.parked = false;
             state = woken;
         }
+        Self::move_jobs(&mut state, into, most)
+    }
+
+    /// The same without waiting.
+    pub(super) fn take_now(&self, into: &mut VecDeque<T>, most: usize) -> bool {
+        Self::move_jobs(&mut self.lock(), into, most)
+    }
+
+    fn move_jobs(state: &mut State<T>, into: &mut VecDeque<T>, most: usize) -> bool {
         state.called = false;
         if state.written_behind >= MOST_BATCHES {
             return false;
@@ -160,6 +169,11 @@ impl<T> Queue<T> {
             into.extend(state.jobs.drain(..most));
         }
         true
+    }
+
+    /// True where the core loop is to look up though there is no job.
+    pub(super) fn is_called(&self) -> bool {
+        self.lock().called
     }
 
     /// Jobs that wait.

@@ -52,8 +52,17 @@ impl State {
             return;
         };
         let number = self.identity_number(&identity);
-        if self.answers.insert((number, request), row.id).is_none() {
-            *self.answer_counts.entry(number).or_default() += 1;
+        match self.answers.insert((number, request), row.id) {
+            None => *self.answer_counts.entry(number).or_default() += 1,
+            // The older answer was acknowledged and forgotten, which its row does not tell after a restart.
+            Some(older) if older != row.id => {
+                if let Some(lease) = self.leases.get_mut(&older) {
+                    lease.row.request = None;
+                } else if let Some(row) = self.ended.get_mut(&older) {
+                    row.request = None;
+                }
+            }
+            Some(_) => {}
         }
     }
 
@@ -65,7 +74,8 @@ impl State {
             return;
         };
         let number = self.identity_number(&identity);
-        if self.answers.remove(&(number, request)).is_some()
+        if self.answers.get(&(number, request)) == Some(&row.id)
+            && self.answers.remove(&(number, request)).is_some()
             && let Some(count) = self.answer_counts.get_mut(&number)
         {
             *count = count.saturating_sub(1);
@@ -112,7 +122,7 @@ impl State {
         let lease = Lease { renewed, timer: LeaseTime::default(), row };
         let at = self.deadline(&lease);
         self.timers.insert((at, lease.row.id));
-        self.leases.insert(lease.row.id, Lease { timer: at, ..lease });
+        self.leases.insert(lease.row.id, Box::new(Lease { timer: at, ..lease }));
     }
 
     pub(crate) fn remove_lease(&mut self, row: &LeaseRow) {

@@ -1,10 +1,12 @@
-//! Processes of this same program: the daemon and the echo. Started, asked for their processor time, killed.
+//! Processes: this same program as the daemon, the echo or whoever renews, and others. Started, asked for their processor
+//! time, killed.
 
 use std::{
+    ffi::OsString,
     fs,
-    io::{self, BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader, Lines},
     path::Path,
-    process::{Child, Command, ExitCode, Stdio},
+    process::{Child, ChildStdout, Command, ExitCode, Stdio},
 };
 
 use leaseholdd::{clock::Clock, config::Config, log, run};
@@ -48,15 +50,30 @@ impl Process {
         Ok(Self(command.spawn()?))
     }
 
-    /// Starts the echo, and gives the address that it says first.
-    pub(crate) fn echo() -> io::Result<(Self, String)> {
+    /// Starts another program; what it says goes to a file.
+    pub(crate) fn of(mut command: Command, log: &Path) -> io::Result<Self> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
+        let other = log.try_clone()?;
+        Ok(Self(command.stdin(Stdio::null()).stdout(log).stderr(other).spawn()?))
+    }
+
+    /// Starts this program as an echo, and gives the address that it says first. Where it keeps a journal, that is under
+    /// `journal`.
+    pub(crate) fn echo(journal: Option<&Path>) -> io::Result<(Self, String)> {
+        let mut arguments = vec![OsString::from("echo")];
+        if let Some(journal) = journal {
+            arguments.extend(["--journal".into(), journal.into()]);
+        }
+        let (process, mut lines) = Self::that_says(arguments)?;
+        Ok((process, lines.next().transpose()?.unwrap_or_default()))
+    }
+
+    /// Starts this program with these arguments, to read what it says.
+    pub(crate) fn that_says(arguments: Vec<OsString>) -> io::Result<(Self, Lines<BufReader<ChildStdout>>)> {
         let mut command = Command::new(std::env::current_exe()?);
-        let mut child = command.arg("echo").stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        let stdout = child.stdout.take().ok_or_else(|| io::Error::other("the echo has no standard output"))?;
-        let process = Self(child);
-        let mut address = String::new();
-        BufReader::new(stdout).read_line(&mut address)?;
-        Ok((process, address.trim().to_owned()))
+        let mut child = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().ok_or_else(|| io::Error::other("a child has no standard output"))?;
+        Ok((Self(child), BufReader::new(stdout).lines()))
     }
 
     /// SIGKILL, and the end that follows.
@@ -70,9 +87,20 @@ impl Process {
         self.0.try_wait().ok().flatten().map(|status| status.to_string())
     }
 
-    /// Processor time that it has used, in seconds.
+    /// Processor time that it and its children have used, in seconds.
     pub(crate) fn processor_s(&self) -> f64 {
-        processor_s(&self.0.id().to_string())
+        let id = self.0.id();
+        let others = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let others = others.filter_map(|entry| entry.file_name().into_string().ok());
+        let children = others.filter(|name| stat(name).and_then(|fields| fields.get(1)?.parse().ok()) == Some(id));
+        processor_s(&id.to_string()) + children.map(|child| processor_s(&child)).sum::<f64>()
+    }
+
+    /// Bytes that it has made the disk write so far.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.0.id())).unwrap_or_default();
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"));
+        line.and_then(|line| line.trim().parse().ok()).unwrap_or(0)
     }
 
     /// Resident memory in KiB.
@@ -96,10 +124,19 @@ pub(crate) fn own_processor_s() -> f64 {
     processor_s("self")
 }
 
+/// The fields of `/proc/PID/stat` after the program's name, which stands in parentheses and may hold blanks: the state, the
+/// parent, …
+fn stat(process: &str) -> Option<Vec<String>> {
+    if !process.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    Some(stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect())
+}
+
 fn processor_s(process: &str) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // The name of the program, in parentheses, may hold blanks; user and system time are the 12th and 13th after it.
-    let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-    let ticks: f64 = after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    // User and system time are the 12th and 13th.
+    let ticks: f64 =
+        stat(process).iter().flatten().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
     ticks / TICKS
 }

@@ -2,11 +2,20 @@
 
 use std::fmt::Write as _;
 
-use crate::measure::Results;
+use crate::{
+    demands::{self, Demand},
+    measure::Results,
+};
 
-/// One JSON document.
+/// One JSON document: what was measured, and the rows of the specification.
 pub(crate) fn json(results: &Results) -> String {
-    serde_json::to_string_pretty(results).unwrap_or_default()
+    #[derive(serde::Serialize)]
+    struct Document<'r> {
+        #[serde(flatten)]
+        results: &'r Results,
+        demands: Vec<Demand>,
+    }
+    serde_json::to_string_pretty(&Document { results, demands: demands::judged(results) }).unwrap_or_default()
 }
 
 /// A number with its thousands apart.
@@ -18,6 +27,25 @@ fn thousands(number: f64) -> String {
             text.push(',');
         }
         text.push(digit);
+    }
+    text
+}
+
+/// Columns of which the first stands left, the others right.
+fn aligned<const N: usize>(rows: &[[String; N]], left: usize) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+            let gap = " ".repeat(width - cell.chars().count());
+            let between = if column == 0 { "" } else { "  " };
+            // A text never fails to be written to.
+            let _ =
+                if column < left { write!(line, "{between}{cell}{gap}") } else { write!(line, "{between}{gap}{cell}") };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
     text
 }
@@ -39,51 +67,58 @@ pub(crate) fn tables(results: &Results) -> String {
         results.seconds,
         results.share,
     );
-    let mut rows = vec![
-        [
-            "",
-            "in flight",
-            "operations/s",
-            "slowest-fastest",
-            "p50 µs",
-            "p99 µs",
-            "server µs/op",
-            "load µs/op",
-            "of echo",
-        ]
-        .map(str::to_owned),
-    ];
-    for line in &results.figures {
-        rows.push([
-            line.name.to_owned(),
-            thousands(line.in_flight as f64),
-            thousands(line.operations_per_s),
-            format!("{}-{}", thousands(line.from_per_s), thousands(line.to_per_s)),
-            thousands(line.p50_us),
-            thousands(line.p99_us),
-            format!("{:.1}", line.server_us),
-            format!("{:.1}", line.generator_us),
-            line.of_echo.map_or_else(String::new, |share| format!("{:.0} %", share * 100.0)),
-        ]);
+    for missing in &results.missing {
+        let _ = writeln!(text, "Left out: {missing}");
     }
-    for row in &rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-            let gap = " ".repeat(width - cell.chars().count());
-            // Names stand left, numbers right.
-            let _ = if column == 0 { write!(line, "{cell}{gap}") } else { write!(line, "  {gap}{cell}") };
-        }
-        text.push_str(line.trim_end());
+    if !results.figures.is_empty() {
+        let head =
+            ["", "in flight", "operations/s", "slowest-fastest", "p50 µs", "p99 µs", "server µs/op", "load µs/op"];
+        let mut rows = vec![head.map(str::to_owned)];
+        rows.extend(results.figures.iter().map(|line| {
+            [
+                line.name.to_owned(),
+                thousands(line.in_flight as f64),
+                thousands(line.operations_per_s),
+                format!("{}-{}", thousands(line.from_per_s), thousands(line.to_per_s)),
+                thousands(line.p50_us),
+                thousands(line.p99_us),
+                format!("{:.1}", line.server_us),
+                format!("{:.1}", line.generator_us),
+            ]
+        }));
+        text.push_str(&aligned(&rows, 1));
         text.push('\n');
     }
-    let restart = &results.restart;
-    let _ = write!(
-        text,
-        "\nRestart with {} live leases after kill -9: {} ms until a lease is granted; {} MiB resident",
-        thousands(restart.leases as f64),
-        thousands(restart.until_granting_ms),
-        thousands(restart.resident_mib),
-    );
-    text
+    let demands = demands::judged(results);
+    if !demands.is_empty() {
+        let mut rows = vec![["", "demanded", "measured", ""].map(str::to_owned)];
+        rows.extend(demands.into_iter().map(|row| {
+            let met = match row.met {
+                Some(true) => "met",
+                Some(false) => "MISSED",
+                None => "",
+            };
+            [row.what, row.demanded, row.measured, met.to_owned()]
+        }));
+        text.push_str(&aligned(&rows, 4));
+        text.push('\n');
+    }
+    if !results.attacks.is_empty() {
+        let head = ["hostile clients", "renewals", "p99 ms", "longest ms", "errors", "MiB before", "at most", "after"];
+        let mut rows = vec![head.map(str::to_owned)];
+        rows.extend(results.attacks.iter().map(|attack| {
+            [
+                attack.what.clone(),
+                thousands(attack.renewals.renewals as f64),
+                format!("{:.1}", attack.renewals.p99_ms()),
+                format!("{:.1}", f64::from(attack.renewals.longest_us) / 1e3),
+                attack.renewals.faults.len().to_string(),
+                format!("{:.0}", attack.before_mib),
+                format!("{:.0}", attack.most_mib),
+                format!("{:.0}", attack.after_mib),
+            ]
+        }));
+        text.push_str(&aligned(&rows, 1));
+    }
+    text.trim_end().to_owned()
 }
