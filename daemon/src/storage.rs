@@ -124,7 +124,6 @@ impl Store {
         self.db.busy_timeout(std::time::Duration::ZERO).unwrap();
         self
     }
-
 }
 
 impl Durable for Store {
@@ -177,7 +176,6 @@ impl Durable for Store {
         }
         self.db.close().map_err(|(_, fault)| fault.to_string())
     }
-
 }
 
 impl Store {

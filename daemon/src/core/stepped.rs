@@ -61,7 +61,9 @@ impl<S: Durable> Stepped<S> {
     /// True where a turn of the core loop has something to do at once.
     pub fn has_something_to_decide(&self) -> bool {
         let queue = &self.core.shared.queue;
-        queue.len() > 0 || queue.is_called() || self.deciding.wakeup().is_some_and(|at| at <= self.core.shared.now().lease)
+        queue.len() > 0
+            || queue.is_called()
+            || self.deciding.wakeup().is_some_and(|at| at <= self.core.shared.now().lease)
     }
 
     /// One turn of the writer, which has heard at most `most` words: commits all batches that come first and lets their

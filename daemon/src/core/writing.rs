@@ -92,7 +92,6 @@ impl<S: Durable + Send + 'static> Writer<S> {
 }
 
 impl<S: Durable> Writer<S> {
-
     fn say(&self, word: FromWriter) {
         // The core loop outlives the writer but for a panic, which ends the process.
         let _ = self.says.send(word);
