@@ -52,6 +52,8 @@ pub(super) struct Batch {
     pub(super) notices: Vec<Notice>,
     /// Store the marks of time though nothing else changed.
     pub(super) mark_due: bool,
+    /// What a start brings: where it cannot be stored it is owed, and not taken back (LEASE-7).
+    pub(super) is_recovery: bool,
     /// What is known of the wall clock at the end of the batch.
     pub(super) evidence: Evidence,
 }
@@ -67,6 +69,7 @@ impl Batch {
             events: Vec::new(),
             notices: Vec::new(),
             mark_due: false,
+            is_recovery: false,
             evidence: Evidence::default(),
         }
     }

@@ -121,9 +121,8 @@ impl Deciding {
             "storing failed: {why}. Nothing was changed by it. Renewals and questions go on; everything else is refused until \
              writing works again, which is tried by itself. Free disk space, or see to the disk, under the state directory"
         );
-        let failing = Failing::new(why.clone(), now.lease);
+        let mut failing = Failing::new(why.clone(), now.lease);
         let refusal = failing.refusal();
-        self.failing = Some(failing);
         self.shared.fault.send_replace(Some(why));
         self.shared.show_health();
 
@@ -131,7 +130,13 @@ impl Deciding {
         let mut again = Vec::new();
         let mut abandoned = Vec::new();
         for batch in batches {
-            undone.extend(batch.changes);
+            if batch.is_recovery {
+                // The leases of this start keep their grace: it comes first, so that nothing under it is taken back.
+                failing.owed.extend(batch.changes);
+                failing.events.extend(batch.events);
+            } else {
+                undone.extend(batch.changes);
+            }
             for pending in batch.replies {
                 match pending.undone {
                     IfUndone::Refuse => pending.to.send(Err(refusal.clone())),
@@ -147,6 +152,7 @@ impl Deciding {
                 question(Err(refusal.clone()));
             }
         }
+        self.failing = Some(failing);
         self.engine.undo(undone);
         for (ticket, to) in self.tickets.drain() {
             abandoned.push(ticket);

@@ -27,7 +27,9 @@ impl State {
                 self.idle.insert((since, after.id));
             }
             if let Some(lease) = self.leases.get_mut(&after.id) {
-                lease.row = after.clone();
+                // An acknowledged answer stays forgotten, though an undo brings back a row that still names it.
+                let request = lease.row.request.and(after.request);
+                lease.row = LeaseRow { request, ..after.clone() };
             }
             self.rewind_timer(after.id);
             return;

@@ -13,7 +13,7 @@ use leasehold_keys::{
     name::Label,
 };
 
-use super::vendor::{AGENT, BASIC, CLIENT, Caps, KEYS, Key, POOLS, Pool, SUPER, is_call_port, pool_name};
+use super::vendor::{AGENT, BASIC, CLIENT, Caps, KEYS, Key, POOLS, Pool, SUPER, is_call_port, pool, pool_name};
 
 /// A set of keys, a bit each.
 pub(crate) type KeySet = u16;
@@ -184,6 +184,13 @@ impl Books {
     pub(crate) fn brought(&self, station: Option<u32>, remote: bool) -> KeySet {
         let stations = station.and_then(|id| self.stations.get(&id)).map_or(0, |station| station.keys);
         closed(stations | if remote { one(BASIC) | one(CLIENT) } else { 0 })
+    }
+
+    /// Keys of a station that may have no effect now.
+    pub(crate) fn unsure(&self, station: Option<u32>) -> KeySet {
+        let keys = station.and_then(|id| self.stations.get(&id)).map_or(0, |station| station.keys);
+        let over = |key: &Key| self.least.caps[pool(*key, false)] < self.assigned[pool(*key, false)];
+        (0..KEYS.len()).filter(|key| has(keys, *key)).filter(over).fold(0, |keys, key| keys | closed(one(key)))
     }
 
     pub(crate) fn file(&mut self, row: &FileRow, gone: bool, now: u64) {

@@ -39,15 +39,13 @@ pub(crate) struct Oracle {
     revoked_users: BTreeMap<u32, u64>,
     /// Idle rules that were ever asked for.
     pub(crate) idle_rules: bool,
-    /// New runs: identity, instance, holder, and when they attached.
-    attached: Vec<(u8, u8, u32, u64)>,
+    /// Runs that asked to attach: identity, instance, run, and since when.
+    attached: Vec<(u8, u8, u128, u64)>,
     /// Users and stations whose keys, methods or rows changed in this commit.
     touched_users: BTreeSet<u32>,
     touched_stations: BTreeSet<u32>,
     /// Users with new leases in this commit.
     logged_on: BTreeSet<u32>,
-    /// Pools that went above their capacity in this commit, by a seat that may be passing on.
-    suspects: Vec<(usize, u64)>,
     /// A fault of storage is known and not yet over (LEASE-11).
     pub(crate) failing: bool,
     /// Storage failed since the last start.
@@ -80,7 +78,6 @@ impl Oracle {
             touched_users: BTreeSet::new(),
             touched_stations: BTreeSet::new(),
             logged_on: BTreeSet::new(),
-            suspects: Vec::new(),
             failing: false,
             failed_since_start: false,
             started: 0,
@@ -122,6 +119,7 @@ impl Oracle {
         self.failed_since_start = false;
         self.started = now;
         self.now = now;
+        self.books.revoked.0 = false;
         self.books.restarted(then, now);
         // Successions are not remembered over a start.
         self.attached.clear();

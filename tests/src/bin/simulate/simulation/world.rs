@@ -59,6 +59,8 @@ pub(crate) struct World {
     last_conn: u32,
     folder: Folder,
     admin_busy: bool,
+    /// The folder could not be judged.
+    folder_due: bool,
     /// What happened, line by line, where it is told.
     pub(crate) story: Option<Vec<String>>,
     since_recount: u32,
@@ -98,6 +100,7 @@ impl World {
             last_conn: 0,
             folder: Folder { sequences: [1, 0], present: [true, false], here: true, revoked: false },
             admin_busy: false,
+            folder_due: false,
             story: tell.then(Vec::new),
             since_recount: 0,
         };
@@ -293,8 +296,9 @@ impl World {
     /// Nothing is under way: all that was decided is durable and answered.
     fn is_at_rest(&self) -> bool {
         self.life.as_ref().is_some_and(|life| {
-            life.core.all_written() && life.core.core().queued() == 0 && life.core.core().grants_available()
+            life.core.all_written() && !life.core.has_unheard() && life.core.core().queued() == 0 && life.core.core().grants_available()
         }) && !self.oracle.failing
+            && !self.folder_due
     }
 
     fn recount(&mut self) {
@@ -328,9 +332,11 @@ impl World {
             return;
         }
         self.recount();
-        // Nobody renews: every lease lapses, whatever its TTL (LEASE-6).
-        self.pass(28 * 3_600_000);
-        self.pump();
+        // Nobody renews: every wait ends, and then every lease, whatever its TTL (LEASE-6).
+        for _ in 0..2 {
+            self.pass(28 * 3_600_000);
+            self.pump();
+        }
         self.pass(61_000);
         self.pump();
         if self.oracle.violation.is_none() && !self.oracle.books.leases.is_empty() {

@@ -86,8 +86,10 @@ impl Oracle {
                 self.books.add_up(self.now);
             }
             SentWhat::Admin(ask) => self.admin_asked(ask, u64::MAX),
-            SentWhat::Attach { .. }
-            | SentWhat::Beat
+            SentWhat::Attach { run, instance, .. } => {
+                self.attached.push((sent.identity, *instance, *run, sent.at));
+            }
+            SentWhat::Beat
             | SentWhat::Renew
             | SentWhat::Idle
             | SentWhat::TakeOver
@@ -201,11 +203,19 @@ impl Oracle {
     /// Signs of life.
     fn heard_of(&mut self, sent: &Sent, answer: &Result<Answer, Refused>) {
         let (now, started, failing) = (self.now, self.started, self.failing || self.failed_since_start);
-        if let SentWhat::Attach { run, instance, .. } = &sent.what
+        if let SentWhat::Attach { run, instance, .. } = &sent.what {
+            // Though it was refused since it could not be stored, it may have been heard.
+            let of_run = self.books.holders.values_mut().filter(|holder| {
+                (holder.identity, holder.instance, holder.run) == (sent.identity, *instance, Some(*run))
+            });
+            for holder in of_run {
+                holder.heard_hi = holder.heard_hi.max(now);
+                holder.perhaps_since_start = true;
+            }
+        }
+        if let SentWhat::Attach { .. } = &sent.what
             && let Ok(Answer::Reply(Reply::Attached { holder, .. })) = answer
         {
-            self.attached.push((sent.identity, *instance, holder.0, sent.at));
-            let _ = run;
             if let Some(holder) = self.books.holders.get_mut(&holder.0) {
                 holder.heard_hi = holder.heard_hi.max(now);
                 holder.perhaps_since_start = true;
@@ -287,7 +297,9 @@ impl Oracle {
                 // It is told to be renewed, so it stood.
                 lease.renewed_lo = lease.renewed_lo.max(sent.at);
                 lease.renewed_hi = lease.renewed_hi.max(now);
-                lease.renewed_since_start |= sent.at > started && !failing;
+                // That a run is live is told by its own contacts, not by calls beside its stream.
+                let of_run = self.books.holders.get(&lease.holder).is_some_and(|holder| holder.run.is_some());
+                lease.renewed_since_start |= !of_run && sent.at > started && !failing;
                 lease.perhaps_since_start = true;
             }
             // While nothing can be stored, what ends by time ends in memory first (LEASE-11).

@@ -101,9 +101,6 @@ impl Oracle {
     pub(crate) fn committed(&mut self) {
         self.commits += 1;
         self.tally.commits += 1;
-        for (pool, _) in std::mem::take(&mut self.suspects) {
-            self.within_capacity(pool);
-        }
         for user in std::mem::take(&mut self.logged_on) {
             self.one_computer(user);
         }
@@ -160,7 +157,12 @@ impl Oracle {
 
     /// LEASE-1, ALLOC-2: a seat that was just taken was there.
     fn within_capacity(&mut self, pool: Pool) {
-        let (held, most) = (self.books.held(pool), self.books.most);
+        self.within_capacity_but(pool, 0);
+    }
+
+    /// The same, where so many seats are passing on.
+    fn within_capacity_but(&mut self, pool: Pool, passing: u64) {
+        let (held, most) = (self.books.held(pool).saturating_sub(passing), self.books.most);
         if held > most.caps[pool] {
             self.broken("LEASE-1", || {
                 format!("{} are held of {}, which has {}", held, pool_title(pool), most.caps[pool])
@@ -252,7 +254,7 @@ impl Oracle {
             holder.heard_hi = holder.heard_hi.max(now);
             holder.perhaps_since_start = true;
         }
-        let passing = lease.remote && lease.computer.is_some();
+        let passing = self.passing(&lease);
         let seats = lease.seats.clone();
         let user = lease.user;
         self.books.leases.insert(id, lease);
@@ -308,6 +310,8 @@ impl Oracle {
             });
         }
         let brought = self.books.brought(lease.station, lease.remote);
+        // Of a pool above its capacity the last assignments have no effect (ALLOC-11): either way is right then.
+        let unsure = self.books.unsure(lease.station);
         let user = lease.user.and_then(|id| self.books.users.get(&id));
         let (keys, concurrent) = user.map_or((0, false), |user| (user.keys, user.concurrent));
         let mut wanted: Vec<(Pool, u32, bool)> = Vec::new();
@@ -317,7 +321,8 @@ impl Oracle {
         for key in (0..KEYS.len()).filter(|key| concurrent && has(lease.keys & keys, *key)) {
             let included = (0..KEYS.len())
                 .any(|outer| outer != key && has(lease.keys & keys, outer) && has(closed(one(outer)), key));
-            if !included && !has(brought, key) {
+            let seated = lease.seats.contains(&(pool(key, true), 1, true));
+            if !included && (!has(brought, key) || has(unsure, key) && seated) {
                 wanted.push((pool(key, true), 1, true));
             }
         }
@@ -348,7 +353,7 @@ impl Oracle {
         }
     }
 
-    fn take(&mut self, user: Option<u32>, (pool, units, shared): (Pool, u32, bool), passing: bool) {
+    fn take(&mut self, user: Option<u32>, (pool, units, shared): (Pool, u32, bool), passing: u64) {
         if shared && let Some(user) = user.and_then(|id| self.books.users.get_mut(&id)) {
             user.seats[pool] += 1;
             if user.seats[pool] > 1 {
@@ -356,12 +361,17 @@ impl Oracle {
             }
         }
         self.books.leased[pool] += u64::from(units);
-        if passing {
-            // The seat of a lease that this one displaces passes on to it: judged when the commit is whole.
-            self.suspects.push((pool, self.commits));
-        } else {
-            self.within_capacity(pool);
-        }
+        self.within_capacity_but(pool, if shared { 0 } else { passing });
+    }
+
+    /// Seats of a dynamic remote logon's own that pass on from leases which it displaces (ALLOC-8, STATION-4).
+    fn passing(&self, lease: &Lease) -> u64 {
+        let user = lease.user.and_then(|id| self.books.users.get(&id));
+        let others = user.into_iter().flat_map(|user| &user.leases).filter_map(|id| self.books.leases.get(id));
+        let moves = |other: &&Lease| {
+            other.remote && other.computer.is_some() && lease.computer.is_some() && other.computer != lease.computer
+        };
+        others.filter(moves).count() as u64
     }
 
     fn give_back(&mut self, user: Option<u32>, (pool, units, shared): (Pool, u32, bool)) {
@@ -395,12 +405,11 @@ impl Oracle {
         }
         let Some(lease) = self.books.leases.get(&id).cloned() else { return };
         if lease.seats != seats {
-            let passing = lease.remote;
             for seat in lease.seats.iter().filter(|seat| !seats.contains(seat)) {
                 self.give_back(lease.user, *seat);
             }
             for seat in seats.iter().filter(|seat| !lease.seats.contains(seat)) {
-                self.take(lease.user, *seat, passing);
+                self.take(lease.user, *seat, 0);
             }
             if let Some(lease) = self.books.leases.get_mut(&id) {
                 lease.seats = seats;
@@ -482,7 +491,13 @@ impl Oracle {
                 let rights = self.books.rights(lease.user, lease.station, lease.remote);
                 let touched = self.touched_users.contains(&user)
                     || lease.station.is_some_and(|station| self.touched_stations.contains(&station));
-                if lease.needed & !rights != 0 || rights == 0 || touched {
+                // Of a pool that fell below its assignments, the last of them have no effect (ALLOC-11, LEVEL-5).
+                let rests_on = lease.keys | if lease.station.is_some() { one(BASIC) } else { 0 };
+                let fell = |key: &usize| {
+                    self.books.least.caps[pool(*key, false)] < self.books.assigned[pool(*key, false)]
+                };
+                let fallen = (0..KEYS.len()).filter(|key| has(rests_on, *key)).any(|key| fell(&key));
+                if lease.needed & !rights != 0 || rights == 0 || touched || fallen {
                     return Ok(());
                 }
                 fails("ALLOC-16", format!("its subject has rights to {rights:#b}"))
@@ -532,7 +547,7 @@ impl Oracle {
                 let newer = holder.is_some_and(|holder| {
                     self.attached.iter().any(|(identity, instance, other, since)| {
                         (*identity, *instance) == (holder.identity, holder.instance)
-                            && *other != lease.holder
+                            && Some(*other) != holder.run
                             && at >= since + TAKE_OVER_MS
                     })
                 });

@@ -84,6 +84,7 @@ impl World {
             Life { core, clock, sender, receiver, sent: Vec::new(), doors, closed: Vec::new(), mark_ms, served_ms };
         self.life = Some(life);
         self.admin_busy = false;
+        self.folder_due = false;
         self.tell(|| format!("the daemon starts at lease time {mark_ms}"));
         // As the daemon does before it serves.
         self.give_revocations();
@@ -124,6 +125,8 @@ impl World {
         // Its answers are heard to the end.
         let Life { core, mut receiver, sent, .. } = life;
         let ended = core.stop();
+        // A commit may fail on the way, or work again.
+        (self.oracle.failed_since_start, self.oracle.failing) = (true, false);
         self.take_log();
         while let Some(tagged) = receiver.try_recv() {
             let sent = sent[usize::try_from(tagged.tag).unwrap_or(0)].clone();
@@ -195,7 +198,13 @@ impl World {
         let now = self.lease_now();
         self.oracle.at(now);
         let Some(life) = &mut self.life else { return false };
-        let quiet = alone && life.core.all_written() && !self.oracle.failing;
+        if self.folder_due && life.core.core().grants_available() {
+            self.folder_due = false;
+            self.give_revocations();
+            self.give_folder();
+        }
+        let Some(life) = &mut self.life else { return false };
+        let quiet = alone && life.core.core().queued() <= 1 && life.core.all_written() && !life.core.has_unheard() && !self.oracle.failing;
         self.oracle.settled = life.core.wakeup().is_none_or(|at| at > LeaseTime::from_ms(now));
         if !life.core.decide(most) {
             return false;
@@ -207,7 +216,7 @@ impl World {
         let fails = life.core.core().storage_fault().borrow().is_some();
         self.oracle.failing = fails;
         self.oracle.failed_since_start |= fails;
-        self.hear(quiet);
+        self.hear(quiet && !fails);
         true
     }
 
@@ -293,8 +302,11 @@ impl World {
         self.tell(|| format!("answer to {sent:?}: {answer:?}"));
         self.oracle.answered(sent, &answer, quiet);
         let Some(number) = sent.app else {
-            if matches!(sent.what, SentWhat::Admin(_)) {
-                self.admin_busy = false;
+            match (&sent.what, &answer) {
+                (SentWhat::Admin(_), _) => self.admin_busy = false,
+                // The folder is looked at again until it could be judged.
+                (SentWhat::Folder | SentWhat::Revocations(_), Err(_)) => self.folder_due = true,
+                _ => {}
             }
             return;
         };
