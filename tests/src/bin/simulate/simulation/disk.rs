@@ -83,7 +83,10 @@ pub(crate) fn place(row: &Row) -> (usize, u128) {
         Row::Mark(mark) => (12, mark.license_id.0.as_u128()),
         Row::Denial(row) => (13, row.id.0.into()),
         Row::Audit(row) => (14, row.id.0.into()),
-        Row::Site(_) => (15, 0),
+        Row::UsageEvent(row) => (15, row.id.0.into()),
+        Row::UsageRecord(row) => (16, u128::from(row.segment) << 64 | u128::from(row.place)),
+        Row::UsageSegment(row) => (17, row.number.into()),
+        Row::Site(_) => (18, 0),
     }
 }
 
@@ -97,7 +100,7 @@ fn share_number(row: &leasehold_engine::row::ShareRow) -> u128 {
     u128::from(u64::from(row.pool)) << 64 | u128::from(holder)
 }
 
-pub(crate) const KINDS_OF_ROWS: usize = 16;
+pub(crate) const KINDS_OF_ROWS: usize = 19;
 
 impl Disk {
     pub(crate) fn new() -> Self {

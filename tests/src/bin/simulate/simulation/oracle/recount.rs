@@ -100,7 +100,7 @@ impl Oracle {
             }
         }
         if most == least {
-            let mut told: Vec<String> = engine.compliance(now).1.iter().map(|it| it.pool.to_string()).collect();
+            let mut told: Vec<String> = engine.compliance().1.iter().map(|it| it.pool.to_string()).collect();
             if most.unlicensed {
                 let ports: Vec<String> = (0..POOLS).filter(|pool| is_call_port(*pool)).map(pool_title).collect();
                 let joint = told.iter().any(|title| ports.contains(title));
