@@ -266,7 +266,7 @@ mod tests {
         let failure = Failure::from_status(&status, SERVER);
         assert_eq!(failure.exit, ExitCode::Refused);
         assert_eq!(failure.reason.as_deref(), Some("POOL_EXHAUSTED"));
-        assert!(failure.hint.unwrap().contains("leasehold leases --pool A_CONCURRENT"));
+        assert!(failure.hint.unwrap().contains("leasehold revoke LEASE"));
     }
 
     #[test]

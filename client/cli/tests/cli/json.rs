@@ -30,14 +30,21 @@ async fn the_documents_are_as_promised() {
     }
     let promised = promised();
     assert!(promised.len() >= 20, "only {} documents are promised", promised.len());
+    let folder = daemon.path("").display().to_string();
+    let mut others = String::new();
     for (command, expected) in promised {
         let line = command.replace("FILE", &daemon.path("acme.i3lic").display().to_string());
         let ended = daemon.run(&format!("{line} --json")).await;
-        let shown: Value = serde_json::from_str(&ended.stdout)
-            .unwrap_or_else(|error| panic!("{command}: {error}\n{}\n{}", ended.stdout, ended.stderr));
+        // Files are shown under the path that was named.
+        let shown: Value =
+            serde_json::from_str(&ended.stdout.replace(&format!("{}/", folder.trim_end_matches('/')), ""))
+                .unwrap_or_else(|error| panic!("{command}: {error}\n{}\n{}", ended.stdout, ended.stderr));
         let pretty = serde_json::to_string_pretty(&shown).unwrap_or_default();
-        assert_eq!(shown, expected, "leasehold {command} --json now prints\n{pretty}\n");
+        if shown != expected {
+            others.push_str(&format!("leasehold {command} --json now prints\n{pretty}\n\n"));
+        }
     }
+    assert!(others.is_empty(), "{others}");
 }
 
 #[tokio::test]

@@ -8,3 +8,4 @@ mod scripted;
 mod sessions;
 mod site;
 mod terminal;
+mod usage;

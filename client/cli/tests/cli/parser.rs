@@ -42,6 +42,13 @@ fn command_lines_that_are_good() {
         "audit --since 30d",
         "audit verify",
         "db snapshot monday",
+        "usage list --json",
+        "usage verify",
+        "usage verify usage/ bundle.tar --whole",
+        "usage export --period 2026-11 -o b.tar --force",
+        "usage export --period 2026-11 --check",
+        "usage receipt a b",
+        "doctor",
         "completions zsh",
     ] {
         if let Err(error) = parse(line) {
@@ -76,6 +83,11 @@ fn command_lines_that_are_refused_say_why() {
         ("explain a --for-station s", "cannot be used with"),
         ("denials --since tomorrow", "a time is a distance back"),
         ("audit verify --since 2d", "unexpected argument"),
+        ("usage verify --whole", "required"),
+        ("usage export", "--period"),
+        ("usage export --period 2026-13", "name the month in which it ends, such as 2026-11"),
+        ("usage export --period 2026-11 --check --force", "cannot be used with"),
+        ("usage receipt", "required"),
         ("frobnicate", "unrecognized subcommand"),
     ] {
         match parse(line) {

@@ -60,7 +60,17 @@ macro_rules! service {
 }
 
 service! {
-    Administration {}
+    Administration {
+        type ExportUsageStream = tokio_stream::Iter<std::vec::IntoIter<Result<v1::ExportUsageResponse, Status>>>;
+
+        async fn export_usage(
+            &self,
+            request: Request<v1::ExportUsageRequest>,
+        ) -> Result<Response<Self::ExportUsageStream>, Status> {
+            let parts: Vec<v1::ExportUsageResponse> = self.answer(request)?.into_inner();
+            Ok(Response::new(tokio_stream::iter(parts.into_iter().map(Ok).collect::<Vec<_>>())))
+        }
+    }
     get_status: GetStatusRequest -> GetStatusResponse,
     get_host_id: GetHostIdRequest -> GetHostIdResponse,
     load_file: LoadFileRequest -> LoadFileResponse,
@@ -86,6 +96,11 @@ service! {
     list_audit: ListAuditRequest -> ListAuditResponse,
     verify_audit: VerifyAuditRequest -> VerifyAuditResponse,
     snapshot_database: SnapshotDatabaseRequest -> SnapshotDatabaseResponse,
+    list_usage: ListUsageRequest -> ListUsageResponse,
+    seal_usage: SealUsageRequest -> SealUsageResponse,
+    verify_usage: VerifyUsageRequest -> VerifyUsageResponse,
+    take_usage_receipt: TakeUsageReceiptRequest -> TakeUsageReceiptResponse,
+    doctor: DoctorRequest -> DoctorResponse,
 }
 
 service! {

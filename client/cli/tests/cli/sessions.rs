@@ -197,3 +197,26 @@ async fn the_past() {
         .await
     );
 }
+
+#[tokio::test]
+async fn usage() {
+    let daemon = Daemon::start(site::script());
+    let (bundle, receipt, forged) =
+        (daemon.path("usage.tar"), daemon.path("41.receipt"), daemon.path("forged.receipt"));
+    std::fs::write(&receipt, "signed").unwrap();
+    std::fs::write(&forged, "forged").unwrap();
+    let lines = [
+        "usage list".to_owned(),
+        "usage seal".to_owned(),
+        "usage verify".to_owned(),
+        "usage export --period 2026-11 --check".to_owned(),
+        format!("usage export --period 2026-10 -o {}", bundle.display()),
+        format!("usage export --period 2026-10 -o {}", bundle.display()),
+        format!("usage verify {}", bundle.display()),
+        format!("usage verify {} --whole", bundle.display()),
+        format!("usage receipt {} {}", receipt.display(), forged.display()),
+        "doctor".to_owned(),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    insta::assert_snapshot!(session(&daemon, &lines).await);
+}

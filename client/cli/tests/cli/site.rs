@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 mod answers;
+pub(crate) mod usage;
 
 pub(crate) use answers::script;
 

@@ -122,7 +122,7 @@ impl UsageFileDocument {
 impl Document for UsageListDocument {
     fn write_text(&self, page: &mut Page<'_>) {
         if let Some(usage) = &self.usage {
-            page.line(&usage.message);
+            page.line(&format!("usage is {}", usage.message));
             usage.write_troubles(page);
         }
         if self.files.is_empty() {
@@ -155,7 +155,7 @@ impl Document for UsageListDocument {
         let folder = self.files.last().and_then(|file| file.path.strip_suffix(&file.name)).unwrap_or_default();
         page.fields(&[
             ("Files", self.usage.as_ref().map_or_else(|| total(&self.files), UsageStatusDocument::counts)),
-            ("Named", named(&self.files)),
+            ("Newest", newest(&self.files)),
             ("Folder", folder.to_owned()),
             ("Waiting", self.usage.as_ref().map_or_else(String::new, waiting)),
             ("Last try", self.last_try(clock)),
@@ -185,8 +185,8 @@ fn total(files: &[UsageFileDocument]) -> String {
     format!("{}, {}", counted(files.len() as u64, "file", "files"), size(bytes))
 }
 
-/// How a row is turned into a file's name.
-fn named(files: &[UsageFileDocument]) -> String {
+/// The name of the newest file, of which the rows tell the parts.
+fn newest(files: &[UsageFileDocument]) -> String {
     files.last().map_or_else(String::new, |file| file.name.clone())
 }
 

@@ -172,12 +172,10 @@ impl UsageStatusDocument {
             let gap = if sealing.is_empty() { "" } else { "; " };
             sealing.push_str(&format!("{gap}last sealed {}", clock.distance(last.0)));
         }
-        let delivery = match (self.mode.as_str(), &self.destination) {
-            ("automatic", Some(destination)) => match self.last_acknowledged {
-                Some(at) => format!("to {destination}, last receipt {}", clock.distance(at.0)),
-                None => format!("to {destination}, no receipt yet"),
-            },
-            _ => String::new(),
+        let delivery = match (self.mode.as_str(), self.last_acknowledged) {
+            (_, Some(at)) => format!("last receipt {}", clock.distance(at.0)),
+            ("automatic", None) => "no receipt yet".to_owned(),
+            (_, None) => String::new(),
         };
         vec![
             ("Usage", self.message.clone()),

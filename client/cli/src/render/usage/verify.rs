@@ -171,7 +171,7 @@ impl StandingDocument {
             "closed" => "is closed".to_owned(),
             "torn" => "ends within a record, which the daemon writes again from its database".to_owned(),
             _ if signed_records < records => format!(
-                "is being written; {} of its {} are signed for, the others within the hour",
+                "is being written: {} of {} are signed for, the others will be within the hour",
                 number(*signed_records),
                 counted(*records, "record", "records")
             ),

@@ -21,6 +21,7 @@ pub(crate) fn script() -> Script {
     about_assignments(&script);
     about_leases(&script);
     about_the_past(&script);
+    super::usage::about_usage(&script);
     script
 }
 
@@ -45,6 +46,7 @@ fn about_the_server(script: &Script) {
             listening: vec!["unix:///run/leasehold/leasehold.sock".into(), "http://127.0.0.1:7127".into()],
             folder: folder(),
             denials_today: 17,
+            usage: Some(super::usage::status()),
             storage_ok: true,
             storage_message: String::new(),
             clock: Some(v1::ClockStatus {

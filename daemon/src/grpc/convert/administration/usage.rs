@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use jiff::tz::TimeZone;
 use leasehold_engine::{UsagePlan, time::WallTime};
-use leasehold_keys::usage::{Bounds, End, Finding, Period, Standing};
+use leasehold_keys::usage::{Bounds, End, Finding, FindingReason, Period, Standing};
 use leasehold_proto::v1;
 
 use crate::{
@@ -34,7 +34,11 @@ pub(crate) fn period(text: &str) -> Checked<Period> {
 
 /// The name of a zone.
 pub(crate) fn zone_name(zone: &TimeZone) -> String {
-    zone.iana_name().unwrap_or("the zone of this machine").to_owned()
+    match zone.iana_name() {
+        Some("Etc/UTC") => "UTC".to_owned(),
+        Some(name) => name.to_owned(),
+        None => "the zone of this machine".to_owned(),
+    }
 }
 
 /// How usage stands.
@@ -275,7 +279,25 @@ fn finding(finding: &Finding) -> v1::UsageFinding {
         segment: finding.segment.unwrap_or(0),
         record: finding.record.unwrap_or(0),
         damage: finding.damage.map_or_else(String::new, |damage| damage.code().to_owned()),
-        message: finding.to_string(),
+        message: told(finding),
+    }
+}
+
+/// A finding in words. Its files are this server's own, which has more to mend them with than who holds copies.
+fn told(finding: &Finding) -> String {
+    const AGAIN: &str = "What the database still holds of it is written again; where it stays so, bring the file back from a \
+                         backup, or tell the licensor.";
+    let place = match (&finding.file, finding.record) {
+        (Some(file), Some(record)) => format!("{file}, record {record}: "),
+        (Some(file), None) => format!("{file}: "),
+        (None, _) => String::new(),
+    };
+    match finding.reason {
+        FindingReason::Damaged
+        | FindingReason::MissingSegments
+        | FindingReason::MissingRecords
+        | FindingReason::Replaced => format!("{place}{}. {AGAIN}", finding.what),
+        FindingReason::Misnamed | FindingReason::Foreign | FindingReason::TwoFiles => finding.to_string(),
     }
 }
 
