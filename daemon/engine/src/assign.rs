@@ -118,13 +118,19 @@ impl Turn<'_> {
         let Some(key) = found.or_else(|| self.recorded_key(assign.give, key)) else {
             return Err(Refusal::KeyUnknown(key.to_string()));
         };
+        let level = self.level_of(subject);
         let changed = if assign.give {
             self.give(subject, holder, key, assign.until)?
         } else {
             let key = self.held_of_family(subject, key);
             self.take_away(subject, key)
         };
-        if changed && let Subject::User(user) = subject {
+        // A user may have more types than are covered, since a timed key ended: that is no matter of other keys.
+        let gives_level = || assign.give && self.engine.state.media_level(std::iter::once(key)).is_some();
+        if changed
+            && let Subject::User(user) = subject
+            && (gives_level() || self.level_of(subject) < level)
+        {
             self.check_types_of(user)?;
         }
         if changed {

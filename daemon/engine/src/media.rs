@@ -106,4 +106,10 @@ impl Turn<'_> {
         let state = &self.engine.state;
         state.users.get(&user).map_or(Ok(()), |user| state.check_types(&user.row))
     }
+
+    /// The level of the keys that are given to a user.
+    pub(crate) fn level_of(&self, subject: Subject) -> Option<MediaLevel> {
+        let state = &self.engine.state;
+        state.media_level(state.assignments_of(subject).into_iter().flatten().map(|(key, _)| *key))
+    }
 }

@@ -105,6 +105,7 @@ pub(crate) fn definitions() -> Vec<KeyDefinition> {
         },
         access("UNITY", USER),
         KeyDefinition { terms: Terms::Timed, ..access("DAY_PASS", USER) },
+        KeyDefinition { terms: Terms::Timed, ..media("MEDIA_LOAN", MediaLevel::Unlimited) },
         KeyDefinition { supervisor: true, ..access("SUPERVISOR", USER) },
         // Devices follow what their owner holds.
         access("LIVE", USER),
