@@ -296,7 +296,10 @@ impl World {
     /// Nothing is under way: all that was decided is durable and answered.
     fn is_at_rest(&self) -> bool {
         self.life.as_ref().is_some_and(|life| {
-            life.core.all_written() && !life.core.has_unheard() && life.core.core().queued() == 0 && life.core.core().grants_available()
+            life.core.all_written()
+                && !life.core.has_unheard()
+                && life.core.core().queued() == 0
+                && life.core.core().grants_available()
         }) && !self.oracle.failing
             && !self.folder_due
     }

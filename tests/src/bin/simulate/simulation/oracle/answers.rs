@@ -89,11 +89,7 @@ impl Oracle {
             SentWhat::Attach { run, instance, .. } => {
                 self.attached.push((sent.identity, *instance, *run, sent.at));
             }
-            SentWhat::Beat
-            | SentWhat::Renew
-            | SentWhat::Idle
-            | SentWhat::TakeOver
-            | SentWhat::Folder => {}
+            SentWhat::Beat | SentWhat::Renew | SentWhat::Idle | SentWhat::TakeOver | SentWhat::Folder => {}
         }
     }
 

@@ -493,9 +493,8 @@ impl Oracle {
                     || lease.station.is_some_and(|station| self.touched_stations.contains(&station));
                 // Of a pool that fell below its assignments, the last of them have no effect (ALLOC-11, LEVEL-5).
                 let rests_on = lease.keys | if lease.station.is_some() { one(BASIC) } else { 0 };
-                let fell = |key: &usize| {
-                    self.books.least.caps[pool(*key, false)] < self.books.assigned[pool(*key, false)]
-                };
+                let fell =
+                    |key: &usize| self.books.least.caps[pool(*key, false)] < self.books.assigned[pool(*key, false)];
                 let fallen = (0..KEYS.len()).filter(|key| has(rests_on, *key)).any(|key| fell(&key));
                 if lease.needed & !rights != 0 || rights == 0 || touched || fallen {
                     return Ok(());

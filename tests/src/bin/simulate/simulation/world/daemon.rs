@@ -204,7 +204,11 @@ impl World {
             self.give_folder();
         }
         let Some(life) = &mut self.life else { return false };
-        let quiet = alone && life.core.core().queued() <= 1 && life.core.all_written() && !life.core.has_unheard() && !self.oracle.failing;
+        let quiet = alone
+            && life.core.core().queued() <= 1
+            && life.core.all_written()
+            && !life.core.has_unheard()
+            && !self.oracle.failing;
         self.oracle.settled = life.core.wakeup().is_none_or(|at| at > LeaseTime::from_ms(now));
         if !life.core.decide(most) {
             return false;
