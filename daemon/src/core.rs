@@ -96,7 +96,7 @@ enum Job {
 /// What handle, core loop and writer share.
 struct Shared {
     clock: Clock,
-    /// Lease time when this run began …
+    /// Lease time when this run began: the stored mark, whatever the start took until the core ran …
     began: LeaseTime,
     /// … and as the clock showed it when the start was over.
     served: OnceLock<LeaseTime>,
@@ -145,7 +145,7 @@ impl Core {
     pub fn start(engine: Engine, store: Store, clock: Clock, bounds: Bounds) -> std::io::Result<(Self, Ended)> {
         let fault: Option<Arc<str>> = store.fault().map(Into::into);
         let shared = Arc::new(Shared {
-            began: clock.now().lease,
+            began: clock.went_on_from(),
             clock,
             served: OnceLock::new(),
             queue: Queue::new(bounds.queue),
