@@ -204,6 +204,20 @@ async fn a_restart_reads_back_the_state_that_was_answered() {
     stop(core, ended);
 }
 
+/// A kill during the first start, before anything is stored, leaves a first start.
+#[tokio::test]
+async fn a_first_start_may_be_cut_short() {
+    let site = Site::new();
+    let new = || {
+        let trust = licensor().0.trust().unwrap();
+        restore(&site.state, &trust, Limits::default(), &Clock::manual(site.clock.clone())).unwrap().new
+    };
+    assert!(new() && new());
+    let (core, ended) = site.licensed().await;
+    stop(core, ended);
+    assert!(!new());
+}
+
 #[tokio::test]
 async fn a_lost_answer_is_given_again_after_a_restart() {
     let site = Site::new();

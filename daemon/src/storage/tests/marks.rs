@@ -32,6 +32,26 @@ fn both_marks_and_what_is_known_of_the_wall_clock_come_back() {
     assert_eq!(Database::open(&place.state).unwrap().mark().evidence, evidence);
 }
 
+/// A first start that is killed before its first commit: after any of its steps the next start takes the database up.
+#[test]
+fn a_first_start_that_was_killed_is_no_damage() {
+    let place = Place::new();
+    drop(Database::open(&place.state).unwrap());
+    assert_eq!(Database::open(&place.state).unwrap().mark(), TimeMark::default());
+    // Between the first schema and the next one; its log is left, as by a kill.
+    for steps in 1..=opening::MIGRATIONS.len() {
+        let place = Place::new();
+        opening::migrate_by(&place.outside(), &place.state.database(), &opening::MIGRATIONS[..steps]).unwrap();
+        assert_eq!(Database::open(&place.state).unwrap().mark(), TimeMark::default());
+        assert_eq!(place.load().1, []);
+    }
+    // What was lost later is damage as before.
+    let place = Place::new();
+    drop(Database::open(&place.state).unwrap());
+    place.outside().execute("DELETE FROM meta", []).unwrap();
+    assert!(matches!(Database::open(&place.state), Err(OpenFault::Damaged { .. })));
+}
+
 /// Denials are pruned by what is sure: a clock chip that says 2099 takes none away.
 #[test]
 fn an_unconfirmed_date_prunes_nothing() {
