@@ -17,6 +17,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001-first.sql"),
     include_str!("migrations/0002-trusted-time.sql"),
     include_str!("migrations/0003-grace-of-a-lease.sql"),
+    include_str!("migrations/0004-older-part-of-a-jump.sql"),
 ];
 
 /// The mark of a new database: lease time begins, and trusted time was never stored.
