@@ -1,6 +1,7 @@
 //! The one place that reads time. Lease time goes on from the stored mark with the boot-time clock, which counts
-//! suspend and which nobody sets (LEASE-8). Trusted time does the same from a base that no setting of the wall clock lowers
-//! (05, Time); the wall clock is read for that base at a start, and as evidence from then on. Nothing here decides about
+//! suspend and which nobody sets (LEASE-8). Trusted time does the same from a base (05, Time)
+//! that setting the wall clock back does not lower, but for a jump of it that was never confirmed ([`evidence`]); the wall
+//! clock is read for that base at a start, and as evidence from then on. Nothing here decides about
 //! licenses.
 
 pub mod evidence;
@@ -114,6 +115,11 @@ impl Clock {
         self.shared.last_lease_ms.store(mark.lease.as_ms(), Ordering::Relaxed);
         let (watch, base, findings) = Watch::start(mark.evidence, mark.trusted, mark.lease, WallTime::from_ms(wall_ms));
         *self.lock() = Trusted { origin_ms: base.as_ms().saturating_sub(signed(mark.lease)), watch, findings };
+    }
+
+    /// The stored mark of lease time that this run goes on from: what is stored was so at that moment.
+    pub fn went_on_from(&self) -> LeaseTime {
+        LeaseTime::from_ms(self.shared.base_ms.load(Ordering::Relaxed))
     }
 
     /// This moment. Lease time is never below an earlier reading; trusted time only where a jump of the wall clock is

@@ -103,7 +103,7 @@ enum Job {
 /// What handle, core loop and writer share.
 struct Shared {
     clock: Clock,
-    /// Lease time when this run began …
+    /// Lease time when this run began: the stored mark, whatever the start took until the core ran …
     began: LeaseTime,
     /// … and as the clock showed it when the start was over.
     served: OnceLock<LeaseTime>,
@@ -127,7 +127,7 @@ impl Shared {
     ) -> Arc<Self> {
         let hub = Arc::new(events::Hub::new(bounds.events_per_stream));
         Arc::new(Self {
-            began: clock.now().lease,
+            began: clock.went_on_from(),
             clock,
             served: OnceLock::new(),
             queue: Queue::new(bounds.queue),

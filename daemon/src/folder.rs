@@ -306,7 +306,7 @@ fn check(
         });
     }
     let accepted = Accepted(licenses.iter().map(Into::into).collect());
-    let terms = match judge::verify(store.trust(), bytes, now.wall, &accepted) {
+    let terms = match judge::verify(store.trust(), bytes, now, &accepted) {
         Ok(terms) => terms,
         Err(refusal) => {
             return only(FolderEntry::refused(name, refusal.reason(), judge::words_of(&refusal, bytes)));

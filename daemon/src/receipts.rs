@@ -62,7 +62,8 @@ impl Receipts {
         match self.receipt_of(closing) {
             Some(path) => format!("Send {} to the licensor.", path.display()),
             None if self.is_owed(closing) => "Its receipt cannot be written yet; the log says why.".to_owned(),
-            None => "This server never ran it: no receipt is due.".to_owned(),
+            // It may have been taken away since, so this does not say that the license never ran here.
+            None => "No receipt of it is here; one is due only where this server ran the license.".to_owned(),
         }
     }
 

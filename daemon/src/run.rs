@@ -124,7 +124,8 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
         answers_per_identity: config.limits.answers_per_identity,
         waiting_per_pool: config.limits.waiting_per_pool,
     };
-    let Restored { engine, store, rows, left_out, unclean } = core::restore(&state, trust.trust(), limits, &clock)?;
+    let Restored { engine, store, rows, left_out, unclean, new } =
+        core::restore(&state, trust.trust(), limits, &clock)?;
     let started_at = clock.trusted();
     for file in left_out {
         tracing::error!(
@@ -143,7 +144,8 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
     }
     tracing::info!(rows, unclean, ms = (clock::stopwatch_us() - began_us) / 1_000, "the state was read");
 
-    if let Some(path) = lost_key {
+    // The key is made before anything is stored.
+    if let Some(path) = lost_key.filter(|_| !new) {
         tracing::warn!(
             "THE INSTALLATION KEY IS GONE: {} is missing beside a database that is there, and a new key is made. To the licensor this \
              is another installation from now on: a fact of the host ID has changed, and its receipts are not known. If you have \

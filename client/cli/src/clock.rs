@@ -23,6 +23,12 @@ impl Clock {
         Self { now: now.to_zoned(zone) }
     }
 
+    /// The same zone at another moment.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> Self {
+        Self::fixed(now, self.now.time_zone().clone())
+    }
+
     /// The moment of the command.
     #[must_use]
     pub fn now(&self) -> &Zoned {

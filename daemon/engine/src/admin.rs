@@ -253,11 +253,7 @@ impl Turn<'_> {
             self.change_site(|site| site.promoted = false);
             self.audit(by, "stand by", "this server", "\"active\"", "\"standby\"", reason.as_str());
         }
-        let waiting: Vec<_> =
-            self.engine.queue.waiters.iter().map(|(place, waiter)| (waiter.identity, *place)).collect();
-        for (identity, place) in waiting {
-            self.leave_queue(identity, place, Refusal::NotActive);
-        }
+        self.refuse_who_wait();
         let leases: Vec<LeaseId> = self.engine.state.leases.keys().take(REVOKE_MAX).copied().collect();
         if !leases.is_empty() {
             let told = self.engine.state.told_leases(&leases);

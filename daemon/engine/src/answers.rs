@@ -173,6 +173,11 @@ impl Turn<'_> {
             return Err(Refusal::RequestIdReused);
         }
         let pools = waiter.pools.clone();
+        if let Some(refusal) = self.overtaken_at(place) {
+            self.leave_queue(number, place, refusal.clone());
+            self.out.answers.push((acquire.ticket, Err(refusal)));
+            return Ok(Some(Reply::Ticketed { waiting: None }));
+        }
         // The lease is to belong to the run that waits for it now.
         let holder = self.holder_of(&acquire.from)?;
         if let Some(waiter) = self.engine.queue.waiters.get_mut(&place) {

@@ -48,6 +48,8 @@ pub struct Engine {
     pub(crate) recently_ended: BTreeMap<LeaseId, EndReason>,
     /// How far the holders have been looked at, where they are too many for one look.
     pub(crate) contacts_stored: Option<HolderId>,
+    /// Runs on which nothing hangs, as far as that look has come, each with its last contact.
+    pub(crate) idle_runs: Vec<(LeaseTime, HolderId)>,
     /// Pools whose waiters are being gone through, and how far.
     pub(crate) serving: BTreeMap<PoolId, Walk>,
     /// How far the leases of a closing pool have been told (LEVEL-5).
@@ -99,6 +101,7 @@ impl Engine {
             successions: BTreeMap::new(),
             recently_ended: BTreeMap::new(),
             contacts_stored: None,
+            idle_runs: Vec::new(),
             serving: BTreeMap::new(),
             closing_told: BTreeMap::new(),
             idle_warned: BTreeMap::new(),
@@ -198,7 +201,8 @@ impl Engine {
 
     /// When [`Command::Tick`] is wanted next, in lease time. At most a minute away.
     pub fn next_wakeup(&self, now: Now) -> Option<LeaseTime> {
-        if !self.serving.is_empty() || !self.state.freed.is_empty() || self.contacts_stored.is_some() {
+        let looking = self.contacts_stored.is_some() || self.state.identities_looked.is_some();
+        if !self.serving.is_empty() || !self.state.freed.is_empty() || looking {
             return Some(now.lease);
         }
         let date = self.state.dated(now);
@@ -295,25 +299,36 @@ impl Turn<'_> {
     /// Offers what was freed to those who wait, first come first served (03, Queue and shares).
     pub(crate) fn serve_queue(&mut self) {
         let mut budget = crate::waiting::WAITERS_PER_TURN;
+        let mut budget_behind = budget;
         loop {
             let mut freed: BTreeSet<PoolId> = std::mem::take(&mut self.engine.state.freed);
             self.engine.state.free_jointly(&mut freed);
             for pool in freed {
-                if self.engine.state.pools.get(&pool).is_some_and(|pool| !pool.waiters.is_empty()) {
+                let waited_for = self.engine.state.pools.get(&pool).filter(|pool| !pool.waiters.is_empty());
+                if let Some(free) = waited_for.map(|waited_for| waited_for.free(pool.method)) {
                     // A walk that is under way is not begun anew: else those at its end would never be reached while seats
-                    // come free all the time.
-                    self.engine.serving.entry(pool).and_modify(|walk| walk.again = walk.after.is_some()).or_default();
+                    // come free all the time. Those whom it has passed are looked at beside it.
+                    let walk = self.engine.serving.entry(pool).or_insert(Walk { least: free, ..Walk::default() });
+                    walk.again = walk.after.is_some();
+                    if walk.again && free > walk.least {
+                        (walk.least, walk.behind) = (free, Some(None));
+                    }
                 }
             }
-            let Some((pool, place)) = self.next_to_serve() else {
+            let Some((pool, place)) = self.next_to_serve(budget_behind > 0) else {
                 return;
             };
-            if budget == 0 {
+            let Some(walk) = self.engine.serving.get_mut(&pool) else {
                 return;
-            }
-            budget -= 1;
-            if let Some(walk) = self.engine.serving.get_mut(&pool) {
+            };
+            if walk.after.is_some_and(|after| place <= after) {
+                budget_behind -= 1;
+                walk.behind = Some(Some(place));
+            } else if budget > 0 {
+                budget -= 1;
                 walk.after = Some(place);
+            } else {
+                return;
             }
             self.try_waiter(place);
         }

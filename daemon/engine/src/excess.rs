@@ -1,16 +1,19 @@
 //! Seats in use beyond a capacity that was lowered: warned after 24 hours, newest first, and ended an hour later (ALLOC-11).
 //! What ends is a seat with all leases that need it, since anything less frees nothing. Assignments stay.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use leasehold_keys::name::Method;
 
 use crate::{
     engine::{Engine, Turn},
-    ids::{LeaseId, PoolId, Subject},
+    ids::{AssignmentId, LeaseId, PoolId, Subject},
     refusal::EndReason,
-    row::{AssignmentRow, LeaseRow, LeaseSubject, Row, Seat},
-    state::State,
+    row::{AssignmentRow, HeldKey, LeaseRow, LeaseSubject, Row, Seat, Source},
+    state::{Lease, State},
     time::LeaseTime,
     upkeep::PIECE,
 };
@@ -53,6 +56,27 @@ impl State {
     /// Never a call port that is in use.
     fn is_spared(&self, id: PoolId, row: &LeaseRow) -> bool {
         self.catalog.is_call_port(id.key) && row.idle_since.is_none()
+    }
+
+    /// The assignment that gives a lease a key; none where it comes with another one.
+    fn assignment_behind(&self, row: &LeaseRow, held: &HeldKey) -> Option<AssignmentId> {
+        let subject = match (held.source, &row.subject) {
+            (Source::User, LeaseSubject::Logon { user, .. }) => Subject::User(*user),
+            (Source::Station, LeaseSubject::Logon { station: Some(station), .. } | LeaseSubject::Station(station)) => {
+                Subject::Station(*station)
+            }
+            _ => return None,
+        };
+        self.assignments_of(subject)?.get(&held.key).copied()
+    }
+
+    /// Live leases that have a key from an assignment, newest first.
+    fn leases_behind<'a>(&'a self, assignment: &'a AssignmentRow) -> impl Iterator<Item = &'a Lease> {
+        let leases = self.leases_of(assignment.subject).iter().rev().filter_map(|id| self.leases.get(id));
+        leases.filter(|lease| {
+            let mut keys = lease.row.terms.keys.iter().filter(|held| held.key == assignment.key);
+            keys.any(|held| self.assignment_behind(&lease.row, held) == Some(assignment.id))
+        })
     }
 
     fn rows<'a>(&'a self, leases: &'a [LeaseId]) -> impl Iterator<Item = &'a LeaseRow> {
@@ -107,6 +131,24 @@ impl State {
     fn seat_ends(&self, seat: &SeatHeld) -> Option<LeaseTime> {
         let warned = |row: &LeaseRow| row.ends.filter(|(_, why)| *why == EndReason::CapacityLowered).map(|(at, _)| at);
         self.rows(&seat.leases).filter_map(warned).min()
+    }
+
+    /// Units of the seats that were warned and are newer than one, over all pools that are counted together. Only warned ones
+    /// are visited, of which a piece at most comes to its end at one moment.
+    fn warned_newer(&self, pool: PoolId, than: &SeatHeld) -> u64 {
+        let Some(first) = than.leases.first().copied() else {
+            return 0;
+        };
+        let mut newer: BTreeMap<(PoolId, LeaseId), u64> = BTreeMap::new();
+        for id in self.counted_with(pool) {
+            let range = (Bound::Excluded((id, first)), Bound::Included((id, LeaseId(u64::MAX))));
+            let rows = self.warned.range(range).filter_map(|(_, lease)| self.leases.get(lease)).map(|lease| &lease.row);
+            let seats = rows.filter_map(|row| self.seat_of(row, id));
+            let newer_ones =
+                seats.filter_map(|seat| Some((seat.leases.first().copied().filter(|it| *it > first)?, seat.units)));
+            newer.extend(newer_ones.map(|(lease, units)| ((id, lease), units)));
+        }
+        newer.values().sum()
     }
 
     /// A lease that joins a seat which was warned ends with it: nobody keeps a seat by logging on once more.
@@ -182,9 +224,7 @@ impl Engine {
                     .rev()
                     .filter_map(|assignment| state.assignments.get(assignment))
                     .take_while(|row| !state.assignment_counts(row, now, false))
-                    .flat_map(|row| state.leases_of(row.subject).iter().rev())
-                    .filter(|lease| self.holds(**lease, id.key))
-                    .filter_map(|lease| state.leases.get(lease))
+                    .flat_map(|row| state.leases_behind(row))
                     .filter(|lease| lease.row.ends.is_none() && !state.is_spared(*id, &lease.row))
                     .take(PIECE)
                     .map(|lease| (lease.row.id, then)),
@@ -225,13 +265,7 @@ impl Engine {
                 continue;
             }
             // Newest first: an older seat is one too many only where those that are newer and warned are not enough.
-            let newer: u64 = state
-                .seats_newest_first(&state.counted_with(pool))
-                .take_while(|(_, other)| other.leases.first() > seat.leases.first())
-                .filter(|(_, other)| state.seat_ends(other).is_some())
-                .map(|(_, other)| other.units)
-                .sum();
-            if state.excess(pool) > newer {
+            if state.excess(pool) > state.warned_newer(pool, &seat) {
                 together.extend(seat.leases);
             }
         }
@@ -246,17 +280,11 @@ impl Engine {
     }
 }
 
-/// The assignments behind the keys of a lease.
+/// The assignments from which a lease has its keys.
 fn assignments_behind<'a>(state: &'a State, row: &'a LeaseRow) -> impl Iterator<Item = &'a AssignmentRow> {
-    let station = match &row.subject {
-        LeaseSubject::Logon { station, .. } => *station,
-        LeaseSubject::Station(_) | LeaseSubject::Units => None,
-    };
-    State::subject_of(&row.subject)
-        .into_iter()
-        .chain(station.map(Subject::Station))
-        .filter_map(|subject| state.assignments_of(subject))
-        .flat_map(|assignments| assignments.values())
-        .filter_map(|id| state.assignments.get(id))
-        .filter(|assignment| row.terms.keys.iter().any(|held| held.key == assignment.key))
+    row.terms
+        .keys
+        .iter()
+        .filter_map(|held| state.assignment_behind(row, held))
+        .filter_map(|id| state.assignments.get(&id))
 }

@@ -78,6 +78,9 @@ impl Turn<'_> {
             }
         }
         self.refresh_grants();
+        if self.engine.state.is_standby(self.now) {
+            self.refuse_who_wait();
+        }
         let verdicts = order
             .into_iter()
             .filter_map(|name| {

@@ -19,7 +19,12 @@ use crate::{
 pub(crate) const TAKE_OVER_MS: u64 = 10_000;
 /// Application servers that are remembered at once.
 const HOLDERS_MAX: usize = 100_000;
-/// A holder on which nothing hangs is forgotten after so long: a stream that comes back at once finds its row.
+/// A run on which nothing hangs is forgotten after so long: one that was cut off and comes back must not pass for a new one,
+/// which would throw its replacement out (LEASE-13).
+const RUN_KEPT_MS: u64 = 2 * 86_400_000;
+/// So many such runs are kept, those that were heard of last.
+const IDLE_RUNS_MAX: usize = 10_000;
+/// Nothing is forgotten sooner, nor unary callers kept for longer.
 const HOLDER_KEPT_MS: u64 = 60_000;
 /// Holders that one turn looks at.
 const HOLDERS_PER_TURN: usize = 2_048;
@@ -260,36 +265,58 @@ impl Turn<'_> {
     }
 
     /// LEASE-7: the last contact of each holder, stored once a minute, in pieces. Holders on which nothing hangs any more are
-    /// forgotten: no lease, no answer that is remembered by their identity (LEASE-3), no request that waits, no stream.
+    /// forgotten in time: no lease, no answer that is remembered by their identity (LEASE-3), no request that waits, no stream.
     pub(crate) fn store_contacts(&mut self) {
         let (state, now) = (&self.engine.state, self.now.lease);
         let begin = self.engine.contacts_stored.map_or(Bound::Unbounded, Bound::Excluded);
         let piece: Vec<&Holder> =
             state.holders.range((begin, Bound::Unbounded)).map(|(_, it)| it).take(HOLDERS_PER_TURN).collect();
-        let reached = piece.last().filter(|_| piece.len() == HOLDERS_PER_TURN).map(|holder| holder.row.id);
-        let idle = |holder: &&&Holder| {
-            let inherits = self.engine.successions.contains_key(&holder.row.id);
-            let hangs = holder.attached || !holder.leases.is_empty() || holder.ended > 0 || inherits;
-            !hangs && now.ms_since(holder.contact) >= HOLDER_KEPT_MS
-        };
-        let mut gone: BTreeSet<HolderId> = piece.iter().filter(idle).map(|holder| holder.row.id).collect();
+        let mut reached = piece.last().filter(|_| piece.len() == HOLDERS_PER_TURN).map(|holder| holder.row.id);
+        let mut idle_runs = std::mem::take(&mut self.engine.idle_runs);
+        let mut gone: BTreeSet<HolderId> = BTreeSet::new();
+        for holder in piece.iter().filter(|holder| self.is_idle(holder)) {
+            if holder.row.run.is_none() || now.ms_since(holder.contact) >= RUN_KEPT_MS {
+                gone.insert(holder.row.id);
+            } else {
+                idle_runs.push((holder.contact, holder.row.id));
+            }
+        }
+        // All have been looked at: those beyond the bound that were heard of longest ago go, in pieces as well.
+        let beyond = idle_runs.len().saturating_sub(IDLE_RUNS_MAX);
+        if reached.is_none() {
+            idle_runs.sort_unstable();
+            let oldest = idle_runs.drain(..beyond.min(HOLDERS_PER_TURN)).filter_map(|(_, id)| state.holders.get(&id));
+            gone.extend(oldest.filter(|holder| self.is_idle(holder)).map(|holder| holder.row.id));
+            if beyond > HOLDERS_PER_TURN {
+                reached = state.holders.keys().next_back().copied();
+            } else {
+                idle_runs.clear();
+            }
+        }
         if !gone.is_empty() {
             for waiter in self.engine.queue.waiters.values() {
                 gone.remove(&waiter.holder);
             }
         }
         let mut changes = Vec::new();
-        for holder in piece {
-            if gone.contains(&holder.row.id) {
-                changes.push((holder.row.clone(), None));
-            } else if holder.contact > holder.row.contact && !holder.leases.is_empty() {
+        changes.extend(gone.iter().filter_map(|id| state.holders.get(id)).map(|holder| (holder.row.clone(), None)));
+        for holder in piece.into_iter().filter(|holder| !gone.contains(&holder.row.id)) {
+            if holder.contact > holder.row.contact && !holder.leases.is_empty() {
                 changes.push((holder.row.clone(), Some(HolderRow { contact: holder.contact, ..holder.row.clone() })));
             }
         }
         self.engine.contacts_stored = reached;
+        self.engine.idle_runs = idle_runs;
         for (before, after) in changes {
             self.change(Some(Row::Holder(before)), after.map(Row::Holder));
         }
+    }
+
+    /// True for a holder on which nothing hangs, but perhaps a request that waits.
+    fn is_idle(&self, holder: &Holder) -> bool {
+        let inherits = self.engine.successions.contains_key(&holder.row.id);
+        let hangs = holder.attached || !holder.leases.is_empty() || holder.ended > 0 || inherits;
+        !hangs && self.now.lease.ms_since(holder.contact) >= HOLDER_KEPT_MS
     }
 
     /// LEASE-7: each lease that was live at the stop gets one full TTL. Whether a run was live is told by its stored

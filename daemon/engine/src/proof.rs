@@ -10,6 +10,7 @@ use crate::{
     ids::{PoolId, Subject, UserId},
     pool::Pool,
     queue::Place,
+    refusal::EndReason,
     row::{KeyRow, LeaseRow, LeaseSubject, Row},
     state::State,
 };
@@ -179,6 +180,10 @@ impl Engine {
         let idle: BTreeSet<_> =
             state.leases.iter().filter_map(|(id, lease)| Some((lease.row.idle_since?, *id))).collect();
         differ(found, "idle leases", &state.idle, &idle);
+        let lowered = |row: &&LeaseRow| row.ends.is_some_and(|(_, why)| why == EndReason::CapacityLowered);
+        let rows = state.leases.values().map(|lease| &lease.row).filter(lowered);
+        let warned = rows.flat_map(|row| row.terms.seats.iter().map(|seat| (seat.pool, row.id))).collect();
+        differ(found, "warned seats", &state.warned, &warned);
         for (id, holder) in &state.holders {
             let leases: BTreeSet<_> = of(state, |row| row.holder == *id).into_iter().collect();
             differ(found, &format!("leases of holder {id}"), &holder.leases, &leases);

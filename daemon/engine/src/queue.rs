@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use leasehold_keys::name::Label;
+
 use crate::{
     command::{Acquire, Ask, EntityName, Place as At},
     ids::{HolderId, PoolId, RequestId, Ticket},
@@ -49,16 +51,23 @@ pub(crate) struct Waiter {
     pub deadline: LeaseTime,
     /// Since when nobody waits for it.
     pub abandoned: Option<LeaseTime>,
+    /// The computer at which a newer logon of the same user was granted while nobody waited here (ALLOC-8).
+    pub overtaken: Option<Label>,
 }
 
 /// How far the waiters of a pool have been gone through.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Walk {
     pub after: Option<Place>,
-    /// More came free meanwhile: it begins anew at its end. Where so many wait that one turn cannot go through them, a unit
-    /// may thus go to one who comes after another whom it, with what was free before, would have fitted; the first of all is
-    /// guarded by what is set aside for it.
+    /// Something changed meanwhile: it begins anew at its end.
     pub again: bool,
+    /// The least that was free since it began, or since more came free.
+    pub least: u64,
+    /// More came free than it had to give: how far those whom it has passed have been looked at again. They come first, but only
+    /// so many in a turn, so that the walk itself goes on though more comes free all the time. Beyond those a unit may go to one
+    /// who comes after another whom it, with what was free before, would have fitted; the first of all is guarded by what is set
+    /// aside for it.
+    pub behind: Option<Option<Place>>,
 }
 
 /// All waiting requests.
@@ -124,7 +133,7 @@ impl Queue {
         if let Some(waiter) = self.waiters.get_mut(&place) {
             self.ends.remove(&(waiter.ends(), place));
             waiter.tickets.push(ticket);
-            waiter.abandoned = None;
+            (waiter.abandoned, waiter.overtaken) = (None, None);
             waiter.deadline = waiter.deadline.max(deadline);
             self.ends.insert((waiter.ends(), place));
             self.by_ticket.insert(ticket, place);

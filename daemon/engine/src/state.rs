@@ -1,6 +1,7 @@
 //! What the engine remembers. The tables are lasting rows and change only through [`State::absorb`], which keeps every
 //! count and index beside them; so a decision, its replay at a restart and its undoing go through one piece of code.
 
+mod identities;
 mod leases;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,7 +88,7 @@ pub(crate) struct State {
     /// Devices by their owner (STATION-5).
     pub devices: BTreeMap<UserId, BTreeSet<StationId>>,
     pub assignments: BTreeMap<AssignmentId, AssignmentRow>,
-    /// Ends of timed assignments, by wall-clock milliseconds.
+    /// Ends of timed assignments, by milliseconds of trusted time.
     pub assignment_ends: BTreeSet<(i64, AssignmentId)>,
     pub pools: BTreeMap<PoolId, Pool>,
     pub holders: BTreeMap<HolderId, Holder>,
@@ -100,6 +101,8 @@ pub(crate) struct State {
     pub timers: BTreeSet<(LeaseTime, LeaseId)>,
     /// Idle leases, longest first.
     pub idle: BTreeSet<(LeaseTime, LeaseId)>,
+    /// Seats of leases that were warned that they are beyond a lowered capacity (ALLOC-11).
+    pub warned: BTreeSet<(PoolId, LeaseId)>,
     /// Leases that have ended while their answers are still remembered.
     pub ended: BTreeMap<LeaseId, LeaseRow>,
     /// The same by when they ended, to be forgotten after 24 h.
@@ -109,6 +112,8 @@ pub(crate) struct State {
     pub answer_counts: BTreeMap<u32, u64>,
     /// Identities that have a holder or an answer that is remembered.
     pub identities: BTreeMap<Identity, u32>,
+    /// How far they have been looked at, where they are too many for one look.
+    pub identities_looked: Option<Identity>,
     last_identity: u32,
     pub files: BTreeMap<LicenseId, FileRow>,
     pub marks: BTreeMap<LicenseId, Mark>,
@@ -132,41 +137,6 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// The number by which answers of an identity are found, given where it has none. Not lasting. Only what is remembered
-    /// asks for one: whoever is refused leaves nothing behind.
-    pub(crate) fn identity_number(&mut self, identity: &Identity) -> u32 {
-        if let Some(number) = self.identities.get(identity) {
-            return *number;
-        }
-        loop {
-            self.last_identity = self.last_identity.wrapping_add(1);
-            if !self.answer_counts.contains_key(&self.last_identity) {
-                break;
-            }
-        }
-        self.answer_counts.insert(self.last_identity, 0);
-        self.identities.insert(identity.clone(), self.last_identity);
-        self.last_identity
-    }
-
-    /// The same, where anything is remembered of the identity.
-    pub(crate) fn known_identity(&self, identity: &Identity) -> Option<u32> {
-        self.identities.get(identity).copied()
-    }
-
-    /// Forgets identities of which nothing is left. As many are known as holders and remembered answers allow.
-    pub(crate) fn forget_identities(&mut self) {
-        let (holder_ids, counts) = (&self.holder_ids, &mut self.answer_counts);
-        self.identities.retain(|identity, number| {
-            let first = holder_ids.range((identity.clone(), String::new(), None)..).next();
-            let kept = first.is_some_and(|((of, _, _), _)| of == identity) || counts.get(number) != Some(&0);
-            if !kept {
-                counts.remove(number);
-            }
-            kept
-        });
-    }
-
     pub(crate) fn pool(&mut self, id: PoolId) -> &mut Pool {
         self.pools.entry(id).or_default()
     }

@@ -125,9 +125,11 @@ impl Turn<'_> {
             self.engine.state.renewals_of_ended[0].clear();
             self.store_denials();
             self.forget_old_answers(PIECE * 8);
-            self.engine.state.forget_identities();
             self.look_at_excess();
             self.turn_day();
+        }
+        if stamp || self.engine.state.identities_looked.is_some() {
+            self.engine.state.forget_identities(PIECE * 8);
         }
         self.close_pools();
         Ok(Reply::Done)

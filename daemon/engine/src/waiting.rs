@@ -56,6 +56,7 @@ impl Turn<'_> {
             pools: pools.clone(),
             deadline,
             abandoned: None,
+            overtaken: None,
         };
         let place = self.engine.queue.join(number, waiter, self.now.lease);
         self.engine.state.list_waiter(&self.engine.queue, place, &[], &pools, self.now.lease);
@@ -97,24 +98,38 @@ impl Turn<'_> {
         }
     }
 
+    /// A standby grants nothing, and nobody waits there.
+    pub(crate) fn refuse_who_wait(&mut self) {
+        let waiting: Vec<_> =
+            self.engine.queue.waiters.iter().map(|(place, waiter)| (waiter.identity, *place)).collect();
+        for (identity, place) in waiting {
+            self.leave_queue(identity, place, Refusal::NotActive);
+        }
+    }
+
     fn waiter_identity(&self, place: Place) -> Option<(Identity, u32)> {
         let waiter = self.engine.queue.waiters.get(&place)?;
         let identity = self.engine.state.holders.get(&waiter.holder)?.row.identity.clone();
         Some((identity, waiter.identity))
     }
 
-    /// The next waiter to look at: the first over all pools that are gone through, since one who waits for one pool may take
+    /// The next waiter to look at (`behind`: those whom a walk has passed among them): the first over all pools that are gone through, since one who waits for one pool may take
     /// what another one ahead waits for in the next.
-    pub(crate) fn next_to_serve(&mut self) -> Option<(PoolId, Place)> {
+    pub(crate) fn next_to_serve(&mut self, behind: bool) -> Option<(PoolId, Place)> {
         let mut first: Option<(PoolId, Place)> = None;
         let mut done = Vec::new();
         for (id, walk) in &mut self.engine.serving {
             let pool = self.engine.state.pools.get(id).filter(|pool| pool.free(id.method) > 0);
+            walk.least = walk.least.min(pool.map_or(0, |pool| pool.free(id.method)));
             let next = |after: Option<Place>| {
                 let lower = after.map_or(Bound::Unbounded, Bound::Excluded);
                 pool?.waiters.range((lower, Bound::Unbounded)).next().copied()
             };
-            let mut place = next(walk.after);
+            let passed = walk.behind.and_then(next).filter(|place| walk.after.is_some_and(|after| *place <= after));
+            if passed.is_none() {
+                walk.behind = None;
+            }
+            let mut place = passed.filter(|_| behind).or_else(|| next(walk.after));
             if place.is_none() && std::mem::take(&mut walk.again) {
                 walk.after = None;
                 place = next(None);
@@ -152,7 +167,9 @@ impl Turn<'_> {
 
     /// Serves a waiter, or refuses it where room is not all that is missing any more.
     fn reconsider(&mut self, place: Place) {
-        let Some(acquire) = self.engine.queue.waiters.get(&place).map(|waiter| waiter.acquire.clone()) else {
+        // One that was overtaken keeps its place, to be told so.
+        let waiter = self.engine.queue.waiters.get(&place).filter(|waiter| waiter.overtaken.is_none());
+        let Some(acquire) = waiter.map(|waiter| waiter.acquire.clone()) else {
             return;
         };
         match (self.look_at(&acquire, Some(place), true), self.waiter_identity(place)) {
@@ -191,6 +208,12 @@ impl Turn<'_> {
             return;
         };
         let (acquire, holder, before) = (waiter.acquire.clone(), waiter.holder, waiter.pools.clone());
+        if self.engine.state.is_standby(self.now) {
+            // A file made it one since this request began to wait (02).
+            let identity = waiter.identity;
+            self.leave_queue(identity, place, Refusal::NotActive);
+            return;
+        }
         match self.look(&acquire, Some(place)) {
             Ok((want, plan)) => {
                 let Some((_, number)) = self.waiter_identity(place) else {
@@ -227,7 +250,8 @@ impl Turn<'_> {
     }
 
     /// ALLOC-8: a user is to be logged on at one computer, and waits at another one since before that. The user has moved on:
-    /// granting the older request would throw out the newer logon, so it is refused. `place`: where the newer one waited.
+    /// granting the older request would throw out the newer logon, so it is refused, at once or when its caller comes back for it.
+    /// `place`: where the newer one waited.
     /// Returns what the newer one gets now that nothing is set aside for the older.
     pub(crate) fn move_on(
         &mut self,
@@ -249,12 +273,31 @@ impl Turn<'_> {
             return gets;
         }
         for place in places {
+            if let Some(away) = self.engine.queue.waiters.get_mut(&place).filter(|waiter| waiter.abandoned.is_some()) {
+                away.overtaken = Some(here.clone());
+                continue;
+            }
             let refusal = Refusal::LoggedOnElsewhere { user: user.clone(), computer: here.clone() };
             if let Some((_, number)) = self.waiter_identity(place) {
                 self.leave_queue(number, place, refusal);
             }
         }
         self.look(newer, judged_at).unwrap_or(gets)
+    }
+
+    /// ALLOC-8: where a newer logon of the same user elsewhere was granted while nobody waited at a place, and still stands.
+    pub(crate) fn overtaken_at(&self, place: Place) -> Option<Refusal> {
+        let waiter = self.engine.queue.waiters.get(&place)?;
+        let there = waiter.overtaken.as_ref()?;
+        let Ask::Logon { user, .. } = &waiter.acquire.ask else {
+            return None;
+        };
+        let id = self.engine.state.user_names.get(user)?;
+        let stands = self.engine.state.leases_of(Subject::User(*id)).iter().any(|lease| {
+            let subject = self.engine.state.leases.get(lease).map(|lease| &lease.row.subject);
+            matches!(subject, Some(LeaseSubject::Logon { computer: Some(computer), .. }) if computer == there)
+        });
+        stands.then(|| Refusal::LoggedOnElsewhere { user: user.clone(), computer: there.clone() })
     }
 
     /// Ends waits whose deadline has come, and drops places that nobody came back for.

@@ -39,7 +39,7 @@ const GROWN_MS: u64 = 60_000;
 pub struct Unconfirmed {
     /// So far, in milliseconds. It stays while both lines run.
     pub ahead_ms: u64,
-    /// Since when: at 12 h of lease time after this it is confirmed.
+    /// Since when: at 12 h of lease time after this all of it is confirmed.
     pub since: LeaseTime,
 }
 
@@ -59,6 +59,8 @@ pub struct RollBack {
 pub struct Evidence {
     /// Set while trusted time rests on a jump that is not confirmed.
     pub unconfirmed: Option<Unconfirmed>,
+    /// The part of it that is confirmed first, where it was not all found at one start.
+    pub older: Option<Unconfirmed>,
     /// How often an unconfirmed jump was taken back.
     pub withdrawn: u64,
     /// How often the wall clock fell behind.
@@ -78,6 +80,8 @@ pub enum Finding {
     Unconfirmed(u64),
     /// What was unconfirmed is confirmed.
     Confirmed,
+    /// A part of it is; this much is not yet, in milliseconds.
+    PartlyConfirmed(u64),
     /// The wall clock took a jump back: trusted time went back by so many milliseconds, and not below the confirmed line.
     Withdrawn(u64),
     /// The wall clock was set forward by so many milliseconds while the daemon runs.
@@ -87,7 +91,7 @@ pub enum Finding {
 impl Finding {
     /// True for what wants no attention.
     pub fn is_good(self) -> bool {
-        matches!(self, Finding::InStep | Finding::Confirmed)
+        matches!(self, Finding::InStep | Finding::Confirmed | Finding::PartlyConfirmed(_))
     }
 }
 
@@ -100,6 +104,11 @@ impl fmt::Display for Finding {
             Finding::Confirmed => {
                 f.write_str("The clock that this machine had at the start is confirmed: it ran on by it for 12 hours")
             }
+            Finding::PartlyConfirmed(ms) => write!(
+                f,
+                "The clock that this machine had at an earlier start is confirmed; {} by which it was ahead at a later one are not yet",
+                duration(ms)
+            ),
             Finding::Withdrawn(ms) => write!(
                 f,
                 "The clock of this machine was {} too far ahead when the daemon started, and has been set right since. Nothing \
@@ -125,7 +134,8 @@ fn rolled_back(ms: u64) -> String {
 fn unconfirmed(ms: u64, left_ms: u64) -> String {
     format!(
         "When the daemon started, the clock of this machine was {} ahead of the time last known. Until the daemon has run for {} \
-         more, license files and assignments go by the time known before: none ends, and only what was issued since begins. \
+         more, license files and assignments go by the time known before, or by the date of issue of the newest file: none ends by that \
+         clock alone, and only what was issued since begins. \
          If the clock is right (the machine was off for long), nothing is to be done. If it is wrong, set it right now",
         duration(ms),
         duration(left_ms)
@@ -136,9 +146,10 @@ fn unconfirmed(ms: u64, left_ms: u64) -> String {
 fn set_forward(ms: u64) -> String {
     format!(
         "The clock of this machine is {} ahead of the time that this server goes by: it was set while the daemon runs, and that \
-         moves no date. If the clock is right now, restart the daemon, which then goes by it; no lease is lost. If it is \
+         moves no date. If the clock is right now, restart the daemon, which then goes by it{}; no lease is lost. If it is \
          wrong, set it right",
-        duration(ms)
+        duration(ms),
+        if ms > JUMP_MS { " (license files and assignments once it has run for 12 h more)" } else { "" }
     )
 }
 
@@ -179,10 +190,15 @@ impl Watch {
     pub fn look(&mut self, now: Now, wall: WallTime) -> (WallTime, Vec<Finding>) {
         let mut findings = Vec::new();
         let trusted = self.withdraw(now.wall, now.lease, wall, &mut findings).unwrap_or(now.wall);
-        let ripe = |unconfirmed: Unconfirmed| now.lease.ms_since(unconfirmed.since) >= CONFIRMED_AFTER_MS;
-        if self.evidence.unconfirmed.is_some_and(ripe) {
-            self.evidence.unconfirmed = None;
+        let ripe = |unconfirmed: &Unconfirmed| now.lease.ms_since(unconfirmed.since) >= CONFIRMED_AFTER_MS;
+        if self.evidence.unconfirmed.as_ref().is_some_and(ripe) {
+            (self.evidence.unconfirmed, self.evidence.older) = (None, None);
             findings.push(Finding::Confirmed);
+        } else if let (Some(all), Some(older)) =
+            (&mut self.evidence.unconfirmed, self.evidence.older.take_if(|it| ripe(it)))
+        {
+            all.ahead_ms = all.ahead_ms.saturating_sub(older.ahead_ms);
+            findings.push(Finding::PartlyConfirmed(all.ahead_ms));
         }
         self.compare(trusted, wall, &mut findings);
         (trusted, findings)
@@ -193,7 +209,10 @@ impl Watch {
         let ahead_ms = ms_between(mark, wall);
         let before_ms = self.evidence.unconfirmed.map_or(0, |unconfirmed| unconfirmed.ahead_ms);
         if ahead_ms > JUMP_MS {
-            // Another jump on top of one begins its 12 hours anew, so that a wrong one is never carried in by a right one.
+            // A jump on top of one has 12 hours of its own, so that a wrong one is never carried in by a right one. What is
+            // older goes on with its own: else a machine that runs a few hours at a time would never be confirmed. There are
+            // two parts at most; a third jump joins the newer one, which is the older one within 12 hours.
+            self.evidence.older = self.evidence.older.or(self.evidence.unconfirmed);
             let unconfirmed = Unconfirmed { ahead_ms: before_ms.saturating_add(ahead_ms), since: lease };
             self.evidence.unconfirmed = Some(unconfirmed);
             findings.push(Finding::Unconfirmed(ahead_ms));
@@ -212,7 +231,7 @@ impl Watch {
         findings: &mut Vec<Finding>,
     ) -> Option<WallTime> {
         let unconfirmed = self.evidence.unconfirmed.filter(|_| ms_between(wall, trusted) > ROLL_BACK_MS)?;
-        self.evidence.unconfirmed = None;
+        (self.evidence.unconfirmed, self.evidence.older) = (None, None);
         self.evidence.withdrawn += 1;
         let confirmed = trusted.plus_ms(-signed(unconfirmed.ahead_ms));
         findings.push(Finding::Withdrawn(ms_between(confirmed.max(wall), trusted)));

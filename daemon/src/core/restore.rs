@@ -5,7 +5,7 @@ use leasehold_engine::{Engine, Limits};
 use leasehold_keys::trust::Trust;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, TimeMark},
     storage::{Database, LeftOut, OpenFault, StateDir, Store},
 };
 
@@ -21,6 +21,8 @@ pub struct Restored {
     pub left_out: Vec<LeftOut>,
     /// The daemon before did not stop in order.
     pub unclean: bool,
+    /// Nothing was ever stored: a first start, or one after a first start that did not get that far.
+    pub new: bool,
 }
 
 /// Reads everything; from here on `clock` goes on from the stored marks (LEASE-7).
@@ -29,7 +31,8 @@ pub struct Restored {
 /// See [`OpenFault`].
 pub fn restore(state: &StateDir, trust: &Trust, limits: Limits, clock: &Clock) -> Result<Restored, OpenFault> {
     let database = Database::open(state)?;
-    clock.continue_from(database.mark());
+    let mark = database.mark();
+    clock.continue_from(mark);
     let mut engine = Engine::new(limits);
     let mut rows = 0;
     // What a wrong clock says is no reason to leave a file out.
@@ -38,5 +41,6 @@ pub fn restore(state: &StateDir, trust: &Trust, limits: Limits, clock: &Clock) -
         engine.restore(row);
     })?;
     let unclean = database.was_unclean();
-    Ok(Restored { engine, store: database.into_store()?, rows, left_out, unclean })
+    let new = mark == TimeMark::default();
+    Ok(Restored { engine, store: database.into_store()?, rows, left_out, unclean, new })
 }

@@ -115,10 +115,16 @@ impl Site {
 
     /// The same, and it does not serve yet.
     fn begin(&self) -> (Core, Ended) {
+        self.begin_slowly(|| ())
+    }
+
+    /// The same, with something that happens between the reading and the start of the core.
+    fn begin_slowly(&self, meanwhile: impl FnOnce()) -> (Core, Ended) {
         let clock = Clock::manual(self.clock.clone());
         let trust = licensor().0.trust().unwrap();
         let restored = restore(&self.state, &trust, Limits::default(), &clock).unwrap();
         assert_eq!(restored.left_out, []);
+        meanwhile();
         Core::start(restored.engine, restored.store.impatient(), clock, Bounds::default()).unwrap()
     }
 
@@ -217,6 +223,20 @@ async fn a_restart_reads_back_the_state_that_was_answered() {
     stop(core, ended);
 }
 
+/// A kill during the first start, before anything is stored, leaves a first start.
+#[tokio::test]
+async fn a_first_start_may_be_cut_short() {
+    let site = Site::new();
+    let new = || {
+        let trust = licensor().0.trust().unwrap();
+        restore(&site.state, &trust, Limits::default(), &Clock::manual(site.clock.clone())).unwrap().new
+    };
+    assert!(new() && new());
+    let (core, ended) = site.licensed().await;
+    stop(core, ended);
+    assert!(!new());
+}
+
 #[tokio::test]
 async fn a_lost_answer_is_given_again_after_a_restart() {
     let site = Site::new();
@@ -260,6 +280,41 @@ async fn a_start_that_takes_long_ends_no_lease() {
     assert!(core.acquire(units(stranger(), 2, 1, 0)).await.is_err());
     site.set_time(3_600_000 + 17_000);
     core.acquire(units(stranger(), 3, 1, 0)).await.unwrap();
+    stop(core, ended);
+}
+
+/// LEASE-7: what the start takes before the core runs (reading, settling the log, the host's facts) is no time in which a run
+/// was silent: it gets its grace though its stored contact is old.
+#[tokio::test]
+async fn a_start_that_takes_long_takes_the_grace_from_no_run() {
+    let site = Site::new();
+    let (core, ended) = site.licensed().await;
+    let stream = Stream::attach(&core, 1).await;
+    let mut acquire = units(Origin::Stream(stream.holder), 1, SESSIONS, 0);
+    acquire.ttl_ms = 10_000;
+    core.submit(Command::Acquire(Box::new(acquire))).await.unwrap();
+    // It beats to the end; its contact is stored once a minute, and that minute is not over.
+    for seconds in [10, 20, 30, 40, 50] {
+        site.set_time(seconds * 1_000);
+        core.submit(Command::Beat(stream.holder)).await.unwrap();
+    }
+    assert_eq!(in_use(&core).await, u64::from(SESSIONS));
+    stop(core, ended);
+    assert_eq!(site.stored("SELECT max(contact_ms) FROM holders WHERE run IS NOT NULL"), 0);
+
+    let (core, ended) = site.begin_slowly(|| site.set_time(90_000));
+    core.submit(Command::Tick).await.unwrap();
+    assert_eq!(in_use(&core).await, u64::from(SESSIONS));
+    core.set_phase(Phase::Serving);
+    core.submit(Command::Tick).await.unwrap();
+    assert_eq!(in_use(&core).await, u64::from(SESSIONS));
+    // It comes back, beats, and has its lease for as long as it goes on.
+    let stream = Stream::attach(&core, 1).await;
+    for seconds in [100, 110, 120, 130] {
+        site.set_time(seconds * 1_000);
+        core.submit(Command::Beat(stream.holder)).await.unwrap();
+        assert_eq!(in_use(&core).await, u64::from(SESSIONS));
+    }
     stop(core, ended);
 }
 

@@ -11,6 +11,7 @@ use std::{
 use leasehold_engine::{
     command::FolderFile,
     decision::{FileVerdict, Taken},
+    time::Now,
 };
 use leasehold_keys::{activation::Activation, digest::Sha256, time::WallTime, trust::Verified};
 
@@ -125,7 +126,7 @@ impl Inspector {
     }
 
     /// Judges all that a look found. May hash for a host ID that is new: not for an async task.
-    pub(super) fn judge(&mut self, look: Look, wall: WallTime, accepted: &Accepted) -> Inspection {
+    pub(super) fn judge(&mut self, look: Look, now: Now, accepted: &Accepted) -> Inspection {
         let mut fates = Vec::new();
         // Roots first: the files may need them.
         let roots: Vec<_> = look
@@ -176,7 +177,7 @@ impl Inspector {
                     fates.push(Fate::Known(found.name.clone(), entry));
                 }
                 Content::Bytes(bytes) if found.sort == Sort::Activation => {
-                    match judge::verify(self.trust.trust(), bytes, wall, accepted) {
+                    match judge::verify(self.trust.trust(), bytes, now, accepted) {
                         Err(refusal) => fates.push(refuse(refusal.reason(), judge::words_of(&refusal, bytes))),
                         Ok(terms) => {
                             if let Some(file) = accepted.under(&name).filter(|file| file.sha256 != terms.sha256()) {

@@ -6,13 +6,12 @@ use std::{
     sync::Arc,
 };
 
-use leasehold_engine::{command::HostFinding, view::LicenseView};
+use leasehold_engine::{command::HostFinding, time::Now, view::LicenseView};
 use leasehold_keys::{
     activation::{Activation, FileKind, LicenseId},
     digest::Sha256,
     note::NoteKind,
     refusal::Refusal,
-    time::WallTime,
     trust::{Trust, Verified, claimed_root_version},
 };
 
@@ -77,20 +76,21 @@ impl Accepted {
 /// Verifies a file, and parses the same bytes.
 ///
 /// Expiry of root and key is judged once: a file that was accepted, and an older one of its license, is judged by
-/// revocation alone (02, Trust).
+/// revocation alone (02, Trust), and by the confirmed time, as the engine does and a restart: what a wrong clock says takes
+/// no file away (05, Time).
 pub(super) fn verify(
     trust: &Trust,
     bytes: &[u8],
-    now: WallTime,
+    now: Now,
     accepted: &Accepted,
 ) -> Result<Arc<Verified<Activation>>, Refusal> {
-    let refusal = match trust.activation(bytes, now) {
+    let refusal = match trust.activation(bytes, now.wall) {
         Ok(file) => return Ok(Arc::new(file)),
         Err(refusal) => refusal,
     };
     let digest = Sha256::of(bytes);
     let again = |known: bool| -> Result<Arc<Verified<Activation>>, Refusal> {
-        let file = trust.accepted_before(bytes, now)?;
+        let file = trust.accepted_before(bytes, now.confirmed())?;
         let older =
             |other: &AcceptedFile| other.license == file.license_id && other.rank > (file.key_epoch(), file.sequence);
         if known || accepted.0.iter().any(older) { Ok(Arc::new(file)) } else { Err(refusal.clone()) }

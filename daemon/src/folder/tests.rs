@@ -16,6 +16,7 @@ use leasehold_engine::{
     command::FolderFile,
     decision::{FileVerdict, Taken},
     refusal::FileRefusal,
+    time::{LeaseTime, Now},
 };
 use leasehold_keys::{activation::HostRole, dev::DevLicensor, time::WallTime};
 use tempfile::TempDir;
@@ -40,6 +41,7 @@ struct Site {
     licensor: DevLicensor,
     now_ms: u64,
     wall: WallTime,
+    unconfirmed_ms: u64,
     accepted: Accepted,
     /// What was last given to the engine.
     asked: Vec<FolderFile>,
@@ -71,6 +73,7 @@ impl Site {
             licensor,
             now_ms: 1_000,
             wall: "2026-11-22T04:20:00Z".parse().unwrap(),
+            unconfirmed_ms: 0,
             accepted: Accepted::default(),
             asked: Vec::new(),
             refuse: None,
@@ -97,7 +100,8 @@ impl Site {
         let Ok(look) = self.inspector.look(self.now_ms, &self.accepted) else {
             return false;
         };
-        let inspection = self.inspector.judge(look, self.wall, &self.accepted);
+        let now = Now { lease: LeaseTime::from_ms(self.now_ms), wall: self.wall, unconfirmed_ms: self.unconfirmed_ms };
+        let inspection = self.inspector.judge(look, now, &self.accepted);
         self.asked.clone_from(&inspection.files);
         let verdicts: Vec<FileVerdict> = inspection
             .files
@@ -422,7 +426,7 @@ fn a_closing_file_of_a_license_that_never_ran_here_leaves_no_receipt() {
     site.settle();
     assert_eq!(site.fate("close.i3lic"), accepted());
     let message = site.message("close.i3lic");
-    assert!(message.contains("never ran") && !message.contains("72 h"), "{message}");
+    assert!(message.contains("No receipt of it is here") && !message.contains("72 h"), "{message}");
     assert!(!site.dir.path().join("state/receipts").exists());
 }
 

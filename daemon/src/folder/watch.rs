@@ -212,8 +212,8 @@ impl Turn {
             None => return Err(Refused::Draining),
         };
         self.accepted = accepted(&self.core).await?;
-        let (wall, known) = (self.clock.trusted(), self.accepted.clone());
-        let judged = self.on_thread(move |inspector| inspector.judge(look, wall, &known)).await;
+        let (now, known) = (self.clock.now(), self.accepted.clone());
+        let judged = self.on_thread(move |inspector| inspector.judge(look, now, &known)).await;
         let inspection = judged.ok_or(Refused::Draining)?;
         // Before the files, so that a mark that a stolen key set does not stand in the way of a good one.
         let revoked = self.with(|inspector| inspector.trust.revocations()).ok_or(Refused::Draining)?;
@@ -227,7 +227,7 @@ impl Turn {
             _ => return Err(Refused::Draining),
         };
         let concluded = self.on_thread(move |inspector| {
-            let again_ms = inspector.conclude(inspection, &verdicts, wall);
+            let again_ms = inspector.conclude(inspection, &verdicts, now.wall);
             (again_ms, inspector.view(), Arc::new(inspector.trust.clone()))
         });
         let (again_ms, view, trust) = concluded.await.ok_or(Refused::Draining)?;

@@ -26,10 +26,16 @@ fn a_receipt_is_signed_and_keeps_its_date() {
     assert_eq!(receipts.receipt_of(&closing).as_ref(), Some(&path));
     assert_eq!(receipts.write(&closing, &key, now.plus_ms(1_000)).unwrap(), None);
 
-    let note = fs::read(path).unwrap();
+    let note = fs::read(&path).unwrap();
     let receipt = DeactivationReceipt::verify(&note, &key.public()).unwrap();
     assert_eq!((receipt.license_id, receipt.sequence), (closing.license_id, 3));
     assert_eq!((receipt.sha256, receipt.closed), (closing.sha256(), now));
+
+    assert_eq!(receipts.told(&closing), format!("Send {} to the licensor.", path.display()));
+    // Whoever takes the receipt away does not make it a license that never ran.
+    fs::remove_file(path).unwrap();
+    let told = receipts.told(&closing);
+    assert!(told.starts_with("No receipt of it is here") && !told.contains("never"), "{told}");
 }
 
 #[test]

@@ -119,7 +119,7 @@ fn end_reason(row: Columns, time: usize, reason: usize) -> rusqlite::Result<Opti
     Ok(Some((at, why)))
 }
 
-/// The marks of time; nothing in a new database.
+/// The marks of time; `None` only in a database that has lost them.
 pub(super) fn mark(db: &Connection) -> rusqlite::Result<Option<TimeMark>> {
     let evidence =
         db.query_row("SELECT * FROM clock_evidence WHERE id = 1", [], evidence).optional()?.unwrap_or_default();
@@ -131,10 +131,11 @@ pub(super) fn mark(db: &Connection) -> rusqlite::Result<Option<TimeMark>> {
 }
 
 fn evidence(row: &rusqlite::Row<'_>) -> rusqlite::Result<Evidence> {
-    let unconfirmed = match time_maybe(row, 2)? {
-        Some(since) => Some(Unconfirmed { ahead_ms: u64_at(row, 1)?, since }),
-        None => None,
+    let part = |ahead, since| match time_maybe(row, since)? {
+        Some(since) => Ok(Some(Unconfirmed { ahead_ms: u64_at(row, ahead)?, since })),
+        None => Ok::<_, rusqlite::Error>(None),
     };
+    let (unconfirmed, older) = (part(1, 2)?, part(8, 9)?);
     let last_roll_back = match row.get::<_, Option<i64>>(5)? {
         Some(at) => Some(RollBack {
             at: WallTime::from_ms(at),
@@ -143,7 +144,7 @@ fn evidence(row: &rusqlite::Row<'_>) -> rusqlite::Result<Evidence> {
         }),
         None => None,
     };
-    Ok(Evidence { unconfirmed, withdrawn: u64_at(row, 3)?, roll_backs: u64_at(row, 4)?, last_roll_back })
+    Ok(Evidence { unconfirmed, older, withdrawn: u64_at(row, 3)?, roll_backs: u64_at(row, 4)?, last_roll_back })
 }
 
 pub(super) fn denial(row: &rusqlite::Row<'_>) -> rusqlite::Result<DenialRow> {

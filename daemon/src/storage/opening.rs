@@ -17,8 +17,12 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001-first.sql"),
     include_str!("migrations/0002-trusted-time.sql"),
     include_str!("migrations/0003-grace-of-a-lease.sql"),
-    include_str!("migrations/0004-usage.sql"),
+    include_str!("migrations/0004-older-part-of-a-jump.sql"),
+    include_str!("migrations/0005-usage.sql"),
 ];
+
+/// The mark of a new database: lease time begins, and trusted time was never stored.
+const FIRST_MARK: &str = "INSERT INTO meta (id, lease_time_ms) VALUES (1, 0);";
 
 /// After a stop in the middle a database up to this size is checked as a whole before it is used; of a larger one, what
 /// is read is.
@@ -117,7 +121,7 @@ impl Database {
         })?;
         let unclean = fs::metadata(log).is_ok_and(|log| log.len() > 0);
         let db = connect(&path).map_err(fault)?;
-        let new = migrate(&db, &path)?;
+        migrate(&db, &path)?;
         let size = fs::metadata(&path).map_or(0, |file| file.len());
         if unclean && size <= CHECKED_WHOLE_BYTES {
             let found: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(fault)?;
@@ -125,11 +129,10 @@ impl Database {
                 return Err(damaged(&path, found));
             }
         }
-        let mark = load::mark(&db).map_err(fault)?;
-        if mark.is_none() && !new {
+        let Some(mark) = load::mark(&db).map_err(fault)? else {
             return Err(damaged(&path, "the lease-time mark is missing".to_owned()));
-        }
-        Ok(Self { db, path: path.clone(), unclean, mark: mark.unwrap_or_default() })
+        };
+        Ok(Self { db, path: path.clone(), unclean, mark })
     }
 
     /// The stored mark, from which lease time (LEASE-7) and trusted time (05) go on.
@@ -172,8 +175,13 @@ pub(super) fn settle(db: &Connection) -> Result<(), String> {
     }
 }
 
-/// True where the database is new.
-fn migrate(db: &Connection, path: &Path) -> Result<bool, OpenFault> {
+/// Makes what is missing of the schema. A stop at any moment leaves a database that the next start takes up.
+fn migrate(db: &Connection, path: &Path) -> Result<(), OpenFault> {
+    migrate_by(db, path, MIGRATIONS)
+}
+
+/// The same by so many of the schemas.
+pub(super) fn migrate_by(db: &Connection, path: &Path, schemas: &[&str]) -> Result<(), OpenFault> {
     let fault = |fault| describe(path, fault);
     let number = |sql| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(fault);
     let (version, application, tables) = (
@@ -184,19 +192,21 @@ fn migrate(db: &Connection, path: &Path) -> Result<bool, OpenFault> {
     if application != i64::from(APPLICATION_ID) && tables > 0 {
         return Err(OpenFault::Foreign { path: path.display().to_string() });
     }
-    let Some(missing) = usize::try_from(version).ok().and_then(|version| MIGRATIONS.get(version..)) else {
-        return Err(OpenFault::Newer { path: path.display().to_string(), found: version, known: MIGRATIONS.len() });
+    let Some(missing) = usize::try_from(version).ok().and_then(|version| schemas.get(version..)) else {
+        return Err(OpenFault::Newer { path: path.display().to_string(), found: version, known: schemas.len() });
     };
     for (migration, to) in missing.iter().zip(version + 1..) {
+        // With the tables, so that a database without the mark is damaged, and not one that was made a moment ago.
+        let first = if to == 1 { FIRST_MARK } else { "" };
         let sql = format!(
-            "BEGIN IMMEDIATE;\n{migration}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {to};\nCOMMIT;"
+            "BEGIN IMMEDIATE;\n{migration}\n{first}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {to};\nCOMMIT;"
         );
         db.execute_batch(&sql).map_err(fault)?;
         if version > 0 {
             tracing::info!("the database was brought from schema {} to {to}", to - 1);
         }
     }
-    Ok(version == 0)
+    Ok(())
 }
 
 /// A fault of SQLite in words.

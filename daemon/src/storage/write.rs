@@ -268,8 +268,8 @@ pub(super) fn mark(db: &Connection, now: Now) -> rusqlite::Result<()> {
 
 /// What is known of the wall clock.
 pub(super) fn evidence(db: &Connection, evidence: &Evidence) -> rusqlite::Result<()> {
-    let (unconfirmed, last) = (evidence.unconfirmed, evidence.last_roll_back);
-    db.prepare_cached("INSERT OR REPLACE INTO clock_evidence VALUES (1,?,?,?,?,?,?,?)")?
+    let (unconfirmed, older, last) = (evidence.unconfirmed, evidence.older, evidence.last_roll_back);
+    db.prepare_cached("INSERT OR REPLACE INTO clock_evidence VALUES (1,?,?,?,?,?,?,?,?,?)")?
         .execute(params![
             unconfirmed.map(|jump| int(jump.ahead_ms)).transpose()?,
             time_of(unconfirmed.map(|jump| jump.since))?,
@@ -278,6 +278,8 @@ pub(super) fn evidence(db: &Connection, evidence: &Evidence) -> rusqlite::Result
             last.map(|episode| episode.at.as_ms()),
             last.map(|episode| int(episode.by_ms)).transpose()?,
             last.and_then(|episode| episode.over).map(WallTime::as_ms),
+            older.map(|jump| int(jump.ahead_ms)).transpose()?,
+            time_of(older.map(|jump| jump.since))?,
         ])
         .map(drop)
 }

@@ -198,6 +198,12 @@ impl Point {
 pub struct Moment(Point);
 
 impl Moment {
+    /// Whether it depends on what time it is: a distance back, and no date.
+    #[must_use]
+    pub const fn is_distance(self) -> bool {
+        matches!(self.0, Point::Distance(_))
+    }
+
     /// The moment by this clock.
     ///
     /// # Errors
@@ -334,6 +340,7 @@ mod tests {
         ] {
             let moment: Moment = text.parse().unwrap();
             assert_eq!(moment.resolve(&clock()).unwrap().to_string(), expected, "{text}");
+            assert_eq!(moment.is_distance(), !text.starts_with("2026"), "{text}");
         }
         for bad in ["", "yesterday", "2026-13-01", "-2h", "12"] {
             assert!(bad.parse::<Moment>().is_err(), "{bad}");

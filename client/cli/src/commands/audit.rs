@@ -16,11 +16,19 @@ use crate::{
     session::{Session, every_page},
 };
 
-fn resolve(since: Moment, output: &Output) -> Result<At, Failure> {
-    since
-        .resolve(output.clock())
-        .map(At)
-        .map_err(|message| Failure::new(ExitCode::Usage, format!("--since: {message}")))
+/// The moment from which on something is listed. What is listed is dated by the time that the server goes by, which may be
+/// far from the clock of the machine on which this runs: so a distance back counts from that.
+async fn resolve(since: Moment, session: &Session, output: &Output) -> Result<At, Failure> {
+    let mut clock = output.clock().clone();
+    if since.is_distance() {
+        let request = session.request(v1::GetStatusRequest {});
+        let status = session.answer(session.administration().get_status(request).await)?;
+        // Older daemons do not tell.
+        if let Some(trusted) = status.clock.and_then(|clock| At::from_wire(clock.trusted)) {
+            clock = clock.at(trusted.0);
+        }
+    }
+    since.resolve(&clock).map(At).map_err(|message| Failure::new(ExitCode::Usage, format!("--since: {message}")))
 }
 
 /// A moment as it goes on the wire.
@@ -30,7 +38,7 @@ pub(super) fn wire_time(at: At) -> prost_types::Timestamp {
 
 /// `leasehold denials`.
 pub(super) async fn denials(args: DenialsArgs, session: &Session, output: &mut Output) -> Outcome {
-    let since = resolve(args.since, output)?;
+    let since = resolve(args.since, session, output).await?;
     let denials = every_page(async |page_token| {
         let request = session.request(v1::ListDenialsRequest {
             since: Some(wire_time(since)),
@@ -68,7 +76,7 @@ pub(super) async fn audit(args: AuditArgs, session: &Session, output: &mut Outpu
             Ok(if document.intact { ExitCode::Done } else { ExitCode::AuditDamaged })
         }
         None => {
-            let since = resolve(args.since, output)?;
+            let since = resolve(args.since, session, output).await?;
             let entries = every_page(async |page_token| {
                 let request =
                     session.request(v1::ListAuditRequest { since: Some(wire_time(since)), page_token, page_size: 0 });

@@ -72,7 +72,7 @@ pub struct StorageDocument {
 pub struct ClockDocument {
     /// `in step`, `behind`, `ahead` or `unconfirmed`.
     pub state: String,
-    /// What dates go by; no setting of the server's clock lowers it.
+    /// What dates go by; setting the server's clock back lowers it only while it is unconfirmed.
     pub trusted: Option<At>,
     /// The server's clock.
     pub wall_clock: Option<At>,

@@ -146,3 +146,28 @@ async fn an_explanation_asks_as_the_application_would() {
         }))
     );
 }
+
+/// Denials and audit entries are dated by the time that the server goes by; the reader's clock, which says 2026-11-22 here,
+/// may be far from it.
+#[tokio::test]
+async fn a_distance_back_counts_from_the_time_that_the_server_goes_by() {
+    const TRUSTED_S: i64 = 1_700_000_000;
+    let script = site::script();
+    script.on(|_: v1::GetStatusRequest| {
+        let trusted = Some(prost_types::Timestamp { seconds: TRUSTED_S, nanos: 0 });
+        let clock = Some(v1::ClockStatus { trusted, ..Default::default() });
+        Ok(v1::GetStatusResponse { clock, ..Default::default() })
+    });
+    let denials = record::<v1::ListDenialsRequest, v1::ListDenialsResponse>(&script);
+    let audit = record::<v1::ListAuditRequest, v1::ListAuditResponse>(&script);
+    let daemon = Daemon::start(script);
+    for command in ["denials --since 2h", "audit --since 2h", "denials --since 2026-11-21T00:00:00Z"] {
+        let ended = daemon.run(command).await;
+        assert_eq!(ended.exit, ExitCode::Done, "{command}: {}", ended.stderr);
+    }
+    let seconds = |since: &Option<prost_types::Timestamp>| since.as_ref().unwrap().seconds;
+    let asked: Vec<_> = denials.lock().unwrap().iter().map(|request| seconds(&request.since)).collect();
+    assert_eq!(asked, [TRUSTED_S - 7_200, 1_795_219_200], "an instant is what it is");
+    let asked: Vec<_> = audit.lock().unwrap().iter().map(|request| seconds(&request.since)).collect();
+    assert_eq!(asked, [TRUSTED_S - 7_200]);
+}

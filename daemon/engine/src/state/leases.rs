@@ -26,6 +26,8 @@ impl State {
             if let Some(since) = after.idle_since {
                 self.idle.insert((since, after.id));
             }
+            self.list_warned(before, false);
+            self.list_warned(after, true);
             if let Some(lease) = self.leases.get_mut(&after.id) {
                 // An acknowledged answer stays forgotten, though an undo brings back a row that still names it.
                 let request = lease.row.request.and(after.request);
@@ -114,6 +116,7 @@ impl State {
             LeaseSubject::Units => {}
         }
         self.take_seats(row);
+        self.list_warned(row, true);
         if let Some(since) = row.idle_since {
             self.idle.insert((since, row.id));
         }
@@ -147,6 +150,7 @@ impl State {
         if let Some(since) = row.idle_since {
             self.idle.remove(&(since, row.id));
         }
+        self.list_warned(row, false);
         if let Some(holder) = self.holders.get_mut(&row.holder) {
             holder.leases.remove(&row.id);
         }
@@ -167,6 +171,19 @@ impl State {
             LeaseSubject::Units => {}
         }
         self.give_seats_back(row);
+    }
+
+    fn list_warned(&mut self, row: &LeaseRow, more: bool) {
+        if row.ends.is_none_or(|(_, why)| why != EndReason::CapacityLowered) {
+            return;
+        }
+        for seat in &row.terms.seats {
+            if more {
+                self.warned.insert((seat.pool, row.id));
+            } else {
+                self.warned.remove(&(seat.pool, row.id));
+            }
+        }
     }
 
     /// Counts the seats of a lease whose subject already lists it or not: only `seats` and pools are looked at.

@@ -104,6 +104,7 @@ impl Play {
             return true;
         }
         let now_ms = self.paper.now_ms;
+        let stands = !self.paper.displaced_by(&asked.what).is_empty();
         let Some(waiting) = self
             .paper
             .waiting
@@ -112,8 +113,21 @@ impl Play {
         else {
             return false;
         };
+        let overtaken = waiting.overtaken && waiting.what == asked.what && stands;
         match got {
+            Got::Refused(Refusal::LoggedOnElsewhere { .. }) => {
+                assert!(overtaken, "{waiting:?} was overtaken by nobody (ALLOC-8)");
+                let request = asked.request;
+                self.paper
+                    .waiting
+                    .retain(|waiting| waiting.request != request || waiting.owner.caller.identity != identity);
+                true
+            }
+            Got::Waits | Got::Granted(_) if overtaken => {
+                panic!("{waiting:?} would throw the newer logon out (ALLOC-8)")
+            }
             Got::Waits => {
+                waiting.overtaken = false;
                 assert_eq!(waiting.what, asked.what, "another body joined a waiting request (LEASE-3)");
                 self.tally.repeated += 1;
                 // It joins the first; one whose caller was gone is there again.
@@ -201,6 +215,7 @@ impl Play {
                     let overtaken = self.paper.waiting.iter().find(moved);
                     assert!(overtaken.is_none(), "{overtaken:?} waits to throw out {asked:?} (ALLOC-8)");
                 }
+                self.paper.overtake(&asked.what, u64::MAX);
                 self.remember(owner, asked.request, &asked.what, view.id.0);
             }
             Got::Refused(refusal) => {
@@ -240,6 +255,7 @@ impl Play {
                     arrival: self.arrivals,
                     deadline_ms: self.paper.now_ms + asked.wait_s * 1_000,
                     away_since_ms: None,
+                    overtaken: false,
                 });
             }
         }
@@ -321,6 +337,7 @@ impl Play {
                     let right = [self.paper.decide(&waiting.what, &[])];
                     self.grant(view, waiting.owner, &waiting.what, waiting.ttl_ms, &right);
                     self.remember(waiting.owner, waiting.request, &waiting.what, view.id.0);
+                    self.paper.overtake(&waiting.what, waiting.arrival);
                     for more in &waiting.tickets {
                         let told = outcome.answers.iter().any(|(ticket, answer)| {
                             ticket.0 == *more && answer.as_ref().is_ok_and(|other| other.id == view.id)

@@ -202,6 +202,8 @@ pub(crate) struct Waiting {
     pub(crate) deadline_ms: u64,
     /// Since when its caller is not there to take the answer.
     pub(crate) away_since_ms: Option<u64>,
+    /// A newer logon of the user elsewhere was granted meanwhile (ALLOC-8).
+    pub(crate) overtaken: bool,
 }
 
 /// Why not: a stable reason, and the key that is to blame where there is one.
@@ -364,6 +366,16 @@ impl Site {
             lease.what.user() == Some(*user) && lease.what.computer().is_some_and(|old| old != *computer)
         };
         self.leases.iter().filter(elsewhere).map(|lease| lease.id).collect()
+    }
+
+    /// Logons of the same user elsewhere that asked before, and whose callers are away, are overtaken by this one (ALLOC-8).
+    pub(crate) fn overtake(&mut self, what: &What, arrival: u64) {
+        let Some(here) = what.computer() else { return };
+        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.arrival < arrival) {
+            let elsewhere = waiting.what.computer().is_some_and(|there| there != here);
+            let away = waiting.away_since_ms.is_some();
+            waiting.overtaken |= away && elsewhere && waiting.what.user() == what.user();
+        }
     }
 
     /// Does the user use a seat of this pool already? Displaced leases count: their seats pass on (ALLOC-8).

@@ -154,6 +154,8 @@ impl Site {
     /// Time passes on both clocks, with a tick at each moment that the engine asks for.
     pub(crate) fn pass(&mut self, ms: u64) {
         let end = self.lease_ms + ms;
+        // A look at all holders or identities goes on in the next ticks, and may find nothing.
+        let mut looks = 0;
         loop {
             let next = self.engine.next_wakeup(self.now()).map_or(end, LeaseTime::as_ms).max(self.lease_ms).min(end);
             self.sleep(next - self.lease_ms);
@@ -163,11 +165,9 @@ impl Site {
             if self.lease_ms == end && again.is_none_or(|at| at > end) {
                 return;
             }
-            assert!(
-                again.is_none_or(|at| at > self.lease_ms) || self.changes.len() > before,
-                "a tick at {} changes nothing and asks for another at once",
-                self.lease_ms
-            );
+            let goes_on = again.is_some_and(|at| at <= self.lease_ms) && self.changes.len() == before;
+            looks = if goes_on { looks + 1 } else { 0 };
+            assert!(looks <= 64, "a tick at {} changes nothing and asks for another at once", self.lease_ms);
         }
     }
 

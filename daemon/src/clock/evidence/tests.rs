@@ -169,7 +169,7 @@ fn a_wrong_jump_is_not_carried_in_by_a_right_one() {
     machine.restart(30 * DAY, 0);
     machine.run(11 * HOUR);
     machine.restart(0, signed(60 * YEAR));
-    machine.run(2 * HOUR);
+    machine.run(HOUR / 2);
     assert_eq!(machine.now.unconfirmed_ms, 30 * DAY + 60 * YEAR);
     machine.set(0);
     assert_eq!(
@@ -177,8 +177,41 @@ fn a_wrong_jump_is_not_carried_in_by_a_right_one() {
         (machine.real, 30 * DAY),
         "as at a start with this clock"
     );
-    machine.run(12 * HOUR);
+    machine.run(11 * HOUR);
+    machine.restart(0, signed(60 * YEAR));
+    machine.said();
+    machine.run(2 * HOUR);
+    assert_eq!(machine.now.unconfirmed_ms, 60 * YEAR, "the right one alone has had its 12 hours");
+    assert_eq!(machine.said(), [Finding::PartlyConfirmed(60 * YEAR)]);
+    machine.set(0);
     assert_eq!(machine.now.confirmed(), machine.real);
+}
+
+/// A machine that runs eight hours each Monday: each week off is confirmed after 12 hours of running, or 24 where more than two
+/// starts fall into them.
+#[test]
+fn a_machine_that_runs_in_short_spells_is_confirmed_all_the_same() {
+    for (spell_ms, most_ms) in [(8 * HOUR, 12 * HOUR), (5 * HOUR, 24 * HOUR), (HOUR / 12, 24 * HOUR)] {
+        let mut machine = Machine::first_start();
+        // What the clock said, and at which lease time it said so.
+        let mut starts = Vec::new();
+        for _ in 0..40 * HOUR / spell_ms {
+            machine.restart(6 * DAY, 0);
+            starts.push((machine.now.lease, machine.now.wall));
+            machine.run(spell_ms);
+            let old = |(lease, _): &&(LeaseTime, WallTime)| machine.now.lease.ms_since(*lease) >= most_ms;
+            let due = starts.iter().rev().find(old).map_or(BEGIN, |(_, wall)| *wall);
+            assert!(machine.now.confirmed() >= due, "{} at {}", machine.now.confirmed(), machine.now.wall);
+            let sure = |(lease, _): &&(LeaseTime, WallTime)| machine.now.lease.ms_since(*lease) < 12 * HOUR;
+            let first = starts.iter().find(sure).map(|(_, wall)| wall.plus_ms(-signed(6 * DAY)));
+            let ran_ms = signed(machine.now.lease.as_ms());
+            assert!(
+                first.is_none_or(|first| machine.now.confirmed() <= first.plus_ms(ran_ms)),
+                "not before its 12 hours"
+            );
+        }
+        assert!(machine.now.confirmed() > BEGIN.plus_ms(signed(6 * DAY)));
+    }
 }
 
 #[test]
@@ -254,6 +287,9 @@ fn sentences_say_what_it_is_and_what_to_do() {
     assert!(text.contains("90 days ahead") && text.contains("12 h more"), "{text}");
     let text = Finding::SetForward(3 * HOUR).to_string();
     assert!(text.contains("3 h ahead") && text.contains("restart the daemon"), "{text}");
+    assert!(!text.contains("12 h more"), "{text}");
+    let text = Finding::SetForward(DAY + 1).to_string();
+    assert!(text.contains("restart the daemon") && text.contains("once it has run for 12 h more"), "{text}");
     let mut machine = Machine::first_start();
     machine.restart(90 * DAY, 0);
     machine.run(HOUR);

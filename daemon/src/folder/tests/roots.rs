@@ -69,7 +69,16 @@ fn a_file_of_a_revoked_key_no_longer_counts_from_its_date() {
     site.put("two.i3root", &acme.root_with(2, &[revoked], WallTime::PERPETUAL_END));
     site.settle();
     assert_eq!(site.fate("acme.i3lic"), accepted());
+    // What an unconfirmed clock says takes no file away that counts; a new one it does not let in.
     site.wall = from;
+    site.unconfirmed_ms = 1;
+    bound.sequence = 2;
+    site.put("new.i3lic", note::sign(&bound.render(), &[&acme.issuing]).unwrap().as_bytes());
+    site.later(61_000);
+    site.later(61_000);
+    assert_eq!(site.fate("acme.i3lic"), accepted());
+    assert_eq!(site.fate("new.i3lic"), refused("key-revoked"));
+    site.unconfirmed_ms = 0;
     site.later(61_000);
     assert_eq!(site.fate("acme.i3lic"), refused("key-revoked"));
 }

@@ -14,6 +14,7 @@ fn both_marks_and_what_is_known_of_the_wall_clock_come_back() {
     let mut store = new.into_store().unwrap();
     let evidence = Evidence {
         unconfirmed: Some(Unconfirmed { ahead_ms: 90_000_000, since: at(3) }),
+        older: Some(Unconfirmed { ahead_ms: 2_000_000, since: at(2) }),
         withdrawn: 1,
         roll_backs: 2,
         last_roll_back: Some(RollBack { at: WallTime::from_ms(-5), by_ms: 700_000, over: None }),
@@ -25,11 +26,31 @@ fn both_marks_and_what_is_known_of_the_wall_clock_come_back() {
     let mark = Database::open(&place.state).unwrap().mark();
     assert_eq!(mark, TimeMark { lease: at(9), trusted: Some(now(0).wall), evidence });
     let over = RollBack { over: Some(WallTime::from_ms(6)), ..evidence.last_roll_back.unwrap() };
-    let evidence = Evidence { unconfirmed: None, last_roll_back: Some(over), ..evidence };
+    let evidence = Evidence { unconfirmed: None, older: None, last_roll_back: Some(over), ..evidence };
     let mut store = place.open();
     store.commit(std::iter::empty(), now(10), &evidence).unwrap();
     store.close().unwrap();
     assert_eq!(Database::open(&place.state).unwrap().mark().evidence, evidence);
+}
+
+/// A first start that is killed before its first commit: after any of its steps the next start takes the database up.
+#[test]
+fn a_first_start_that_was_killed_is_no_damage() {
+    let place = Place::new();
+    drop(Database::open(&place.state).unwrap());
+    assert_eq!(Database::open(&place.state).unwrap().mark(), TimeMark::default());
+    // Between the first schema and the next one; its log is left, as by a kill.
+    for steps in 1..=opening::MIGRATIONS.len() {
+        let place = Place::new();
+        opening::migrate_by(&place.outside(), &place.state.database(), &opening::MIGRATIONS[..steps]).unwrap();
+        assert_eq!(Database::open(&place.state).unwrap().mark(), TimeMark::default());
+        assert_eq!(place.load().1, []);
+    }
+    // What was lost later is damage as before.
+    let place = Place::new();
+    drop(Database::open(&place.state).unwrap());
+    place.outside().execute("DELETE FROM meta", []).unwrap();
+    assert!(matches!(Database::open(&place.state), Err(OpenFault::Damaged { .. })));
 }
 
 /// Denials are pruned by what is sure: a clock chip that says 2099 takes none away.

@@ -50,8 +50,8 @@ fn about_the_server(script: &Script) {
             storage_ok: true,
             storage_message: String::new(),
             clock: Some(v1::ClockStatus {
-                trusted: at("2026-11-22T04:42:10Z"),
-                wall_clock: at("2026-11-22T04:42:10Z"),
+                trusted: at("2026-11-22T03:00:00Z"),
+                wall_clock: at("2026-11-22T03:00:00Z"),
                 state: "in step".into(),
                 roll_backs: 1,
                 last_roll_back: at("2026-11-20T08:00:00Z"),

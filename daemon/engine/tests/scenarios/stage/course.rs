@@ -50,12 +50,16 @@ impl Stage {
                 self.run(Command::Tick)
             }
             "tick" => self.run(Command::Tick),
-            // An application server that crashes and starts again and again, each time as a new run.
+            // An application server that crashes and starts again and again, each time as a new run; apart: as another instance.
             "crash-loop" => {
-                let info = support::caller(words.next());
-                let runs: u8 = words.next().parse().unwrap();
+                let mut info = support::caller(words.next());
+                let runs: u128 = words.next().parse().unwrap();
+                let apart = words.has("apart");
                 for run in 1..=runs {
-                    let attach = Attach { caller: info.clone(), run: RunId([run; 16]) };
+                    if apart {
+                        info.instance = run.to_string();
+                    }
+                    let attach = Attach { caller: info.clone(), run: RunId(run.to_be_bytes()) };
                     match self.site.run(Command::Attach(attach)) {
                         Ok(Reply::Attached { holder, .. }) => self.site.run(Command::Detach(holder)).unwrap(),
                         other => panic!("{other:?}"),
