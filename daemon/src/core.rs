@@ -341,6 +341,7 @@ impl Core {
                 }
                 if matches!(*command, Command::Acquire(_)) { Shed::First } else { Shed::Last }
             }
+            Command::Beat(_) | Command::Renew { .. } => Shed::Renewal,
             _ => Shed::Last,
         };
         Ok(self.shared.queue.push(Job::Command(command, to), shed)?)

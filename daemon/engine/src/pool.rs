@@ -129,9 +129,14 @@ impl Pool {
 
     /// Seats free of all claims; for an unlimited pool as many as can be counted (ALLOC-12).
     pub(crate) fn free(&self, method: Method) -> u64 {
+        self.free_without(method, 0)
+    }
+
+    /// The same, as if so many seats had ended.
+    pub(crate) fn free_without(&self, method: Method, ended: u64) -> u64 {
         match self.capacity {
             Units::Unlimited => u64::MAX,
-            Units::Count(capacity) => u64::from(capacity).saturating_sub(self.held(method)),
+            Units::Count(capacity) => u64::from(capacity).saturating_sub(self.held(method).saturating_sub(ended)),
         }
     }
 

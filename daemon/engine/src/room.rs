@@ -80,7 +80,8 @@ impl State {
             }
         }
         let passing: u64 = claimant.passing.iter().filter(|(pool, _, _)| *pool == id).map(|(_, units, _)| units).sum();
-        let mut free = pool.free(id.method).saturating_add(passing);
+        // Of a pool above its capacity a seat that passes on is one of those too many (ALLOC-11).
+        let mut free = pool.free_without(id.method, passing);
         if let Some(joint) = self.joint_call_ports
             && self.catalog.is_call_port(id.key)
         {

@@ -101,6 +101,8 @@ impl Turn<'_> {
     /// [`crate::command::Command::Tick`].
     pub(crate) fn tick(&mut self) -> Result<Reply, Refusal> {
         self.end_successions(PIECE);
+        // What has come free goes to the first; one whose wait is over does not come before those ahead of it.
+        self.serve_queue();
         self.end_waits();
         self.end_timed_assignments();
         self.look_at_idle();

@@ -106,8 +106,7 @@ impl Deciding {
         let mut jobs = VecDeque::new();
         let mut stopping = false;
         while !stopping {
-            let wakeup = self.wakeup();
-            let longest = self.may_sleep(wakeup);
+            let longest = self.may_sleep();
             let may_form = self.shared.queue.take(&mut jobs, self.most, longest);
             let now = self.shared.now();
             self.hear_writer(now);
@@ -117,7 +116,7 @@ impl Deciding {
                 self.hear(word, now);
             }
             if may_form {
-                stopping = self.turn(now, wakeup, &mut jobs);
+                stopping = self.turn(now, &mut jobs);
             }
         }
         self.say_last_word();
@@ -159,14 +158,15 @@ impl Deciding {
         self.shared.show_health();
     }
 
-    /// One turn: decides these jobs at this moment, time's own among them where `wakeup` has come, and hands over what
+    /// One turn: decides these jobs at this moment, time's own first where it has something to do, and hands over what
     /// comes of it. True where it was told to stop. Not to be called while [`Deciding::is_fencing`].
-    pub(super) fn turn(&mut self, now: Now, wakeup: Option<LeaseTime>, jobs: &mut VecDeque<Job>) -> bool {
+    pub(super) fn turn(&mut self, now: Now, jobs: &mut VecDeque<Job>) -> bool {
         let mut stopping = false;
         let (now, clock_told) = self.watch(now);
         let mut batch = Batch::new(now);
         // While nothing can be stored nothing ends by time; it is made up for afterwards.
-        if self.failing.is_none() && (clock_told || wakeup.is_some_and(|at| at <= now.lease)) {
+        let due = |at: LeaseTime| at <= now.lease;
+        if self.failing.is_none() && (clock_told || self.engine.next_wakeup(now).is_some_and(due)) {
             self.decide(Command::Tick, To::Nobody, &mut batch);
         }
         for job in jobs.drain(..) {
@@ -216,10 +216,10 @@ impl Deciding {
     }
 
     /// Never longer than the clock allows.
-    fn may_sleep(&self, wakeup: Option<LeaseTime>) -> Duration {
+    fn may_sleep(&self) -> Duration {
         let longest = self.shared.clock.longest_sleep();
         let now = self.shared.now();
-        wakeup.map_or(longest, |at| longest.min(Duration::from_millis(at.ms_since(now.lease))))
+        self.wakeup().map_or(longest, |at| longest.min(Duration::from_millis(at.ms_since(now.lease))))
     }
 
     /// Gives one command to the engine and sorts what comes of it.

@@ -14,6 +14,8 @@ pub(super) enum Shed {
     First,
     /// Everything else that callers send: refused when all is taken.
     Last,
+    /// The same, and it does not wait for what came before it: renewals, which change nothing that others could ask for.
+    Renewal,
     /// The daemon's own words to the core loop: never refused. Their number is bounded by other means.
     Never,
 }
@@ -36,6 +38,8 @@ const MOST_BATCHES: usize = 2;
 
 struct State<T> {
     jobs: VecDeque<T>,
+    /// Those that go first.
+    renewals: VecDeque<T>,
     /// Batches handed to the writer and not yet done.
     written_behind: usize,
     /// Something to look at besides jobs: a failure of the writer, its recovery.
@@ -47,11 +51,15 @@ struct State<T> {
 }
 
 impl<T> State<T> {
+    fn len(&self) -> usize {
+        self.jobs.len() + self.renewals.len()
+    }
+
     fn worth_waking(&self) -> bool {
         self.called
             || match self.written_behind {
-                0 => !self.jobs.is_empty(),
-                behind => behind < MOST_BATCHES && self.jobs.len() >= WORTH_A_BATCH,
+                0 => self.len() > 0,
+                behind => behind < MOST_BATCHES && self.len() >= WORTH_A_BATCH,
             }
     }
 }
@@ -64,7 +72,14 @@ pub(super) struct Queue<T> {
 
 impl<T> Queue<T> {
     pub(super) fn new(capacity: usize) -> Self {
-        let state = State { jobs: VecDeque::new(), written_behind: 0, called: false, parked: false, closed: false };
+        let state = State {
+            jobs: VecDeque::new(),
+            renewals: VecDeque::new(),
+            written_behind: 0,
+            called: false,
+            parked: false,
+            closed: false,
+        };
         Self { state: Mutex::new(state), wake: Condvar::new(), capacity }
     }
 
@@ -81,24 +96,28 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Puts a job at the end.
+    /// Puts a job at the end of its kind.
     ///
     /// # Errors
     /// See [`NotTaken`]; the job is dropped.
     pub(super) fn push(&self, job: T, shed: Shed) -> Result<(), NotTaken> {
         let most = match shed {
             Shed::First => self.capacity - self.capacity / 8,
-            Shed::Last => self.capacity,
+            Shed::Last | Shed::Renewal => self.capacity,
             Shed::Never => usize::MAX,
         };
         let mut state = self.lock();
         if state.closed {
             return Err(NotTaken::Closed);
         }
-        if state.jobs.len() >= most {
+        if state.len() >= most {
             return Err(NotTaken::Full);
         }
-        state.jobs.push_back(job);
+        if shed == Shed::Renewal {
+            state.renewals.push_back(job)
+        } else {
+            state.jobs.push_back(job)
+        }
         self.wake_if(state);
         Ok(())
     }
@@ -131,7 +150,7 @@ impl<T> Queue<T> {
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        let dropped = std::mem::take(&mut state.jobs);
+        let dropped = (std::mem::take(&mut state.jobs), std::mem::take(&mut state.renewals));
         drop(state);
         drop(dropped);
     }
@@ -163,11 +182,16 @@ impl<T> Queue<T> {
         if state.written_behind >= MOST_BATCHES {
             return false;
         }
-        if state.jobs.len() <= most {
+        if state.renewals.is_empty() && state.jobs.len() <= most {
             std::mem::swap(&mut state.jobs, into);
-        } else {
-            into.extend(state.jobs.drain(..most));
+            return true;
         }
+        // At most half of a batch where others wait: whoever beats without end holds nobody up.
+        let share = if state.jobs.is_empty() { most } else { most.div_ceil(2) };
+        let renewals = state.renewals.len().min(share);
+        into.extend(state.renewals.drain(..renewals));
+        let others = state.jobs.len().min(most - renewals);
+        into.extend(state.jobs.drain(..others));
         true
     }
 
@@ -178,7 +202,7 @@ impl<T> Queue<T> {
 
     /// Jobs that wait.
     pub(super) fn len(&self) -> usize {
-        self.lock().jobs.len()
+        self.lock().len()
     }
 }
 
@@ -227,6 +251,30 @@ mod tests {
         });
         queue.call();
         assert!(taker.join().unwrap());
+    }
+
+    #[test]
+    fn renewals_go_first_and_hold_nobody_up() {
+        let queue = Queue::new(100);
+        for n in 0..6 {
+            queue.push(n, Shed::First).unwrap();
+        }
+        for n in 10..16 {
+            queue.push(n, Shed::Renewal).unwrap();
+        }
+        assert_eq!(queue.len(), 12);
+        let mut jobs = VecDeque::new();
+        queue.take(&mut jobs, 4, LONG);
+        assert_eq!(jobs, [10, 11, 0, 1]);
+        jobs.clear();
+        queue.take(&mut jobs, 100, LONG);
+        assert_eq!(jobs, [12, 13, 14, 15, 2, 3, 4, 5]);
+        jobs.clear();
+        for n in 20..23 {
+            queue.push(n, Shed::Renewal).unwrap();
+        }
+        queue.take(&mut jobs, 2, LONG);
+        assert_eq!(jobs, [20, 21], "nobody else waits");
     }
 
     #[test]

@@ -48,13 +48,12 @@ impl<S: Durable> Stepped<S> {
     /// One turn of the core loop: hears the writer, decides at most `most` of what waits, hands over what comes of it.
     /// False where it could do nothing: the writer is to come first.
     pub fn decide(&mut self, most: usize) -> bool {
-        let wakeup = self.deciding.wakeup();
         let now = self.core.shared.now();
         self.deciding.hear_writer(now);
         if self.deciding.is_fencing() || !self.core.shared.queue.take_now(&mut self.jobs, most) {
             return false;
         }
-        self.stopping |= self.deciding.turn(now, wakeup, &mut self.jobs);
+        self.stopping |= self.deciding.turn(now, &mut self.jobs);
         true
     }
 
@@ -111,22 +110,25 @@ impl<S: Durable> Stepped<S> {
         &mut self.writer.store
     }
 
-    /// Stops in order: everything submitted is decided, durable and answered, and the store is closed.
-    ///
-    /// # Errors
-    /// As [`Stepped::write`].
-    pub fn stop(mut self) -> Result<(), String> {
+    /// Says that it is to stop. Turns go on until [`Stepped::has_stopped`].
+    pub fn stop(&self) {
         self.core.set_phase(Phase::Draining);
         self.core.stop();
-        while !self.stopping {
-            if !self.decide(usize::MAX) {
-                self.write(usize::MAX)?;
-            }
-        }
+    }
+
+    /// True after the last turn of the core loop; [`Stepped::say_last_word`] is to follow.
+    pub fn has_stopped(&self) -> bool {
+        self.stopping
+    }
+
+    /// No turn of the core loop comes any more; the writer's go on until it has nothing to do, then [`Stepped::end`].
+    pub fn say_last_word(&self) {
         self.deciding.say_last_word();
-        while self.write(usize::MAX)? {}
+    }
+
+    /// Closes the store; who has no answer yet is told why.
+    pub fn end(self) {
         self.writer.end();
         self.deciding.end();
-        Ok(())
     }
 }

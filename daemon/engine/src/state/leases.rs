@@ -351,7 +351,11 @@ impl State {
         };
         // A run's leases live by its beats, those of unary calls each by its own renewals.
         let (contact, graced) = match holder.row.run {
-            Some(_) => (renewed.max(holder.contact), Some(holder.row.graced).filter(|at| *at != LeaseTime::default())),
+            // What was granted after the grace was not live at the stop.
+            Some(_) => {
+                let at = holder.row.graced;
+                (renewed.max(holder.contact), Some(at).filter(|at| *at != LeaseTime::default() && row.granted <= *at))
+            }
             None => (renewed, row.graced),
         };
         // LEASE-7: after a restart all would lapse at one moment; up to a tenth of the TTL spreads them.

@@ -237,6 +237,8 @@ impl App {
             release_asked: false,
             first_submitted: 0,
             waits: None,
+            perhaps_waits: false,
+            cancelled: false,
             lease: None,
             forgotten: false,
         });

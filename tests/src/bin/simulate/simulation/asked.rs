@@ -27,6 +27,9 @@ pub(crate) struct Asked {
     pub(crate) first_submitted: u64,
     /// It waits: since when in that order, and until when in lease time at least.
     pub(crate) waits: Option<(u64, u64)>,
+    /// It may wait still, though nobody is known to wait for it.
+    pub(crate) perhaps_waits: bool,
+    pub(crate) cancelled: bool,
     /// The lease that it came to.
     pub(crate) lease: Option<u64>,
     /// When that was forgotten, in lease time, where it was.

@@ -81,6 +81,8 @@ pub(crate) struct Lease {
     pub(crate) granted: u64,
     /// It was surely renewed then, by itself or with its run; perhaps by itself then.
     pub(crate) renewed_lo: u64,
+    /// The same, of what could be stored.
+    pub(crate) stored_lo: u64,
     pub(crate) renewed_hi: u64,
     /// Since the last start, granted or renewed by itself: surely, perhaps.
     pub(crate) renewed_since_start: bool,
@@ -303,6 +305,7 @@ impl Books {
             ttl_ms: row.ttl_ms,
             granted,
             renewed_lo: granted,
+            stored_lo: granted,
             renewed_hi: granted,
             renewed_since_start: true,
             perhaps_since_start: true,
@@ -347,13 +350,16 @@ impl Books {
     }
 
     /// A run was surely heard of between two moments: its leases that surely stood then are renewed.
-    pub(crate) fn renew_all(&mut self, holder: u32, from: u64, until: u64) {
+    pub(crate) fn renew_all(&mut self, holder: u32, from: u64, until: u64, stored: bool) {
         let mine = self.leases.iter().filter(|(_, lease)| lease.holder == holder);
         let stood: Vec<u64> =
             mine.filter(|(_, lease)| self.lapses_not_before(lease) > until).map(|(id, _)| *id).collect();
         for id in stood {
             if let Some(lease) = self.leases.get_mut(&id) {
                 lease.renewed_lo = lease.renewed_lo.max(from);
+                if stored {
+                    lease.stored_lo = lease.stored_lo.max(from);
+                }
             }
         }
     }
@@ -368,7 +374,9 @@ impl Books {
                 let run = holder.filter(|holder| holder.run.is_some());
                 let surely = lease.renewed_since_start || run.is_some_and(|holder| holder.heard_since_start);
                 let perhaps = lease.perhaps_since_start || run.is_some_and(|holder| holder.perhaps_since_start);
-                let was_live = self.lapses_not_before(lease) > then;
+                // What was heard while nothing could be stored is not known any more.
+                let stands = if lease.stored_lo > 0 { lease.stored_lo + lapse_ms(lease.ttl_ms) } else { 0 };
+                let was_live = stands.max(lease.floor) > then;
                 // A holder of unary calls shows by each lease that it lives; one of a run shows for all of them.
                 (*id, surely && was_live, perhaps)
             })
@@ -380,9 +388,12 @@ impl Books {
                 if owed {
                     lease.floor = lease.floor.max(now + lease.ttl_ms);
                 }
-                lease.ceiling =
-                    if possible { lapsed_by.max(now + lapse_ms(lease.ttl_ms) + lease.ttl_ms / 10) } else { lapsed_by };
-                (lease.renewed_lo, lease.renewed_hi) = (0, 0);
+                lease.ceiling = if possible {
+                    lapsed_by.max(now + lapse_ms(lease.ttl_ms) + lease.ttl_ms / 10)
+                } else {
+                    lapsed_by
+                };
+                (lease.renewed_lo, lease.renewed_hi, lease.stored_lo) = (0, 0, 0);
                 (lease.renewed_since_start, lease.perhaps_since_start) = (false, false);
             }
         }

@@ -104,7 +104,7 @@ impl Oracle {
     /// The daemon is gone; nothing that it had not made durable is.
     pub(crate) fn crashed(&mut self) {
         for asked in &mut self.asked {
-            asked.waits = None;
+            (asked.waits, asked.perhaps_waits) = (None, false);
         }
         let commits = self.commits;
         for until in self.revoked_leases.values_mut().chain(self.revoked_users.values_mut()) {
@@ -134,6 +134,6 @@ impl Oracle {
 
     /// Somebody waits, as far as is known.
     pub(crate) fn somebody_waits(&self) -> bool {
-        self.asked.iter().any(|asked| asked.waits.is_some())
+        self.asked.iter().any(|asked| asked.perhaps_waits)
     }
 }

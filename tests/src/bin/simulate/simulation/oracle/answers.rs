@@ -33,7 +33,7 @@ pub(crate) enum SentWhat {
     Beat,
     Acquire { ask: usize, lie: bool },
     Release { leases: Vec<u64>, by: Vec<usize> },
-    Renew,
+    Renew { leases: Vec<u64> },
     Idle,
     TakeOver,
     Received { asks: Vec<usize> },
@@ -59,6 +59,7 @@ impl Oracle {
     /// A command is given to the daemon's queue.
     pub(crate) fn submitted(&mut self, sent: &Sent) {
         self.order += 1;
+        self.perhaps_heard_of(sent);
         match &sent.what {
             SentWhat::Acquire { ask, .. } => {
                 let asked = &mut self.asked[*ask];
@@ -80,7 +81,7 @@ impl Oracle {
                     self.asked[*ask].received = true;
                 }
             }
-            SentWhat::Cancel { ask } => self.asked[*ask].waits = None,
+            SentWhat::Cancel { ask } => (self.asked[*ask].waits, self.asked[*ask].cancelled) = (None, true),
             SentWhat::Revocations(revoked) => {
                 self.books.revoked = (self.books.revoked.0 && *revoked, self.books.revoked.1 || *revoked);
                 self.books.add_up(self.now);
@@ -89,7 +90,11 @@ impl Oracle {
             SentWhat::Attach { run, instance, .. } => {
                 self.attached.push((sent.identity, *instance, *run, sent.at));
             }
-            SentWhat::Beat | SentWhat::Renew | SentWhat::Idle | SentWhat::TakeOver | SentWhat::Folder => {}
+            SentWhat::Beat
+            | SentWhat::Renew { .. }
+            | SentWhat::Idle
+            | SentWhat::TakeOver
+            | SentWhat::Folder => {}
         }
     }
 
@@ -126,7 +131,10 @@ impl Oracle {
                 let until = sent.at + self.asked[*ask].wait_ms;
                 let order = self.order;
                 let asked = &mut self.asked[*ask];
-                if asked.lease.is_none() || asked.forgotten {
+                asked.perhaps_waits = true;
+                // A withdrawal that came after it is answered before it.
+                let withdrawn = asked.release_asked || asked.cancelled;
+                if !withdrawn && (asked.lease.is_none() || asked.forgotten) {
                     let since = asked.waits.map_or(order, |(since, _)| since);
                     asked.waits = Some((since, until));
                 }
@@ -135,7 +143,9 @@ impl Oracle {
                 }
             }
             (SentWhat::Acquire { ask, lie }, Err(refused)) => {
-                self.asked[*ask].waits = None;
+                if !lie {
+                    (self.asked[*ask].waits, self.asked[*ask].perhaps_waits) = (None, false);
+                }
                 self.tally.refused += 1;
                 match refused {
                     Refused::Rule(refusal) => self.refused(*ask, *lie, refusal, quiet),
@@ -153,12 +163,15 @@ impl Oracle {
                     self.released(sent.identity, outcome);
                 }
             }
-            (SentWhat::Renew | SentWhat::Idle, Ok(Answer::Reply(Reply::Leases(outcomes)))) => {
+            (
+                SentWhat::Renew { .. } | SentWhat::Idle,
+                Ok(Answer::Reply(Reply::Leases(outcomes))),
+            ) => {
                 for (id, result) in outcomes {
                     self.claimed(sent, *id, result);
                 }
             }
-            (SentWhat::Renew | SentWhat::Beat, Err(refused @ Refused::StorageUnavailable(_))) => {
+            (SentWhat::Renew { .. } | SentWhat::Beat, Err(refused @ Refused::StorageUnavailable(_))) => {
                 self.broken("LEASE-11", || format!("a renewal is refused: {refused}"));
             }
             (SentWhat::Beat, Ok(Answer::Reply(Reply::Beaten(count)))) if quiet && self.settled => {
@@ -173,9 +186,7 @@ impl Oracle {
                 for (id, result) in outcomes {
                     let theirs = self.books.leases.get(&id.0).map(|lease| lease.holder);
                     if result.is_ok() && theirs.is_some_and(|theirs| theirs != holder) {
-                        self.broken("LEASE-13", || {
-                            format!("lease {id} is told to be holder {holder}'s, and is {theirs:?}'s")
-                        });
+                        self.broken("LEASE-13", || format!("lease {id} is told to be holder {holder}'s, and is {theirs:?}'s"));
                     }
                 }
             }
@@ -196,19 +207,31 @@ impl Oracle {
         }
     }
 
-    /// Signs of life.
-    fn heard_of(&mut self, sent: &Sent, answer: &Result<Answer, Refused>) {
-        let (now, started, failing) = (self.now, self.started, self.failing || self.failed_since_start);
-        if let SentWhat::Attach { run, instance, .. } = &sent.what {
-            // Though it was refused since it could not be stored, it may have been heard.
-            let of_run = self.books.holders.values_mut().filter(|holder| {
-                (holder.identity, holder.instance, holder.run) == (sent.identity, *instance, Some(*run))
-            });
-            for holder in of_run {
+    /// Signs of life that may have been seen, whatever is answered: from when it was given to when it is answered.
+    fn perhaps_heard_of(&mut self, sent: &Sent) {
+        let now = self.now;
+        for (id, holder) in &mut self.books.holders {
+            let attaches = matches!(&sent.what, SentWhat::Attach { run, instance, .. }
+                if (holder.identity, holder.instance, holder.run) == (sent.identity, *instance, Some(*run)));
+            if attaches || sent.holder == Some(*id) {
                 holder.heard_hi = holder.heard_hi.max(now);
                 holder.perhaps_since_start = true;
             }
         }
+        if let SentWhat::Renew { leases } = &sent.what {
+            for id in leases {
+                if let Some(lease) = self.books.leases.get_mut(id) {
+                    lease.renewed_hi = lease.renewed_hi.max(now);
+                    lease.perhaps_since_start = true;
+                }
+            }
+        }
+    }
+
+    /// Signs of life.
+    fn heard_of(&mut self, sent: &Sent, answer: &Result<Answer, Refused>) {
+        let (now, started, failing) = (self.now, self.started, self.failing || self.failed_since_start);
+        self.perhaps_heard_of(sent);
         if let SentWhat::Attach { .. } = &sent.what
             && let Ok(Answer::Reply(Reply::Attached { holder, .. })) = answer
         {
@@ -217,20 +240,20 @@ impl Oracle {
                 holder.perhaps_since_start = true;
                 holder.heard_since_start |= sent.at > started && !failing;
             }
-            self.books.renew_all(holder.0, sent.at, now);
+            self.books.renew_all(holder.0, sent.at, now, !failing);
         }
         let Some(holder) = sent.holder.and_then(|holder| self.books.holders.get_mut(&holder)) else { return };
         holder.heard_hi = holder.heard_hi.max(now);
         holder.perhaps_since_start = true;
         let sure = matches!(
             (&sent.what, answer),
-            (SentWhat::Beat, Ok(_)) | (SentWhat::Renew, Ok(Answer::Reply(Reply::Leases(_))))
+            (SentWhat::Beat, Ok(_)) | (SentWhat::Renew { .. }, Ok(Answer::Reply(Reply::Leases(_))))
         );
         if sure {
             // What was heard in the very millisecond of the start is not after it.
             holder.heard_since_start |= sent.at > started && !failing;
             if let (true, Some(id)) = (holder.run.is_some(), sent.holder) {
-                self.books.renew_all(id, sent.at, now);
+                self.books.renew_all(id, sent.at, now, !failing);
             }
         }
     }
@@ -289,9 +312,12 @@ impl Oracle {
             (Ok(()), None) if !just_now => {
                 self.broken("LEASE-4", || format!("lease {id} has ended, and is renewed"));
             }
-            (Ok(()), Some(lease)) if matches!(sent.what, SentWhat::Renew) => {
+            (Ok(()), Some(lease)) if matches!(sent.what, SentWhat::Renew { .. }) => {
                 // It is told to be renewed, so it stood.
                 lease.renewed_lo = lease.renewed_lo.max(sent.at);
+                if !failing {
+                    lease.stored_lo = lease.stored_lo.max(sent.at);
+                }
                 lease.renewed_hi = lease.renewed_hi.max(now);
                 // That a run is live is told by its own contacts, not by calls beside its stream.
                 let of_run = self.books.holders.get(&lease.holder).is_some_and(|holder| holder.run.is_some());
@@ -351,8 +377,7 @@ impl Oracle {
         let (user, station) = match &asked.what {
             What::Logon { user, at, .. } => {
                 let user = self.books.user_named(*user).map(|(id, _)| id);
-                let at =
-                    if let At::Station(name) = at { self.books.station_named(*name).map(|(id, _)| id) } else { None };
+                let at = if let At::Station(name) = at { self.books.station_named(*name).map(|(id, _)| id) } else { None };
                 (user, at)
             }
             What::Station(name) => (None, self.books.station_named(*name).map(|(id, _)| id)),

@@ -235,11 +235,14 @@ impl Oracle {
             self.broken("LEASE-3", || format!("request {ask} has lease {earlier}, and is granted lease {id}"));
         }
         self.known.insert(id, ask);
-        let lease = self.books.lease_of(row, ask, self.commits);
+        let mut lease = self.books.lease_of(row, ask, self.commits);
+        // What was granted in the very millisecond of the start is not after it.
+        lease.renewed_since_start = lease.granted > self.started;
         self.as_asked(row, &lease);
         self.not_overtaking(&lease, id);
         let asked = &mut self.asked[ask];
         (asked.lease, asked.waits, asked.forgotten) = (Some(id), None, false);
+        asked.perhaps_waits = false;
         self.may_hold(id, &lease);
         if let Some(user) = lease.user {
             self.logged_on.insert(user);

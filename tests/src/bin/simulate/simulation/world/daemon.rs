@@ -120,22 +120,29 @@ impl World {
     }
 
     pub(super) fn stop(&mut self) {
-        let Some(life) = self.life.take() else { return };
+        let Some(life) = &self.life else { return };
+        life.core.stop();
         self.happened(Kind::Stopped);
-        // Its answers are heard to the end.
-        let Life { core, mut receiver, sent, .. } = life;
-        let ended = core.stop();
-        // A commit may fail on the way, or work again.
-        (self.oracle.failed_since_start, self.oracle.failing) = (true, false);
-        self.take_log();
-        while let Some(tagged) = receiver.try_recv() {
-            let sent = sent[usize::try_from(tagged.tag).unwrap_or(0)].clone();
-            self.oracle.answered(&sent, &tagged.answer, false);
+        while self.life.as_ref().is_some_and(|life| !life.core.has_stopped()) {
+            if !self.turn_core(usize::MAX, false) {
+                self.turn_writer(usize::MAX);
+            }
         }
-        if ended.is_err() {
-            self.tell(|| "it was killed while it stopped".to_owned());
+        if let Some(life) = &self.life {
+            life.core.say_last_word();
         }
-        self.over();
+        while self.turn_writer(usize::MAX) {}
+        if let Some(life) = self.life.take() {
+            let Life { core, mut receiver, sent, .. } = life;
+            core.end();
+            // A last commit may have failed.
+            (self.oracle.failed_since_start, self.oracle.failing) = (true, true);
+            while let Some(tagged) = receiver.try_recv() {
+                let sent = sent[usize::try_from(tagged.tag).unwrap_or(0)].clone();
+                self.oracle.answered(&sent, &tagged.answer, false);
+            }
+            self.over();
+        }
     }
 
     /// Gives a command to the daemon.
@@ -342,7 +349,7 @@ impl World {
             (SentWhat::Acquire { ask, lie: false }, Err(refused)) => {
                 Down::Refused { ask: *ask, for_good: matches!(refused, Refused::Rule(_)) }
             }
-            (SentWhat::Renew, Ok(Answer::Reply(Reply::Leases(outcomes)))) => {
+            (SentWhat::Renew { .. }, Ok(Answer::Reply(Reply::Leases(outcomes)))) => {
                 let gone = outcomes.iter().filter(|(_, result)| result.is_err()).map(|(id, _)| id.0);
                 Down::Over { leases: gone.collect() }
             }

@@ -137,7 +137,7 @@ impl World {
             }
             Up::Renew { leases } => {
                 let renew = Command::Renew { from: origin, leases: lease_ids(&leases) };
-                (SentWhat::Renew, renew)
+                (SentWhat::Renew { leases }, renew)
             }
             Up::Idle { leases, idle } => {
                 let command = Command::SetIdle { from: origin, leases: lease_ids(&leases), idle };
