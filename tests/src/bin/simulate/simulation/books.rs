@@ -388,11 +388,8 @@ impl Books {
                 if owed {
                     lease.floor = lease.floor.max(now + lease.ttl_ms);
                 }
-                lease.ceiling = if possible {
-                    lapsed_by.max(now + lapse_ms(lease.ttl_ms) + lease.ttl_ms / 10)
-                } else {
-                    lapsed_by
-                };
+                lease.ceiling =
+                    if possible { lapsed_by.max(now + lapse_ms(lease.ttl_ms) + lease.ttl_ms / 10) } else { lapsed_by };
                 (lease.renewed_lo, lease.renewed_hi, lease.stored_lo) = (0, 0, 0);
                 (lease.renewed_since_start, lease.perhaps_since_start) = (false, false);
             }

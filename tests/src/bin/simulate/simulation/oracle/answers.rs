@@ -90,11 +90,7 @@ impl Oracle {
             SentWhat::Attach { run, instance, .. } => {
                 self.attached.push((sent.identity, *instance, *run, sent.at));
             }
-            SentWhat::Beat
-            | SentWhat::Renew { .. }
-            | SentWhat::Idle
-            | SentWhat::TakeOver
-            | SentWhat::Folder => {}
+            SentWhat::Beat | SentWhat::Renew { .. } | SentWhat::Idle | SentWhat::TakeOver | SentWhat::Folder => {}
         }
     }
 
@@ -163,10 +159,7 @@ impl Oracle {
                     self.released(sent.identity, outcome);
                 }
             }
-            (
-                SentWhat::Renew { .. } | SentWhat::Idle,
-                Ok(Answer::Reply(Reply::Leases(outcomes))),
-            ) => {
+            (SentWhat::Renew { .. } | SentWhat::Idle, Ok(Answer::Reply(Reply::Leases(outcomes)))) => {
                 for (id, result) in outcomes {
                     self.claimed(sent, *id, result);
                 }
@@ -186,7 +179,9 @@ impl Oracle {
                 for (id, result) in outcomes {
                     let theirs = self.books.leases.get(&id.0).map(|lease| lease.holder);
                     if result.is_ok() && theirs.is_some_and(|theirs| theirs != holder) {
-                        self.broken("LEASE-13", || format!("lease {id} is told to be holder {holder}'s, and is {theirs:?}'s"));
+                        self.broken("LEASE-13", || {
+                            format!("lease {id} is told to be holder {holder}'s, and is {theirs:?}'s")
+                        });
                     }
                 }
             }
@@ -377,7 +372,8 @@ impl Oracle {
         let (user, station) = match &asked.what {
             What::Logon { user, at, .. } => {
                 let user = self.books.user_named(*user).map(|(id, _)| id);
-                let at = if let At::Station(name) = at { self.books.station_named(*name).map(|(id, _)| id) } else { None };
+                let at =
+                    if let At::Station(name) = at { self.books.station_named(*name).map(|(id, _)| id) } else { None };
                 (user, at)
             }
             What::Station(name) => (None, self.books.station_named(*name).map(|(id, _)| id)),
