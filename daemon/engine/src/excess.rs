@@ -72,7 +72,8 @@ impl State {
 
     /// Live leases that have a key from an assignment, newest first.
     fn leases_behind<'a>(&'a self, assignment: &'a AssignmentRow) -> impl Iterator<Item = &'a Lease> {
-        let leases = self.leases_of(assignment.subject).iter().rev().filter_map(|id| self.leases.get(id));
+        let leases =
+            self.leases_of(assignment.subject).iter().rev().filter_map(|id| self.leases.get(id).map(AsRef::as_ref));
         leases.filter(|lease| {
             let mut keys = lease.row.terms.keys.iter().filter(|held| held.key == assignment.key);
             keys.any(|held| self.assignment_behind(&lease.row, held) == Some(assignment.id))
