@@ -41,7 +41,7 @@ pub struct Now {
     /// For everything that leases depend on.
     pub lease: LeaseTime,
     /// Trusted time (05, Time), for everything that has a date. No setting of the wall clock raises it while the daemon
-    /// runs, and none lowers what of it is confirmed: a jump ahead that is withdrawn takes back what rested on it.
+    /// runs, and none lowers what of it is confirmed; what is not may be withdrawn, and it falls back by as much.
     pub wall: WallTime,
     /// `wall` rests on a jump of the wall clock at a start that may yet be found wrong: without it, it would be so much
     /// earlier. 0: all of it is confirmed. What cannot be taken back, or gives seats, goes by [`Now::confirmed`].

@@ -113,8 +113,8 @@ impl Turn<'_> {
         Some((identity, waiter.identity))
     }
 
-    /// The next waiter to look at (`behind`: those whom a walk has passed among them): the first over all pools that are gone through, since one who waits for one pool may take
-    /// what another one ahead waits for in the next.
+    /// The next waiter to look at (`behind`: those whom a walk has passed among them): the first over all pools that are gone
+    /// through, since one who waits for one pool may take what another one ahead waits for in the next.
     pub(crate) fn next_to_serve(&mut self, behind: bool) -> Option<(PoolId, Place)> {
         let mut first: Option<(PoolId, Place)> = None;
         let mut done = Vec::new();
