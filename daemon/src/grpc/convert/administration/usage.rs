@@ -297,7 +297,7 @@ fn told(finding: &Finding) -> String {
         | FindingReason::MissingSegments
         | FindingReason::MissingRecords
         | FindingReason::Replaced => format!("{place}{}. {AGAIN}", finding.what),
-        FindingReason::Misnamed | FindingReason::Foreign | FindingReason::TwoFiles => finding.to_string(),
+        _ => finding.to_string(),
     }
 }
 
