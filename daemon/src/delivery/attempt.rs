@@ -48,6 +48,16 @@ pub(super) enum Peer {
     Endpoint(Endpoint),
 }
 
+/// Whether a file was sent before, or may have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    Never,
+    /// So lately that its receipt is only waited for.
+    Lately,
+    /// So long ago that it is sent again, where no receipt is there.
+    LongAgo,
+}
+
 /// What came of an attempt.
 #[derive(Debug)]
 pub(super) enum Came {
@@ -93,28 +103,35 @@ impl Peer {
         }
     }
 
-    /// One attempt. `ask_first`: it may have arrived before.
+    /// One attempt.
     pub(super) async fn attempt(
         &self,
         row: &UsageSegmentRow,
         file: &Path,
-        ask_first: bool,
+        before: Before,
         now: WallTime,
     ) -> Result<Came, Trouble> {
         match self {
             Peer::Endpoint(endpoint) => {
-                if ask_first && let Some(receipt) = endpoint.receipt(row).await? {
+                if before != Before::Never
+                    && let Some(receipt) = endpoint.receipt(row).await?
+                {
                     return Ok(Came::Receipt(receipt));
                 }
                 endpoint.send(row, file).await.map(Came::Receipt)
             }
-            Peer::Bucket(bucket) if ask_first => match bucket.receipt(row).await {
-                Ok(Asked::Receipt(receipt)) => Ok(Came::Receipt(receipt)),
-                Ok(Asked::None) => Ok(Came::NotYet),
-                Err(trouble) => Err(self.timed(trouble, now)),
-            },
             Peer::Bucket(bucket) => {
-                bucket.send(row, file).await.map(|()| Came::Sent).map_err(|trouble| self.timed(trouble, now))
+                let done = async {
+                    if before != Before::Never {
+                        match bucket.receipt(row).await? {
+                            Asked::Receipt(receipt) => return Ok(Came::Receipt(receipt)),
+                            Asked::None if before == Before::Lately => return Ok(Came::NotYet),
+                            Asked::None => {}
+                        }
+                    }
+                    bucket.send(row, file).await.map(|()| Came::Sent)
+                };
+                done.await.map_err(|trouble| self.timed(trouble, now))
             }
         }
     }

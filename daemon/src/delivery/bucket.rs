@@ -13,13 +13,12 @@ use http::{HeaderMap, StatusCode, header};
 use leasehold_engine::row::UsageSegmentRow;
 use leasehold_keys::note::NOTE_MAX_BYTES;
 use object_store::{
-    ClientOptions, ObjectStore, ObjectStoreExt as _, PutPayload, RetryConfig,
+    ClientOptions, MultipartUpload as _, ObjectStoreExt as _, PutPayload, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
-    buffered::BufWriter,
     client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService},
     path::Path as Key,
 };
-use tokio::io::AsyncWriteExt as _;
+use tokio::{fs::File, io::AsyncReadExt as _};
 
 use super::{
     endpoint::{header_of, plain},
@@ -92,6 +91,11 @@ impl Bucket {
         Ok(Self { store: Arc::new(store), seen, heads, at, bucket: bucket.to_owned(), prefix: prefix.to_owned() })
     }
 
+    #[cfg(test)]
+    pub(super) fn store(&self) -> &AmazonS3 {
+        &self.store
+    }
+
     fn key(&self, name: &str) -> Key {
         match self.prefix.as_str() {
             "" => Key::from(name),
@@ -99,25 +103,35 @@ impl Bucket {
         }
     }
 
-    /// Sends a file.
+    /// Sends a file: whole, or a large one part by part, so that no more than a part is in memory.
     pub(super) async fn send(&self, row: &UsageSegmentRow, file: &Path) -> Result<(), Trouble> {
         let mut from = file_body::open(file, row).await?;
-        let store: Arc<dyn ObjectStore> = self.store.clone();
-        let mut to = BufWriter::with_capacity(store, self.key(&row.file), PART_BYTES).with_max_concurrency(1);
-        let copied = tokio::io::copy(&mut from, &mut to).await;
-        let copied = match copied {
-            Ok(copied) => to.shutdown().await.map(|()| copied),
-            Err(fault) => Err(fault),
-        };
-        match copied {
-            Ok(_) => Ok(()),
-            Err(fault) => {
-                let trouble = self.trouble(&fault.to_string());
-                // Parts that are there already cost somebody; where they cannot be taken back now, the bucket's own rules do it.
-                let _ = to.abort().await;
-                Err(trouble)
-            }
+        let key = self.key(&row.file);
+        let first = part(&mut from, file).await?;
+        if (first.len() as u64) == row.bytes {
+            return self
+                .store
+                .put(&key, first.into())
+                .await
+                .map(|_| ())
+                .map_err(|fault| self.trouble(&fault.to_string()));
         }
+        let mut upload = self.store.put_multipart(&key).await.map_err(|fault| self.trouble(&fault.to_string()))?;
+        let sent = async {
+            let mut next = first;
+            while !next.is_empty() {
+                let put = upload.put_part(next.into());
+                put.await.map_err(|fault| self.trouble(&fault.to_string()))?;
+                next = part(&mut from, file).await?;
+            }
+            upload.complete().await.map(|_| ()).map_err(|fault| self.trouble(&fault.to_string()))
+        };
+        let sent = sent.await;
+        if sent.is_err() {
+            // Parts that are there already cost somebody; where they cannot be taken back now, the bucket's own rules do it.
+            let _ = upload.abort().await;
+        }
+        sent
     }
 
     /// Asks for the receipt of a file that was sent.
@@ -203,6 +217,14 @@ impl Bucket {
             _ => Trouble::Garbage { at: self.at.clone(), why: format!("its status is {status}") },
         }
     }
+}
+
+/// The next part of a file; empty at its end.
+async fn part(from: &mut File, path: &Path) -> Result<Bytes, Trouble> {
+    let mut part = Vec::with_capacity(PART_BYTES);
+    let read = from.take(PART_BYTES as u64).read_to_end(&mut part).await;
+    read.map_err(|why| Trouble::Disk { path: path.to_owned(), why: why.to_string() })?;
+    Ok(part.into())
 }
 
 /// The code of an answer in XML, and what it says.

@@ -12,7 +12,7 @@ use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use super::{
     Inner, Mode, State,
-    attempt::{self, Came, Peer},
+    attempt::{self, Before, Came, Peer},
     blocking,
     deadline::deadlines,
     memory::WAIT_MIN_MS,
@@ -194,7 +194,6 @@ impl Driver {
     async fn deliver(&self, look: &Look, row: &UsageSegmentRow) {
         self.inner.uploading(Some(&row.file));
         let result = self.attempt(look, row).await;
-        self.inner.uploading(None);
         let (now, roll) = (self.inner.clock.now(), rand::random::<f64>());
         let now = Now { wall: look.now.wall.max(now.wall), ..now };
         match &result {
@@ -225,6 +224,8 @@ impl Driver {
                 Err(trouble) => memory.failed(&row.file, trouble, now, roll),
             })
             .await;
+        // Last: whoever watches sees what came of it.
+        self.inner.uploading(None);
     }
 
     /// One attempt, and its bookkeeping.
@@ -237,24 +238,25 @@ impl Driver {
             return Ok(Came::Receipt(bytes::Bytes::new()));
         }
         let destination = attempt::destination(&inner.settings, look.plan.destination.as_deref())?;
-        let is_bucket = matches!(destination, Destination::Bucket { .. });
         let (settings, surroundings, patience) = (inner.settings.clone(), inner.surroundings.clone(), inner.patience);
         let peer = blocking(move || {
             let way = attempt::way(&destination, &settings, &surroundings, patience)?;
             Peer::new(&destination, &settings, &surroundings, way)
         })
         .await?;
-        let ask_first = inner.memory(|memory| {
+        let before = inner.memory(|memory| {
             let attempts = memory.file(&row.file);
-            if is_bucket {
-                let sent = attempts.and_then(|attempts| attempts.sent).or(row.uploaded);
-                sent.is_some_and(|sent| look.now.wall.as_ms().saturating_sub(sent.as_ms()) < RESEND_AFTER_MS)
-            } else {
-                row.uploaded.is_some()
-                    || attempts.and_then(|attempts| attempts.trouble()).is_some_and(Trouble::may_have_arrived)
+            let sent = attempts.and_then(|attempts| attempts.sent).or(row.uploaded);
+            match sent.map(|sent| look.now.wall.as_ms().saturating_sub(sent.as_ms()) < RESEND_AFTER_MS) {
+                Some(true) => Before::Lately,
+                Some(false) => Before::LongAgo,
+                None if attempts.and_then(|attempts| attempts.trouble()).is_some_and(Trouble::may_have_arrived) => {
+                    Before::LongAgo
+                }
+                None => Before::Never,
             }
         });
-        let came = peer.attempt(row, &inner.usage.path(row), ask_first, look.now.wall).await?;
+        let came = peer.attempt(row, &inner.usage.path(row), before, look.now.wall).await?;
         match &came {
             Came::Receipt(receipt) => inner.take(receipt.to_vec(), row, look.now.wall).await?,
             Came::Sent => inner.progress(row.number, Progress::Uploaded(look.now.wall)).await?,

@@ -103,12 +103,10 @@ impl Endpoint {
             (detail, code) => format!("{detail} ({code})"),
         });
         let spoken = spoken.map(|words| plain(&words)).filter(|words| !words.is_empty());
-        let said = spoken.clone().unwrap_or_else(|| answer.status.canonical_reason().unwrap_or("no words").to_owned());
+        let said = spoken.unwrap_or_else(|| answer.status.canonical_reason().unwrap_or("no words").to_owned());
         match status {
             300..=399 => Trouble::Redirected { to: header_of(answer, header::LOCATION) },
-            404 if spoken.is_none() => {
-                Trouble::NotThere { what: format!("https://{}{target}", self.way.to.authority()), said }
-            }
+            404 => Trouble::NotThere { what: format!("https://{}{target}", self.way.to.authority()), said },
             408 | 425 | 429 | 500.. => {
                 let retry_after_s = header_of(answer, header::RETRY_AFTER).parse().ok();
                 Trouble::ServerBusy { status, said, retry_after_s }

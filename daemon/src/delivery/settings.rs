@@ -128,7 +128,7 @@ impl FromStr for Destination {
             if !is_bucket(bucket) {
                 return Err(NotADestination("a bucket's name has 3 to 63 of a-z, 0-9, - and ."));
             }
-            let prefix = prefix.trim_end_matches('/');
+            let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
             if !prefix.is_empty() && !prefix.split('/').all(is_segment) {
                 return Err(NotADestination(
                     "the parts of a prefix are made of letters, digits and - _ . = +, and are not . or ..",
@@ -138,7 +138,7 @@ impl FromStr for Destination {
         } else if let Some(rest) = text.strip_prefix("https://") {
             let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
             let origin = Origin::read(authority, Some(TLS_PORT)).map_err(NotADestination)?;
-            let path = path.trim_end_matches('/');
+            let path = path.strip_suffix('/').unwrap_or(path);
             let path = path.strip_suffix("/v1/usage").unwrap_or(path);
             if !path.is_empty() && !path.strip_prefix('/').is_some_and(|path| path.split('/').all(is_segment)) {
                 return Err(NotADestination("its path is made of letters, digits and - _ . = +, without a query"));

@@ -51,7 +51,8 @@ pub(super) fn trouble(at: &str, fault: &io::Error) -> Trouble {
     };
     let rustls::Error::InvalidCertificate(why) = inner else { return failed(at, inner) };
     let why = match why {
-        CertificateError::UnknownIssuer => Unverified::UnknownAuthority,
+        // A bad signature: another authority that calls itself as one of ours does.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Unverified::UnknownAuthority,
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Unverified::OtherName,
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => Unverified::Expired,
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Unverified::NotYetValid,

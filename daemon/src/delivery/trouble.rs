@@ -111,7 +111,7 @@ pub enum Trouble {
         /// Why, as the end of a sentence.
         why: String,
     },
-    /// The proxy answers 407.
+    /// The proxy answers 407: it wants to know who asks, or does not believe it.
     ProxyAuthentication {
         /// Host and port of the proxy.
         proxy: String,
@@ -409,10 +409,10 @@ impl fmt::Display for Trouble {
             Trouble::TimedOut { at, doing } => write!(f, "no answer came from {at} in time, {}", doing.words()),
             Trouble::ProxyUnreachable { proxy, why } => write!(f, "the proxy {proxy} cannot be reached: {why}"),
             Trouble::ProxyAuthentication { proxy, sent: true } => {
-                write!(f, "the proxy {proxy} does not take this name and password (407)")
+                write!(f, "the proxy {proxy} does not take this name and password")
             }
             Trouble::ProxyAuthentication { proxy, sent: false } => {
-                write!(f, "the proxy {proxy} wants a name and a password (407)")
+                write!(f, "the proxy {proxy} wants a name and a password")
             }
             Trouble::ProxyRefused { proxy, to, status } => {
                 write!(f, "the proxy {proxy} makes no connection to {to} (it answers {status})")

@@ -171,7 +171,8 @@ impl Way {
                 Err(Trouble::ProxyUnreachable { proxy, why })
             }
             Ok(Ok(200..=299)) => Ok(stream),
-            Ok(Ok(407)) => Err(Trouble::ProxyAuthentication { proxy, sent: via.authorization.is_some() }),
+            // Some proxies say 401 where they mean 407.
+            Ok(Ok(401 | 407)) => Err(Trouble::ProxyAuthentication { proxy, sent: via.authorization.is_some() }),
             Ok(Ok(status)) => Err(Trouble::ProxyRefused { proxy, to: self.to.to_string(), status }),
         }
     }
