@@ -51,7 +51,7 @@ pub(super) async fn open(path: &Path, row: &UsageSegmentRow) -> Result<File, Tro
         context.update(piece.get(..read).unwrap_or_default());
     }
     let digest = context.finish();
-    if !row.sha256.is_some_and(|Sha256(bytes)| digest.as_ref() == bytes) {
+    if row.sha256.is_none_or(|Sha256(bytes)| digest.as_ref() != bytes) {
         return Err(damaged());
     }
     use tokio::io::AsyncSeekExt as _;

@@ -18,3 +18,4 @@ mod service;
 mod standby;
 mod startup;
 mod stations;
+mod usage;

@@ -118,6 +118,26 @@ async fn a_failure_waits_a_minute_and_a_restart_neither_forgets_nor_hammers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stalls_holds_up_nobody_and_a_stop_gives_the_attempt_up() {
+    let (home, server) = home(CLOUD, vec![Act::Stall]).await;
+    let mut site = home.start().await;
+    home.set_time(DAY_MS);
+    server.hears().await;
+    let files = site.files(|files| files[0].state == FileState::Uploading).await;
+    assert_eq!(site.state.borrow().uploading.as_ref(), Some(&files[0].row.file));
+    // What leases need of the core goes on; and so does what administrators ask.
+    site.core.submit(Command::Tick).await.unwrap();
+    assert_eq!(site.delivery.files().await.unwrap().len(), 2);
+    // Well before the attempt would end by itself.
+    tokio::time::timeout(home.patience.idle / 2, site.stop()).await.unwrap();
+    // The file of the day, and that which the stop closed: each once more, and no more.
+    let mut site = home.start().await;
+    site.files(|files| files.len() == 3 && files[..2].iter().all(|file| file.row.acknowledged.is_some())).await;
+    assert_eq!(server.asked().len(), 3);
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_asked_for_and_the_file_goes_once() {
     let (home, server) = home(CLOUD, vec![Act::SignAndCut]).await;
     let mut site = home.start().await;

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::JoinSet,
 };
 use tokio_rustls::{
@@ -115,6 +116,7 @@ pub(super) struct Asked {
 struct Desk {
     script: VecDeque<Act>,
     asked: Vec<Asked>,
+    heard: Arc<Notify>,
     receipts: BTreeMap<String, Vec<u8>>,
 }
 
@@ -163,6 +165,12 @@ impl Server {
         self.desk.lock().unwrap().asked.iter().map(|asked| format!("{} {}", asked.method, asked.path)).collect()
     }
 
+    /// Waits until the server has heard a request that nobody has waited for.
+    pub(super) async fn hears(&self) {
+        let heard = self.desk.lock().unwrap().heard.clone();
+        tokio::time::timeout(std::time::Duration::from_secs(60), heard.notified()).await.expect("within a minute");
+    }
+
     pub(super) fn with_asked<T>(&self, look: impl FnOnce(&[Asked]) -> T) -> T {
         look(&self.desk.lock().unwrap().asked)
     }
@@ -200,7 +208,11 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, desk: Arc<Mutex<Desk>>) {
     let path = asked.path.clone();
     let name = path.trim_end_matches("/receipt").rsplit('/').next().unwrap().to_owned();
     let receipt_asked = asked.method == "GET" && path.ends_with("/receipt");
-    desk.lock().unwrap().asked.push(asked);
+    {
+        let mut desk = desk.lock().unwrap();
+        desk.asked.push(asked);
+        desk.heard.notify_one();
+    }
     let answer = match act.clone().unwrap_or(Act::Sign) {
         Act::Say(status, headers, body) => Some((status, headers, body)),
         Act::Sign if path.ends_with("/v1/health") => Some((200, date(0), b"{\"status\":\"ok\"}\n".to_vec())),
