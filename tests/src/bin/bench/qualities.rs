@@ -146,12 +146,12 @@ async fn seats(plan: &Plan, site: &Site) -> Result<Vec<Step>, Fault> {
             eprintln!("a pool of {size} seats: {:.1} µs", streams.last().copied().unwrap_or(0.0));
         }
     }
-    let step = |((_, size), (streams, unary)): (&(&str, u32), &(Vec<f64>, Vec<f64>))| Step {
+    let steps = SIZES.iter().zip(&taken).map(|((_, size), (streams, unary))| Step {
         size: *size,
         streams_us: median(streams),
         unary_us: median(unary),
-    };
-    Ok(SIZES.iter().zip(&taken).map(step).collect())
+    });
+    Ok(steps.collect())
 }
 
 async fn half(plan: &Plan, site: &Site, per_s: f64) -> Result<Half, Fault> {
