@@ -90,7 +90,10 @@ fn replay(seed: u64, options: &Options) -> ExitCode {
 fn print(tally: &Tally, broken: u64, took: Duration) {
     let seconds = took.as_secs_f64();
     let Tally { seeds, steps, granted, refused, judged, commits, recounts, .. } = tally;
-    println!("{seeds} seeds, {steps} steps, {broken} of them break a law; {seconds:.1} s of one core, {:.0} steps/s", *steps as f64 / seconds);
+    println!(
+        "{seeds} seeds, {steps} steps, {broken} of them break a law; {seconds:.1} s of one core, {:.0} steps/s",
+        *steps as f64 / seconds
+    );
     println!(
         "{granted} leases granted, {refused} refusals ({judged} judged strictly), {commits} commits, {recounts} full recounts"
     );

@@ -1,10 +1,7 @@
 //! Application servers: they ask, renew, retry, release, crash, hang and lie. What they know, they know from answers that
 //! reached them.
 
-use leasehold_engine::{
-    command::CallerInfo,
-    ids::LeaseId,
-};
+use leasehold_engine::{command::CallerInfo, ids::LeaseId};
 
 use super::{
     asked::{Asked, At, What, identity},
@@ -194,13 +191,7 @@ impl App {
         Some(if chance.percent(70) { vec![one] } else { self.leases.iter().map(|(lease, _)| *lease).collect() })
     }
 
-    fn asks(
-        &mut self,
-        chance: &mut Chance,
-        manners: &Manners,
-        now_ms: u64,
-        oracle: &mut Oracle,
-    ) -> Option<Letter<Up>> {
+    fn asks(&mut self, chance: &mut Chance, manners: &Manners, now_ms: u64, oracle: &mut Oracle) -> Option<Letter<Up>> {
         let mut needed: Vec<Key> = Vec::new();
         let what = match chance.below(10) {
             0..=5 => {
@@ -248,6 +239,7 @@ impl App {
             waits: None,
             perhaps_waits: false,
             cancelled: false,
+            last_refused: 0,
             lease: None,
             forgotten: false,
         });
@@ -290,13 +282,7 @@ impl App {
     }
 
     /// Claims what is not its own, or not any more.
-    fn lies(
-        &mut self,
-        chance: &mut Chance,
-        now_ms: u64,
-        oracle: &mut Oracle,
-        foreign: &[u64],
-    ) -> Option<Letter<Up>> {
+    fn lies(&mut self, chance: &mut Chance, now_ms: u64, oracle: &mut Oracle, foreign: &[u64]) -> Option<Letter<Up>> {
         let roll = chance.below(3);
         if roll == 0 {
             let ask = self.pending.last().copied().or_else(|| self.leases.last().map(|(_, ask)| *ask))?;

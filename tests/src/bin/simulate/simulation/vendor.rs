@@ -8,9 +8,7 @@ use std::{
 
 use leasehold_engine::time::{DAY_MS, WallTime};
 use leasehold_keys::{
-    activation::{
-        Activation, FileKind, Grant, HostLine, HostRole, Level, LicenseId, Model, Units, VersionRange,
-    },
+    activation::{Activation, FileKind, Grant, HostLine, HostRole, Level, LicenseId, Model, Units, VersionRange},
     definition::{Billing, Holder, KeyDefinition, KeyKind, Role, Terms},
     dev::DevLicensor,
     digest::Sha256,
@@ -33,7 +31,8 @@ pub(crate) const SUPER: Key = 4;
 pub(crate) const SESSION: Key = 5;
 pub(crate) const TRUNK: Key = 6;
 pub(crate) const SPEECH: Key = 7;
-pub(crate) const KEYS: [&str; 8] = ["BASIC_STATION", "CLIENT", "TRACKER", "AGENT", "SUPER", "SESSION", "TRUNK", "SPEECH"];
+pub(crate) const KEYS: [&str; 8] =
+    ["BASIC_STATION", "CLIENT", "TRACKER", "AGENT", "SUPER", "SESSION", "TRUNK", "SPEECH"];
 
 /// A pool: twice its key, plus 1 where it is the concurrent one.
 pub(crate) type Pool = usize;
@@ -173,7 +172,10 @@ fn activation(license: usize, sequence: usize, caps: &Caps, host: &HostId) -> Ac
         install_site: "Main".parse().expect("a label"),
         product: "CIC".parse().expect("a label"),
         product_line: "PureConnect".parse().expect("a label"),
-        versions: VersionRange { from: "4.0".parse().expect("a version"), through: "2020.4".parse().expect("a version") },
+        versions: VersionRange {
+            from: "4.0".parse().expect("a version"),
+            through: "2020.4".parse().expect("a version"),
+        },
         model: Model::Subscription,
         level: Level::Production,
         kind: if license == 0 { FileKind::Base } else { FileKind::AddOn },

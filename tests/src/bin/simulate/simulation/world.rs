@@ -208,6 +208,10 @@ impl World {
     }
 
     fn pass(&mut self, ms: u64) {
+        if ms > 100_000 {
+            // Nobody decides something and has it stored hours later.
+            self.pump();
+        }
         self.boot_ms += ms;
         let gains = i64::try_from(ms).unwrap_or(0) * self.nature.skew / 1_000;
         self.wall_ms += i64::try_from(ms).unwrap_or(0) + gains;
@@ -296,7 +300,10 @@ impl World {
     /// Nothing is under way: all that was decided is durable and answered.
     fn is_at_rest(&self) -> bool {
         self.life.as_ref().is_some_and(|life| {
-            life.core.all_written() && !life.core.has_unheard() && life.core.core().queued() == 0 && life.core.core().grants_available()
+            life.core.all_written()
+                && !life.core.has_unheard()
+                && life.core.core().queued() == 0
+                && life.core.core().grants_available()
         }) && !self.oracle.failing
             && !self.folder_due
     }

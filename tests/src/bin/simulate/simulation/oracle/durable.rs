@@ -4,6 +4,7 @@ use leasehold_engine::{
     ids::Subject,
     refusal::EndReason,
     row::{AssignmentRow, Change, LeaseRow, LeaseSubject, Row},
+    time::lapse_ms,
 };
 use leasehold_keys::name::Method;
 
@@ -230,13 +231,17 @@ impl Oracle {
         let Some(ask) = row.request.map(|(request, _)| ask_of(request)).filter(|ask| *ask < self.asked.len()) else {
             return self.broken("LEASE-3", || format!("nobody asked for {row:?}"));
         };
-        if let Some(earlier) = self.asked[ask].lease.filter(|_| !self.asked[ask].forgotten && !self.asked[ask].received) {
+        if let Some(earlier) = self.asked[ask].lease.filter(|_| !self.asked[ask].forgotten && !self.asked[ask].received)
+        {
             self.broken("LEASE-3", || format!("request {ask} has lease {earlier}, and is granted lease {id}"));
         }
         self.known.insert(id, ask);
         let mut lease = self.books.lease_of(row, ask, self.commits);
         // What was granted in the very millisecond of the start is not after it.
         lease.renewed_since_start = lease.granted > self.started;
+        if lease.granted <= self.started {
+            lease.ceiling = lease.granted + lapse_ms(lease.ttl_ms) + lease.ttl_ms / 10;
+        }
         self.as_asked(row, &lease);
         self.not_overtaking(&lease, id);
         let asked = &mut self.asked[ask];
@@ -290,7 +295,8 @@ impl Oracle {
             _ => false,
         };
         let ttl = row.ttl_ms == asked.ttl_ms || asked.reused && row.ttl_ms == asked.ttl_ms + 1_000;
-        let whose = holder.is_some_and(|holder| holder.identity == asked.identity && holder.run.is_none() == asked.unary);
+        let whose =
+            holder.is_some_and(|holder| holder.identity == asked.identity && holder.run.is_none() == asked.unary);
         let needed: KeySet = asked.needed.iter().fold(0, |keys, key| keys | one(*key));
         let has_needed = needed & !lease.keys == 0;
         if !(same && ttl && whose && has_needed) {
@@ -306,7 +312,9 @@ impl Oracle {
         }
         let rights = self.books.rights(lease.user, lease.station, lease.remote);
         if lease.keys & !rights != 0 {
-            self.broken("ALLOC-9", || format!("lease {id} holds {:#b} with rights to {rights:#b}: {lease:?}", lease.keys));
+            self.broken("ALLOC-9", || {
+                format!("lease {id} holds {:#b} with rights to {rights:#b}: {lease:?}", lease.keys)
+            });
         }
         let brought = self.books.brought(lease.station, lease.remote);
         // Of a pool above its capacity the last assignments have no effect (ALLOC-11): either way is right then.
@@ -348,7 +356,7 @@ impl Oracle {
         });
         if let Some(overtaken) = overtaken {
             let (first, asked) = (self.asked[overtaken].clone(), asked.clone());
-            self.broken("queue", || format!("lease {id} for {asked:?} overtakes {first:?}"));
+            self.broken("queue", || format!("lease {id} overtakes {first:?}; it is for {asked:?}"));
         }
     }
 
@@ -492,9 +500,8 @@ impl Oracle {
                     || lease.station.is_some_and(|station| self.touched_stations.contains(&station));
                 // Of a pool that fell below its assignments, the last of them have no effect (ALLOC-11, LEVEL-5).
                 let rests_on = lease.keys | if lease.station.is_some() { one(BASIC) } else { 0 };
-                let fell = |key: &usize| {
-                    self.books.least.caps[pool(*key, false)] < self.books.assigned[pool(*key, false)]
-                };
+                let fell =
+                    |key: &usize| self.books.least.caps[pool(*key, false)] < self.books.assigned[pool(*key, false)];
                 let fallen = (0..KEYS.len()).filter(|key| has(rests_on, *key)).any(|key| fell(&key));
                 if lease.needed & !rights != 0 || rights == 0 || touched || fallen {
                     return Ok(());

@@ -1,12 +1,6 @@
 //! Now and then, in a quiet moment, the whole: counts, rows, capacities, and what should be over.
 
-use leasehold_engine::{
-    Engine,
-    ids::LeaseId,
-    row::Row,
-    time::Now,
-    view::LeaseFilter,
-};
+use leasehold_engine::{Engine, ids::LeaseId, row::Row, time::Now, view::LeaseFilter};
 use leasehold_keys::activation::Units;
 
 use super::Oracle;
@@ -33,7 +27,8 @@ impl Oracle {
     fn memory_is_disk(&mut self, engine: &Engine, rows: &Rows) {
         let mut memory = engine.lasting_rows();
         // In the order of the kinds, then of the numbers; rows on disk are, too.
-        let lasting = rows.iter().enumerate().filter(|(kind, _)| !matches!(kind, 13 | 14)).flat_map(|(_, rows)| rows.values());
+        let lasting =
+            rows.iter().enumerate().filter(|(kind, _)| !matches!(kind, 13 | 14)).flat_map(|(_, rows)| rows.values());
         let comparable = |row: &Row| match row {
             Row::Lease(row) => {
                 let mut row = row.clone();
@@ -92,7 +87,10 @@ impl Oracle {
             }
             if capacity > most.caps[pool] || capacity < least.caps[pool] {
                 self.broken("LEASE-1", || {
-                    format!("{title} has {capacity}; the grants in force give {} to {}", least.caps[pool], most.caps[pool])
+                    format!(
+                        "{title} has {capacity}; the grants in force give {} to {}",
+                        least.caps[pool], most.caps[pool]
+                    )
                 });
             }
             if held > most.caps[pool] && most == least && !(most.unlicensed && is_call_port(pool)) {
@@ -121,12 +119,15 @@ impl Oracle {
     fn nothing_is_overdue(&mut self, engine: &Engine, now: Now) {
         let overdue = self.books.leases.iter().find(|(_, lease)| self.books.lapses_by(lease) < self.now);
         if let Some((id, lease)) = overdue {
-            let told = format!("lease {id} should have lapsed by {}, at {}: {lease:?}", self.books.lapses_by(lease), self.now);
+            let told =
+                format!("lease {id} should have lapsed by {}, at {}: {lease:?}", self.books.lapses_by(lease), self.now);
             self.broken("LEASE-6", || told);
         }
         let filter = LeaseFilter { limit: 1_000, ..LeaseFilter::default() };
-        let live: Vec<LeaseId> =
-            engine.leases(now, &filter).map(|views| views.iter().map(|view| view.lease.id).collect()).unwrap_or_default();
+        let live: Vec<LeaseId> = engine
+            .leases(now, &filter)
+            .map(|views| views.iter().map(|view| view.lease.id).collect())
+            .unwrap_or_default();
         let durable: Vec<LeaseId> = self.books.leases.keys().map(|id| LeaseId(*id)).collect();
         if live != durable && durable.len() < 1_000 {
             self.broken("LEASE-2", || format!("live are {live:?}, and durable {durable:?}"));
