@@ -100,12 +100,7 @@ impl Engine {
 impl Turn<'_> {
     /// [`crate::command::Command::Tick`].
     pub(crate) fn tick(&mut self) -> Result<Reply, Refusal> {
-        self.end_successions(PIECE);
-        // What has come free goes to the first; one whose wait is over does not come before those ahead of it.
-        self.serve_queue();
-        self.end_waits();
-        self.end_timed_assignments();
-        self.look_at_idle();
+        // What is granted now comes first: nothing that comes free is given away on a file whose time is over.
         let date = self.engine.state.dated(self.now);
         let date_before = std::mem::replace(&mut self.engine.last_date, date);
         let boundary = self.engine.next_file_boundary.is_some_and(|at| at <= date);
@@ -118,6 +113,12 @@ impl Turn<'_> {
             self.tell_ended(date_before, date);
             self.refresh_grants();
         }
+        self.end_successions(PIECE);
+        // What has come free goes to the first; one whose wait is over does not come before those ahead of it.
+        self.serve_queue();
+        self.end_waits();
+        self.end_timed_assignments();
+        self.look_at_idle();
         if stamp || self.engine.contacts_stored.is_some() {
             self.store_contacts();
         }

@@ -60,7 +60,15 @@ impl Turn<'_> {
         };
         let place = self.engine.queue.join(number, waiter, self.now.lease);
         self.engine.state.list_waiter(&self.engine.queue, place, &[], &pools, self.now.lease);
-        Ok(Reply::Ticketed { waiting: Some(self.position(place, &pools)) })
+        // Its class puts it before the one for whom units were set aside: it was refused them as if it came last.
+        let is_head = |(id, _): &(PoolId, u32)| {
+            self.engine.state.pools.get(id).and_then(|pool| pool.head).is_some_and(|(head, _)| head == place)
+        };
+        if pools.iter().any(is_head) {
+            self.try_waiter(place);
+        }
+        let waits = self.engine.queue.waiters.get(&place).map(|waiter| waiter.pools.clone());
+        Ok(Reply::Ticketed { waiting: waits.map(|pools| self.position(place, &pools)) })
     }
 
     pub(crate) fn cancel_wait(&mut self, from: &Origin, request: RequestId) -> Result<Reply, Refusal> {

@@ -131,7 +131,7 @@ fn write(mut store: Store, entries: &mpsc::Receiver<Entry>, clock: &Clock) {
             answers.push((entry.answer, entry.to));
         }
         if !changes.is_empty() {
-            changes.push(Change { before: Some(Row::Site(site.clone())), after: Some(Row::Site(site.clone())) });
+            changes.push(Change { before: Some(Row::Site(site)), after: Some(Row::Site(site)) });
             let now = Now { lease: LeaseTime::from_ms(1), ..clock.now() };
             if let Err(fault) = store.commit(std::iter::once(changes.as_slice()), now, &Evidence::default()) {
                 eprintln!("the journal cannot be written: {fault}");

@@ -488,17 +488,24 @@ pub(crate) async fn paced(
     all(tasks).await
 }
 
-/// Attached streams, each with `in_flight` acquires unanswered until `until_us`.
+/// Streams, attached before any of them floods: once they do, nobody else is attached soon.
+pub(crate) async fn attached(address: &str, streams: usize) -> Result<Vec<Attached>, Fault> {
+    let mut all = Vec::new();
+    for number in 0..streams {
+        all.push(Attached::new(address, &format!("flood-{number}")).await?);
+    }
+    Ok(all)
+}
+
+/// Each of these with `in_flight` acquires unanswered until `until_us`.
 pub(crate) async fn flood(
-    address: &str,
+    streams: Vec<Attached>,
     key: &'static str,
-    streams: usize,
     in_flight: usize,
     until_us: u64,
 ) -> Result<Flooded, Fault> {
     let mut tasks = JoinSet::new();
-    for number in 0..streams {
-        let stream = Attached::new(address, &format!("flood-{number}")).await?;
+    for stream in streams {
         tasks.spawn(stream.flood(key, in_flight, until_us));
     }
     let mut all = Flooded::default();

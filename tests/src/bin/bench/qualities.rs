@@ -146,12 +146,12 @@ async fn seats(plan: &Plan, site: &Site) -> Result<Vec<Step>, Fault> {
             eprintln!("a pool of {size} seats: {:.1} µs", streams.last().copied().unwrap_or(0.0));
         }
     }
-    let step = |((_, size), (streams, unary)): (&(&str, u32), &(Vec<f64>, Vec<f64>))| Step {
+    let steps = SIZES.iter().zip(&taken).map(|((_, size), (streams, unary))| Step {
         size: *size,
         streams_us: median(streams),
         unary_us: median(unary),
-    };
-    Ok(SIZES.iter().zip(&taken).map(step).collect())
+    });
+    Ok(steps.collect())
 }
 
 async fn half(plan: &Plan, site: &Site, per_s: f64) -> Result<Half, Fault> {
@@ -202,9 +202,10 @@ async fn overload(plan: &Plan, site: &Site) -> Result<Vec<Overload>, Fault> {
         [("a full pool, 10 × in flight", FULL, 16, 160), ("more than the queue takes", KEY, 24, 4_096)];
     let mut all = Vec::new();
     for (what, key, streams, each) in CASES {
+        let attached = load::attached(&site.tcp, streams).await?;
         let renewer = Renewer::start(&site.tcp, LEASES, plan.seconds).await?;
         let until_us = stopwatch_us() + (plan.seconds * 1e6) as u64;
-        let flooded = load::flood(&site.tcp, key, streams, each, until_us).await?;
+        let flooded = load::flood(attached, key, each, until_us).await?;
         let renewals = renewer.found().await?;
         let answers = flooded.granted + flooded.refused.values().sum::<u64>();
         let answers_per_s = answers as f64 / plan.seconds;
@@ -220,7 +221,7 @@ async fn large(plan: &Plan, few: &Site, found: &mut Qualities) -> Result<(), Fau
     // Restarted, so that both are compared in the same condition.
     many.restart().await?;
     let empty_kib = many.daemon()?.resident_kib();
-    // Half way, an hour's leases would be renewed by beats; these stand for a day, and hang on one stream.
+    // They stand for a day, and hang on one stream.
     let mut filler = Attached::new(&many.tcp, "filler").await?;
     let began = stopwatch_us();
     filler.fill(FILL, plan.leases).await?;

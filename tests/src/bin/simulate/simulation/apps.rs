@@ -239,6 +239,7 @@ impl App {
             waits: None,
             perhaps_waits: false,
             cancelled: false,
+            last_refused: 0,
             lease: None,
             forgotten: false,
         });

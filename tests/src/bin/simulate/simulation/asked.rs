@@ -30,6 +30,8 @@ pub(crate) struct Asked {
     /// It may wait still, though nobody is known to wait for it.
     pub(crate) perhaps_waits: bool,
     pub(crate) cancelled: bool,
+    /// The last of its repetitions that was refused, in the order of all that was given.
+    pub(crate) last_refused: u64,
     /// The lease that it came to.
     pub(crate) lease: Option<u64>,
     /// When that was forgotten, in lease time, where it was.

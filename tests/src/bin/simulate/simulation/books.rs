@@ -365,7 +365,7 @@ impl Books {
     }
 
     /// The daemon was killed or stopped at `then`, and goes on at `now`, both in lease time (LEASE-7).
-    pub(crate) fn restarted(&mut self, then: u64, now: u64) {
+    pub(crate) fn restarted(&mut self, then: u64, now: u64, failed: bool) {
         let graces: Vec<(u64, bool, bool)> = self
             .leases
             .iter()
@@ -378,7 +378,8 @@ impl Books {
                 let stands = if lease.stored_lo > 0 { lease.stored_lo + lapse_ms(lease.ttl_ms) } else { 0 };
                 let was_live = stands.max(lease.floor) > then;
                 // A holder of unary calls shows by each lease that it lives; one of a run shows for all of them.
-                (*id, surely && was_live, perhaps)
+                // A storage that failed may not have the last minute's contacts, or any since.
+                (*id, surely && was_live && !failed, perhaps)
             })
             .collect();
         for (id, owed, possible) in graces {

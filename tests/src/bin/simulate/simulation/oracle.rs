@@ -37,6 +37,8 @@ pub(crate) struct Oracle {
     /// Administrators' acts that end leases, by what they name: the commit until which they may have had their effect.
     revoked_leases: BTreeMap<u64, u64>,
     revoked_users: BTreeMap<u32, u64>,
+    /// The last word on revoked keys, in the order of all that was given.
+    revocations: u64,
     /// Idle rules that were ever asked for.
     pub(crate) idle_rules: bool,
     /// Runs that asked to attach: identity, instance, run, and since when.
@@ -73,6 +75,7 @@ impl Oracle {
             releases: BTreeSet::new(),
             revoked_leases: BTreeMap::new(),
             revoked_users: BTreeMap::new(),
+            revocations: 0,
             idle_rules: false,
             attached: Vec::new(),
             touched_users: BTreeSet::new(),
@@ -115,12 +118,11 @@ impl Oracle {
 
     /// It goes on at this moment of lease time, from the stored mark (LEASE-7).
     pub(crate) fn restarted(&mut self, now: u64) {
-        let then = self.now;
-        self.failed_since_start = false;
+        let (then, failed) = (self.now, std::mem::take(&mut self.failed_since_start));
         self.started = now;
         self.now = now;
         self.books.revoked.0 = false;
-        self.books.restarted(then, now);
+        self.books.restarted(then, now, failed);
         // Successions are not remembered over a start.
         self.attached.clear();
     }

@@ -208,6 +208,10 @@ impl World {
     }
 
     fn pass(&mut self, ms: u64) {
+        if ms > 100_000 {
+            // Nobody decides something and has it stored hours later.
+            self.pump();
+        }
         self.boot_ms += ms;
         let gains = i64::try_from(ms).unwrap_or(0) * self.nature.skew / 1_000;
         self.wall_ms += i64::try_from(ms).unwrap_or(0) + gains;

@@ -24,6 +24,10 @@ pub(crate) struct Sent {
     pub(crate) holder: Option<u32>,
     /// In lease time.
     pub(crate) at: u64,
+    /// In the order of all that was given to the daemon.
+    pub(crate) order: u64,
+    /// It was told to wait.
+    pub(crate) waited: bool,
     pub(crate) what: SentWhat,
 }
 
@@ -57,8 +61,10 @@ pub(crate) enum AdminAsk {
 
 impl Oracle {
     /// A command is given to the daemon's queue.
-    pub(crate) fn submitted(&mut self, sent: &Sent) {
+    pub(crate) fn submitted(&mut self, sent: &mut Sent) {
         self.order += 1;
+        sent.order = self.order;
+        let sent = &*sent;
         self.perhaps_heard_of(sent);
         match &sent.what {
             SentWhat::Acquire { ask, .. } => {
@@ -83,6 +89,7 @@ impl Oracle {
             }
             SentWhat::Cancel { ask } => (self.asked[*ask].waits, self.asked[*ask].cancelled) = (None, true),
             SentWhat::Revocations(revoked) => {
+                self.revocations = self.order;
                 self.books.revoked = (self.books.revoked.0 && *revoked, self.books.revoked.1 || *revoked);
                 self.books.add_up(self.now);
             }
@@ -127,9 +134,10 @@ impl Oracle {
                 let until = sent.at + self.asked[*ask].wait_ms;
                 let order = self.order;
                 let asked = &mut self.asked[*ask];
-                asked.perhaps_waits = true;
-                // A withdrawal that came after it is answered before it.
-                let withdrawn = asked.release_asked || asked.cancelled;
+                // What ends a wait in the same turn is answered before it.
+                let over = sent.order <= asked.last_refused;
+                asked.perhaps_waits |= !over;
+                let withdrawn = over || asked.release_asked || asked.cancelled;
                 if !withdrawn && (asked.lease.is_none() || asked.forgotten) {
                     let since = asked.waits.map_or(order, |(since, _)| since);
                     asked.waits = Some((since, until));
@@ -140,11 +148,12 @@ impl Oracle {
             }
             (SentWhat::Acquire { ask, lie }, Err(refused)) => {
                 if !lie {
+                    self.asked[*ask].last_refused = self.asked[*ask].last_refused.max(sent.order);
                     (self.asked[*ask].waits, self.asked[*ask].perhaps_waits) = (None, false);
                 }
                 self.tally.refused += 1;
                 match refused {
-                    Refused::Rule(refusal) => self.refused(*ask, *lie, refusal, quiet),
+                    Refused::Rule(refusal) => self.refused(*ask, *lie, refusal, quiet && !sent.waited),
                     Refused::StorageUnavailable(_) if !self.failed_since_start => {
                         self.broken("LEASE-11", || format!("refused without a fault of storage: {refused}"));
                     }
@@ -194,7 +203,7 @@ impl Oracle {
                     }
                 }
             }
-            (SentWhat::Revocations(revoked), Ok(_)) => {
+            (SentWhat::Revocations(revoked), Ok(_)) if sent.order == self.revocations => {
                 self.books.revoked = (*revoked, *revoked);
                 self.books.add_up(self.now);
             }
@@ -310,12 +319,12 @@ impl Oracle {
             (Ok(()), Some(lease)) if matches!(sent.what, SentWhat::Renew { .. }) => {
                 // It is told to be renewed, so it stood.
                 lease.renewed_lo = lease.renewed_lo.max(sent.at);
-                if !failing {
-                    lease.stored_lo = lease.stored_lo.max(sent.at);
-                }
                 lease.renewed_hi = lease.renewed_hi.max(now);
                 // That a run is live is told by its own contacts, not by calls beside its stream.
                 let of_run = self.books.holders.get(&lease.holder).is_some_and(|holder| holder.run.is_some());
+                if !of_run && !failing {
+                    lease.stored_lo = lease.stored_lo.max(sent.at);
+                }
                 lease.renewed_since_start |= !of_run && sent.at > started && !failing;
                 lease.perhaps_since_start = true;
             }

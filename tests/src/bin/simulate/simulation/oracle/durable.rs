@@ -4,6 +4,7 @@ use leasehold_engine::{
     ids::Subject,
     refusal::EndReason,
     row::{AssignmentRow, Change, LeaseRow, LeaseSubject, Row},
+    time::lapse_ms,
 };
 use leasehold_keys::name::Method;
 
@@ -238,6 +239,9 @@ impl Oracle {
         let mut lease = self.books.lease_of(row, ask, self.commits);
         // What was granted in the very millisecond of the start is not after it.
         lease.renewed_since_start = lease.granted > self.started;
+        if lease.granted <= self.started {
+            lease.ceiling = lease.granted + lapse_ms(lease.ttl_ms) + lease.ttl_ms / 10;
+        }
         self.as_asked(row, &lease);
         self.not_overtaking(&lease, id);
         let asked = &mut self.asked[ask];
@@ -352,7 +356,7 @@ impl Oracle {
         });
         if let Some(overtaken) = overtaken {
             let (first, asked) = (self.asked[overtaken].clone(), asked.clone());
-            self.broken("queue", || format!("lease {id} for {asked:?} overtakes {first:?}"));
+            self.broken("queue", || format!("lease {id} overtakes {first:?}; it is for {asked:?}"));
         }
     }
 

@@ -146,9 +146,9 @@ impl World {
     }
 
     /// Gives a command to the daemon.
-    pub(super) fn give(&mut self, sent: Sent, command: Command) {
+    pub(super) fn give(&mut self, mut sent: Sent, command: Command) {
         let Some(life) = &mut self.life else { return };
-        self.oracle.submitted(&sent);
+        self.oracle.submitted(&mut sent);
         let tag = life.sent.len() as u64;
         life.sent.push(sent);
         if let Err(refused) = life.core.core().submit_to(command, &life.sender, tag) {
@@ -158,7 +158,7 @@ impl World {
     }
 
     fn own(&self, what: SentWhat) -> Sent {
-        Sent { app: None, identity: u8::MAX, holder: None, at: self.lease_now(), what }
+        Sent { app: None, identity: u8::MAX, holder: None, at: self.lease_now(), order: 0, waited: false, what }
     }
 
     pub(super) fn give_own(&mut self, what: SentWhat, command: Command) {
@@ -282,8 +282,10 @@ impl World {
     /// Answers and events that have left the daemon.
     fn hear(&mut self, quiet: bool) {
         while let Some(tagged) = self.life.as_mut().and_then(|life| life.receiver.try_recv()) {
-            let Some(life) = &self.life else { return };
-            let sent = life.sent[usize::try_from(tagged.tag).unwrap_or(0)].clone();
+            let Some(life) = &mut self.life else { return };
+            let place = usize::try_from(tagged.tag).unwrap_or(0);
+            let sent = life.sent[place].clone();
+            life.sent[place].waited |= !tagged.is_last();
             self.answer(&sent, tagged.answer, quiet);
         }
         for number in 0..self.apps.len() {

@@ -93,7 +93,7 @@ impl World {
         let door = life.doors[letter.app].as_ref().filter(|door| door.conn == letter.conn);
         let holder = door.map(|door| door.holder);
         let at = self.lease_now();
-        let sent = |holder, what| Sent { app: Some(letter.app), identity, holder, at, what };
+        let sent = |holder, what| Sent { app: Some(letter.app), identity, holder, at, order: 0, waited: false, what };
         let origin = match (unary, holder) {
             (true, _) => Origin::Unary(caller.clone()),
             (false, Some(holder)) => Origin::Stream(HolderId(holder)),
@@ -120,6 +120,10 @@ impl World {
             },
             Up::Acquire { ask, lie } => {
                 let acquire = self.acquire(origin, ask, lie);
+                let asked = &self.oracle.asked[ask];
+                if let Some(story) = &mut self.story {
+                    story.push(format!("request {ask}: {asked:?}"));
+                }
                 (SentWhat::Acquire { ask, lie }, Command::Acquire(Box::new(acquire)))
             }
             Up::Release { leases, by, request, .. } => {
