@@ -11,7 +11,7 @@ use super::{
 };
 
 fn at(lease_ms: u64) -> Now {
-    Now { lease: LeaseTime::from_ms(lease_ms), wall: WallTime::from_ms(WALL_MS + lease_ms as i64) }
+    Now { lease: LeaseTime::from_ms(lease_ms), wall: WallTime::from_ms(WALL_MS + lease_ms as i64), unconfirmed_ms: 0 }
 }
 
 fn cut() -> Trouble {

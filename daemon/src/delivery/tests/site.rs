@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use leasehold_engine::{
-    Engine, Limits,
+    Limits,
     command::{Command, FolderFile, HostFinding},
     decision::Reply,
     row::UsageSegmentRow,
@@ -24,9 +24,9 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    core::{Bounds, Core, Ended, Phase, tests::licensor_granting},
+    core::{Bounds, Core, Ended, Phase, Restored, restore, tests::licensor_granting},
     identity::{Identity, tests::facts},
-    storage::{Database, StateDir},
+    storage::StateDir,
     usage::{self, NamesSetting, Usage},
 };
 
@@ -134,15 +134,9 @@ impl Home {
     pub(super) async fn start(&self) -> Site {
         let state = StateDir::open(&self.path()).unwrap();
         let clock = Clock::manual(self.dir.path().join("clock"));
-        let database = Database::open(&state).unwrap();
-        clock.continue_from(database.mark());
-        let now = clock.now();
-        let mut engine = Engine::new(Limits::default());
-        database.load(Some(&self.trust), now.wall, |row| engine.restore(row)).unwrap();
-        let recovered = engine.recover(now);
-        let store = database.into_store().unwrap();
+        let Restored { engine, store, .. } = restore(&state, &self.trust, Limits::default(), &clock).unwrap();
         let reader = store.reader();
-        let (core, ended) = Core::start(engine, recovered, store, clock.clone(), Bounds::default()).unwrap();
+        let (core, ended) = Core::start(engine, store, clock.clone(), Bounds::default()).unwrap();
         core.set_phase(Phase::Serving);
         let identity = Identity::with_facts(&self.path(), facts("4c4c4544"), "acd-1".parse().unwrap()).unwrap();
         let installation = identity.installation_id().to_string();
