@@ -1,8 +1,13 @@
 //! What usage costs: processor time per grant over the whole commit path, with usage collected and without, in turns so that
 //! what else happens on the machine meets both. `cargo run --release -p leaseholdd --example usage_cost -- [ROUNDS] [GRANTS]
-//! [IN_FLIGHT]`. It judges nothing.
+//! [IN_FLIGHT] [ONE]`.
+//! ONE: only without (1) or only with (2), for a profiler. It judges nothing.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use leasehold_engine::{
     Limits,
@@ -226,35 +231,58 @@ impl Server {
     }
 }
 
-/// Nanoseconds that the threads of this process have had a processor.
-fn processor_ns() -> u64 {
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let told = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok());
-    told.filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok()).sum()
+/// Nanoseconds that the threads of this process have had a processor, by their names.
+fn processor_ns() -> BTreeMap<String, u64> {
+    let mut by_name = BTreeMap::new();
+    for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let read = |name| std::fs::read_to_string(task.path().join(name)).ok();
+        let ns = read("schedstat").and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
+        if let (Some(name), Some(ns)) = (read("comm"), ns) {
+            *by_name.entry(name.trim().to_owned()).or_default() += ns;
+        }
+    }
+    by_name
 }
 
-async fn bench(rounds: usize, grants: u64, in_flight: u64) -> anyhow::Result<()> {
+/// The middle of the lower half: what others do on the machine only ever adds.
+fn quartile(mut ns: Vec<u64>) -> u64 {
+    ns.sort_unstable();
+    ns.get(ns.len() / 4).copied().unwrap_or(0)
+}
+
+async fn bench(rounds: usize, grants: u64, in_flight: u64, one: u64) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let mut servers =
         [Server::start(&dir.path().join("off"), false).await?, Server::start(&dir.path().join("on"), true).await?];
-    let mut ns: [Vec<u64>; 2] = [Vec::new(), Vec::new()];
+    // Of each server, round by round, the time per grant of each thread.
+    let mut rounds_of: [Vec<BTreeMap<String, u64>>; 2] = [Vec::new(), Vec::new()];
     for round in 0..=rounds {
         // Each goes first as often as the other.
         for which in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
+            if (which == 0 && one == 2) || (which == 1 && one == 1) {
+                continue;
+            }
             let before = processor_ns();
             servers[which].round(grants, in_flight).await?;
+            let mut took = processor_ns();
+            for (name, ns) in &mut took {
+                *ns = ns.saturating_sub(before.get(name).copied().unwrap_or(0)) / grants;
+            }
             // The first round warms up.
             if round > 0 {
-                ns[which].push((processor_ns() - before) / grants);
+                rounds_of[which].push(took);
             }
         }
     }
-    let median = |ns: &mut Vec<u64>| {
-        ns.sort_unstable();
-        ns[ns.len() / 2]
-    };
-    println!("off {:?}\non  {:?}", ns[0], ns[1]);
-    let (off, on) = (median(&mut ns[0]), median(&mut ns[1]));
+    let names: BTreeSet<String> = rounds_of.iter().flatten().flat_map(|took| took.keys().cloned()).collect();
+    for name in names {
+        let of = |which: usize| {
+            quartile(rounds_of[which].iter().map(|took| took.get(&name).copied().unwrap_or(0)).collect())
+        };
+        println!("{name:>16}  {:>6} ns without usage  {:>6} ns with it", of(0), of(1));
+    }
+    let all = |which: usize| quartile(rounds_of[which].iter().map(|took| took.values().sum()).collect());
+    let (off, on) = (all(0).max(1), all(1));
     println!(
         "processor time of a logon and its logoff, {in_flight} in flight: {off} ns without usage, {on} ns with it, {:+.1} %",
         (on as f64 / off as f64 - 1.0) * 100.0
@@ -272,5 +300,5 @@ fn main() -> anyhow::Result<()> {
     let numbers: Vec<u64> = std::env::args().skip(1).map(|text| text.parse()).collect::<Result<_, _>>()?;
     let number = |at: usize, default: u64| numbers.get(at).copied().unwrap_or(default);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(bench(usize::try_from(number(0, 15))?, number(1, 50_000), number(2, 256)))
+    runtime.block_on(bench(usize::try_from(number(0, 15))?, number(1, 50_000), number(2, 256), number(3, 0)))
 }

@@ -194,13 +194,10 @@ impl Store {
         let mut entries: Vec<AuditRow> = Vec::new();
         let mut events = usage::Events::default();
         for net in net {
-            if let Row::UsageEvent(event) = net.row {
-                if net.gone {
-                    events.sealed_through = events.sealed_through.max(Some(event.id));
-                } else {
-                    events.new.push(event);
-                }
-            } else if net.gone {
+            if events.take(net) {
+                continue;
+            }
+            if net.gone {
                 write::delete(&self.db, net.row)?;
             } else {
                 write::put(&self.db, net.row, &mut self.texts)?;

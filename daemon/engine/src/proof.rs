@@ -36,8 +36,8 @@ impl Engine {
         rows.extend(state.ended.values().map(|row| Row::Lease(Box::new(row.clone()))));
         rows.extend(state.files.values().cloned().map(Row::File));
         rows.extend(state.marks.values().copied().map(Row::Mark));
-        rows.extend(state.usage.unsealed.values().cloned().map(Row::UsageEvent));
-        rows.extend(state.usage.segments.values().cloned().map(Row::UsageSegment));
+        rows.extend(state.usage.unsealed.iter().cloned().map(Row::UsageEvent));
+        rows.extend(state.usage.segments.values().map(|row| Row::UsageSegment(Box::new(row.clone()))));
         rows.push(Row::Site(state.site));
         rows
     }

@@ -72,12 +72,14 @@ pub enum Row {
     Denial(Box<DenialRow>),
     /// An entry of the audit log. Only ever added.
     Audit(Box<AuditRow>),
-    /// A usage event that is not sealed yet (USAGE-6). Comes with the lease change that it reports, goes when it is sealed.
+    /// A usage event that is not sealed yet (USAGE-6). Comes with the lease change that it reports.
     UsageEvent(UsageEventRow),
+    /// Usage events that were sealed, the oldest ones up to the last of these. Only ever go, all in one: there are many.
+    UsageEvents(Arc<[UsageEventRow]>),
     /// A sealed record of a usage segment. Only ever added; all of a segment go when its row says so.
     UsageRecord(UsageRecordRow),
     /// A segment of usage: one file.
-    UsageSegment(UsageSegmentRow),
+    UsageSegment(Box<UsageSegmentRow>),
     /// The one row of the site's own state.
     Site(SiteRow),
 }
@@ -498,7 +500,7 @@ pub struct SiteRow {
     pub promoted: bool,
     /// The wall-clock day (days since 1970) of the last daily compliance check (COMPLY-1).
     pub compliance_day: i64,
-    /// The highest number of a usage event.
+    /// The highest number of a usage event that is sealed; those that wait are higher.
     pub last_usage_event: u64,
 }
 

@@ -317,7 +317,18 @@ impl State {
                 self.marks.remove(&mark.license_id);
             }
             Row::UsageEvent(row) => {
-                self.usage.unsealed.remove(&row.id);
+                let unsealed = &mut self.usage.unsealed;
+                // Taken back: it is the newest.
+                match unsealed.back() {
+                    Some(last) if last.id == row.id => drop(unsealed.pop_back()),
+                    _ => unsealed.retain(|other| other.id != row.id),
+                }
+            }
+            Row::UsageEvents(rows) => {
+                if let Some(last) = rows.last() {
+                    let unsealed = &mut self.usage.unsealed;
+                    unsealed.drain(..unsealed.partition_point(|row| row.id <= last.id));
+                }
             }
             Row::UsageSegment(row) => {
                 self.usage.segments.remove(&row.number);
@@ -404,10 +415,15 @@ impl State {
             }
             Row::Site(row) => self.site = *row,
             Row::UsageEvent(row) => {
-                self.usage.unsealed.insert(row.id, row.clone());
+                self.usage.unsealed.push_back(row.clone());
+            }
+            Row::UsageEvents(rows) => {
+                for row in rows.iter().rev() {
+                    self.usage.unsealed.push_front(row.clone());
+                }
             }
             Row::UsageSegment(row) => {
-                self.usage.segments.insert(row.number, row.clone());
+                self.usage.segments.insert(row.number, (**row).clone());
             }
             Row::UsageRecord(_) | Row::Denial(_) | Row::Audit(_) => {}
         }

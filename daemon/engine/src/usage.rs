@@ -2,7 +2,7 @@
 //! report (USAGE-6), and the list of segments that they were sealed into. Sealing, files and delivery are the daemon's.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -30,8 +30,8 @@ pub(crate) struct Usage {
     /// USAGE-1: events are collected. Follows the effective grants.
     pub collecting: bool,
     /// Events that no segment holds yet. What cannot be sealed waits here and in the database: an event is never dropped,
-    /// and each came with a commit, so they are bounded by what the disk takes.
-    pub unsealed: BTreeMap<UsageEventId, UsageEventRow>,
+    /// and each came with a commit, so they are bounded by what the disk takes. By their numbers.
+    pub unsealed: VecDeque<UsageEventRow>,
     /// Segments whose file is still kept.
     pub segments: BTreeMap<u32, UsageSegmentRow>,
 }
@@ -81,8 +81,7 @@ impl Turn<'_> {
         // At counter 0 the keys are those that were applied until then.
         let keys = if counter == 0 { keys_of([lease].into_iter()) } else { state.applied_keys(*user) };
         let name = row.row.name.clone();
-        self.change_site(|site| site.last_usage_event += 1);
-        let id = UsageEventId(self.engine.state.site.last_usage_event);
+        let id = UsageEventId(self.engine.state.last_usage_event() + 1);
         self.change(None, Some(Row::UsageEvent(UsageEventRow { id, at, what, user: name, counter, keys })));
     }
 
@@ -112,26 +111,35 @@ impl Turn<'_> {
             self.change(None, Some(Row::UsageRecord(row)));
         }
         for row in step.segments {
-            let before = self.engine.state.usage.segments.get(&row.number).cloned().map(Row::UsageSegment);
-            self.change(before, Some(Row::UsageSegment(row)));
+            let before = self.engine.state.usage.segments.get(&row.number).cloned().map(Box::new);
+            self.change(before.map(Row::UsageSegment), Some(Row::UsageSegment(Box::new(row))));
         }
         for number in step.forgotten {
             if let Some(row) = self.engine.state.usage.segments.get(&number).cloned() {
-                self.change(Some(Row::UsageSegment(row)), None);
+                self.change(Some(Row::UsageSegment(Box::new(row))), None);
             }
         }
         if let Some(through) = step.sealed_through {
-            let sealed: Vec<_> =
-                self.engine.state.usage.unsealed.range(..=through).map(|(_, row)| row.clone()).collect();
-            for row in sealed {
-                self.change(Some(Row::UsageEvent(row)), None);
+            let unsealed = &self.engine.state.usage.unsealed;
+            let sealed: Arc<[UsageEventRow]> =
+                unsealed.range(..unsealed.partition_point(|row| row.id <= through)).cloned().collect();
+            if !sealed.is_empty() {
+                self.change(Some(Row::UsageEvents(sealed)), None);
             }
+            // Before the last number could be forgotten with the event that had it.
+            self.change_site(|site| site.last_usage_event = site.last_usage_event.max(through.0));
         }
         Ok(Reply::Done)
     }
 }
 
 impl State {
+    /// The highest number of a usage event. It is no row of its own, so that an event costs no second one.
+    fn last_usage_event(&self) -> u64 {
+        let waiting = self.usage.unsealed.back().map_or(0, |row| row.id.0);
+        waiting.max(self.site.last_usage_event)
+    }
+
     /// The keys applied to a user: of all live sessions together, by number.
     pub(crate) fn applied_keys(&self, user: UserId) -> Arc<[KeyId]> {
         let leases = self.users.get(&user).map_or(&[][..], |user| &user.leases);
@@ -190,13 +198,13 @@ impl Engine {
 
     /// The oldest events that are not sealed, at most so many.
     pub fn unsealed_usage(&self, most: usize) -> Vec<UsageEventRow> {
-        self.state.usage.unsealed.values().take(most).cloned().collect()
+        self.state.usage.unsealed.iter().take(most).cloned().collect()
     }
 
     /// How many events are not sealed, and the time of the oldest.
     pub fn usage_backlog(&self) -> (usize, Option<WallTime>) {
         let unsealed = &self.state.usage.unsealed;
-        (unsealed.len(), unsealed.first_key_value().map(|(_, row)| row.at))
+        (unsealed.len(), unsealed.front().map(|row| row.at))
     }
 
     /// The users who are logged on, by name, after all events that have been told (USAGE-5).

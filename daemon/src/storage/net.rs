@@ -28,6 +28,8 @@ enum RowKey {
     Denial(u64),
     Audit(u64),
     UsageEvent(u64),
+    /// By the last of them.
+    UsageEvents(u64),
     UsageRecord(u32, u64),
     UsageSegment(u32),
     Site,
@@ -52,6 +54,7 @@ impl RowKey {
             Row::Denial(row) => RowKey::Denial(row.id.0),
             Row::Audit(row) => RowKey::Audit(row.id.0),
             Row::UsageEvent(row) => RowKey::UsageEvent(row.id.0),
+            Row::UsageEvents(rows) => RowKey::UsageEvents(rows.last().map_or(0, |row| row.id.0)),
             Row::UsageRecord(row) => RowKey::UsageRecord(row.segment, row.place),
             Row::UsageSegment(row) => RowKey::UsageSegment(row.number),
             Row::Site(_) => RowKey::Site,
@@ -79,6 +82,11 @@ pub(super) fn net_of<'c>(changes: impl Iterator<Item = &'c Change>) -> Vec<Net<'
             (Some(before), None) => (before, true),
             (None, None) => continue,
         };
+        if let Row::UsageEvent(_) | Row::UsageEvents(_) = row {
+            // There are many, and each comes once and goes once: `usage::Events` puts them together.
+            all.push(Net { existed: change.before.is_some(), row, gone });
+            continue;
+        }
         match at.entry(RowKey::of(row)) {
             Entry::Occupied(found) => {
                 if let Some(net) = all.get_mut(*found.get()) {

@@ -4,27 +4,48 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use leasehold_engine::{
-    ids::UsageEventId,
-    row::{Row, UsageEventRow, UsageRecordRow, UsageSegmentRow},
+    ids::{KeyId, UsageEventId},
+    row::{Row, UsageEventRow, UsageKind, UsageRecordRow, UsageSegmentRow},
     time::WallTime,
 };
-use leasehold_keys::activation::LicenseId;
+use leasehold_keys::{activation::LicenseId, name::Label};
 use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Serialize, Serializer};
 
-use super::load::{each, fault, parsed, parsed_maybe, u32_at, u64_at, wall_at};
+use super::{
+    load::{each, fault, parsed, parsed_maybe, u32_at, u64_at, wall_at},
+    net::Net,
+};
 
 /// The usage events of one commit: those that are new, and up to which the old ones are sealed.
 #[derive(Default)]
 pub(super) struct Events<'c> {
-    pub(super) new: Vec<&'c UsageEventRow>,
-    pub(super) sealed_through: Option<UsageEventId>,
+    new: Vec<&'c UsageEventRow>,
+    sealed_through: Option<UsageEventId>,
 }
 
-impl Events<'_> {
-    pub(super) fn write(&self, db: &Connection) -> rusqlite::Result<()> {
+impl<'c> Events<'c> {
+    /// Takes what is about events; false for other rows.
+    pub(super) fn take(&mut self, net: &Net<'c>) -> bool {
+        match (net.row, net.gone) {
+            (Row::UsageEvent(event), false) => self.new.push(event),
+            (Row::UsageEvents(events), true) => {
+                self.sealed_through = self.sealed_through.max(events.last().map(|event| event.id));
+            }
+            (Row::UsageEvent(_) | Row::UsageEvents(_), _) => {}
+            _ => return false,
+        }
+        true
+    }
+
+    pub(super) fn write(&mut self, db: &Connection) -> rusqlite::Result<()> {
         if let Some(through) = self.sealed_through {
             remove(db, through)?;
+            // What came and went within this commit was never there.
+            self.new.retain(|event| event.id > through);
         }
         insert(db, &self.new)
     }
@@ -32,7 +53,8 @@ impl Events<'_> {
 
 fn insert(db: &Connection, events: &[&UsageEventRow]) -> rusqlite::Result<()> {
     let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(()) };
-    let text = serde_json::to_string(events).map_err(|why| rusqlite::Error::ToSqlConversionFailure(why.into()))?;
+    let text =
+        serde_json::to_string(&Texts(events)).map_err(|why| rusqlite::Error::ToSqlConversionFailure(why.into()))?;
     db.prepare_cached("INSERT INTO usage_events VALUES (?,?,?)")?
         .execute(params![first.id.0.cast_signed(), last.id.0.cast_signed(), text])
         .map(drop)
@@ -51,8 +73,27 @@ fn remove(db: &Connection, through: UsageEventId) -> rusqlite::Result<()> {
     insert(db, &events.iter().filter(|event| event.id > through).collect::<Vec<_>>())
 }
 
+/// Events as lists without names: they are written with every logon, and read after a restart only.
+struct Texts<'e>(&'e [&'e UsageEventRow]);
+
+impl Serialize for Texts<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(
+            self.0.iter().map(|event| {
+                (event.id.0, event.at.as_ms(), event.what, event.user.as_str(), event.counter, &*event.keys)
+            }),
+        )
+    }
+}
+
 fn read_events(text: &str) -> rusqlite::Result<Vec<UsageEventRow>> {
-    serde_json::from_str(text).map_err(|why| fault(0, why))
+    type Read = (u64, i64, UsageKind, Label, u32, Arc<[KeyId]>);
+    let events: Vec<Read> = serde_json::from_str(text).map_err(|why| fault(0, why))?;
+    let event = |(id, at, what, user, counter, keys)| {
+        let (id, at) = (UsageEventId(id), WallTime::from_ms(at));
+        UsageEventRow { id, at, what, user, counter, keys }
+    };
+    Ok(events.into_iter().map(event).collect())
 }
 
 pub(super) fn put_record(db: &Connection, row: &UsageRecordRow) -> rusqlite::Result<usize> {
@@ -106,7 +147,7 @@ pub(super) fn load(db: &Connection, take: &mut impl FnMut(Row)) -> rusqlite::Res
     })?;
     each(db, "SELECT * FROM usage_segments ORDER BY number", |row| {
         let at = |column| row.get::<_, Option<i64>>(column).map(|ms| ms.map(WallTime::from_ms));
-        take(Row::UsageSegment(UsageSegmentRow {
+        take(Row::UsageSegment(Box::new(UsageSegmentRow {
             number: u32_at(row, 0)?,
             file: row.get(1)?,
             license: LicenseId(parsed(row, 2)?),
@@ -122,7 +163,7 @@ pub(super) fn load(db: &Connection, take: &mut impl FnMut(Row)) -> rusqlite::Res
             uploaded: at(12)?,
             acknowledged: at(13)?,
             stored: row.get(14)?,
-        }));
+        })));
         Ok(())
     })
 }

@@ -221,7 +221,7 @@ pub(super) fn put(db: &Connection, row: &Row, texts: &mut TermsTexts) -> rusqlit
         Row::UsageRecord(row) => usage::put_record(db, row),
         Row::UsageSegment(row) => usage::put_segment(db, row),
         // All of a commit are one row of the table: see `usage::Events`.
-        Row::UsageEvent(_) => Ok(0),
+        Row::UsageEvent(_) | Row::UsageEvents(_) => Ok(0),
     };
     done.map(drop)
 }
@@ -312,7 +312,7 @@ pub(super) fn delete(db: &Connection, row: &Row) -> rusqlite::Result<()> {
         }
         Row::UsageSegment(row) => usage::delete_segment(db, row),
         // Events go together, records with their segment: see `usage`.
-        Row::UsageEvent(_) | Row::UsageRecord(_) => Ok(0),
+        Row::UsageEvent(_) | Row::UsageEvents(_) | Row::UsageRecord(_) => Ok(0),
         // Neither ever goes; what the engine asks for here would be a fault, and the entry stays.
         Row::Audit(_) | Row::Site(_) => Ok(0),
     };

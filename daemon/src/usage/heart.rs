@@ -154,6 +154,8 @@ impl Heart {
         let presences = view.presences.iter().flatten().map(|presence| &presence.keys);
         let mut unknown: Vec<KeyId> = events
             .chain(presences)
+            // Sets that were seen before have no news.
+            .filter(|keys| !self.sets.contains_key(*keys))
             .flat_map(|keys| keys.iter().copied())
             .filter(|key| !self.keys.contains_key(key))
             .collect();

@@ -303,6 +303,11 @@ impl Site {
         for change in changes {
             match (&change.before, &change.after) {
                 (None, None) => panic!("an empty change"),
+                (Some(Row::UsageEvents(sealed)), None) => {
+                    for event in sealed.iter().cloned().map(Row::UsageEvent) {
+                        assert_eq!(rows.remove(&name_of(&event)), Some(event), "an event is sealed that does not wait");
+                    }
+                }
                 (None, Some(after)) => {
                     let old = rows.insert(name_of(after), after.clone());
                     assert!(old.is_none(), "a row is made that is there: {old:?}");
@@ -400,6 +405,7 @@ fn name_of(row: &Row) -> (u8, String) {
         Row::Denial(row) => (13, format!("{:020}", row.id.0)),
         Row::Audit(row) => (14, format!("{:020}", row.id.0)),
         Row::UsageEvent(row) => (15, format!("{:020}", row.id.0)),
+        Row::UsageEvents(_) => unreachable!("many rows in one have no name"),
         Row::UsageRecord(row) => (16, format!("{:020} {:020}", row.segment, row.place)),
         Row::UsageSegment(row) => (17, format!("{:020}", row.number)),
         Row::Site(_) => (18, String::new()),

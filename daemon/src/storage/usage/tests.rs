@@ -109,7 +109,8 @@ fn events_of_a_commit_are_one_row_and_are_cut_where_the_seal_ends() {
         place.commit(&later);
         assert_eq!(place.count("usage_events"), 2);
         // New events come in the same commit as the seal of old ones.
-        let mut seal: Vec<Change> = (1..=through).map(|id| take_away(Row::UsageEvent(event(id)))).collect();
+        let sealed: Arc<[UsageEventRow]> = (1..=through).map(event).collect();
+        let mut seal = vec![take_away(Row::UsageEvents(sealed))];
         seal.push(put(Row::UsageEvent(event(9))));
         place.commit(&seal);
         let expected: Vec<Row> = (through + 1..=9).map(|id| Row::UsageEvent(event(id))).collect();
@@ -121,21 +122,24 @@ fn events_of_a_commit_are_one_row_and_are_cut_where_the_seal_ends() {
 fn records_go_with_their_segment_or_when_it_needs_them_no_more() {
     let mut place = Place::new();
     place.commit(&[
-        put(Row::UsageSegment(segment(1, true))),
+        put(Row::UsageSegment(Box::new(segment(1, true)))),
         put(record(1, 1)),
         put(record(1, 0)),
-        put(Row::UsageSegment(segment(2, true))),
+        put(Row::UsageSegment(Box::new(segment(2, true)))),
         put(record(2, 0)),
     ]);
-    assert_eq!(place.rows(), [Row::UsageSegment(segment(1, true)), Row::UsageSegment(segment(2, true))]);
+    assert_eq!(
+        place.rows(),
+        [Row::UsageSegment(Box::new(segment(1, true))), Row::UsageSegment(Box::new(segment(2, true)))]
+    );
     assert_eq!((place.file(1), place.file(2)), ("1/0 1/1 ".to_owned(), "2/0 ".to_owned()));
     let change = |row: &UsageSegmentRow, after: Option<UsageSegmentRow>| Change {
-        before: Some(Row::UsageSegment(row.clone())),
-        after: after.map(Row::UsageSegment),
+        before: Some(Row::UsageSegment(Box::new(row.clone()))),
+        after: after.map(Box::new).map(Row::UsageSegment),
     };
     place.commit(&[change(&segment(1, true), Some(segment(1, false)))]);
     assert_eq!((place.count("usage_records"), place.file(1).as_str()), (1, ""));
     place.commit(&[change(&segment(2, true), None)]);
-    assert_eq!(place.rows(), [Row::UsageSegment(segment(1, false))]);
+    assert_eq!(place.rows(), [Row::UsageSegment(Box::new(segment(1, false)))]);
     assert_eq!(place.count("usage_records"), 0);
 }

@@ -318,8 +318,8 @@ async fn another_installation_begins_its_own_chain() {
     let place = Home::new();
     let mut server = place.start(NamesSetting::Plain);
     server.licensed().await;
-    server.log_on(1, USERS[0]).await;
     server.rows(|rows| rows.len() == 1).await;
+    server.log_on(1, USERS[0]).await;
     // As by a kill: its segment stays open.
     server.kill().await;
     fs::remove_file(place.path().join("installation.key")).unwrap();
