@@ -41,6 +41,8 @@ pub(crate) struct User {
     pub(crate) name: usize,
     pub(crate) concurrent: bool,
     pub(crate) keys: KeySet,
+    /// Those of them that were given under the concurrent method.
+    pub(crate) concurrent_keys: KeySet,
     /// Live leases on each shared seat (ALLOC-7).
     pub(crate) seats: [u32; POOLS],
     pub(crate) leases: BTreeSet<u64>,

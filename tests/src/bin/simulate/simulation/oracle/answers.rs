@@ -147,7 +147,7 @@ impl Oracle {
                 }
             }
             (SentWhat::Acquire { ask, lie }, Err(refused)) => {
-                if !lie {
+                if !lie || sent.waited {
                     self.asked[*ask].last_refused = self.asked[*ask].last_refused.max(sent.order);
                     (self.asked[*ask].waits, self.asked[*ask].perhaps_waits) = (None, false);
                 }

@@ -41,7 +41,7 @@ impl Oracle {
                 self.touched_users.insert(row.id.0);
                 let name = number_of(row.name.as_str()).into();
                 let new =
-                    User { name, concurrent, keys: 0, seats: [0; POOLS], leases: std::collections::BTreeSet::new() };
+                    User { name, concurrent, keys: 0, concurrent_keys: 0, seats: [0; POOLS], leases: std::collections::BTreeSet::new() };
                 self.books.users.entry(row.id.0).or_insert(new).concurrent = concurrent;
             }
             (Some(Row::User(row)), None) => {
@@ -105,9 +105,20 @@ impl Oracle {
         for user in std::mem::take(&mut self.logged_on) {
             self.one_computer(user);
         }
-        self.touched_users.clear();
+        for user in std::mem::take(&mut self.touched_users) {
+            self.one_method(user);
+        }
         self.touched_stations.clear();
         self.books.note_excess(self.now);
+    }
+
+    /// ALLOC-1: all keys of a user are given under the user's method.
+    fn one_method(&mut self, id: u32) {
+        let Some(user) = self.books.users.get(&id) else { return };
+        if user.concurrent_keys != if user.concurrent { user.keys } else { 0 } {
+            let user = user.clone();
+            self.broken("ALLOC-1", || format!("keys under both methods: {user:?}"));
+        }
     }
 
     /// ALLOC-8: primary leases of a user are on one computer.
@@ -126,14 +137,19 @@ impl Oracle {
         let held = match row.subject {
             Subject::User(id) => {
                 self.touched_users.insert(id.0);
-                self.books.users.get_mut(&id.0).map(|user| (&mut user.keys, user.concurrent))
+                let user = self.books.users.get_mut(&id.0);
+                user.map(|user| {
+                    let under = if row.method == Method::Concurrent { one(key) } else { 0 };
+                    user.concurrent_keys = user.concurrent_keys & !one(key) | if given { under } else { 0 };
+                    &mut user.keys
+                })
             }
             Subject::Station(id) => {
                 self.touched_stations.insert(id.0);
-                self.books.stations.get_mut(&id.0).map(|station| (&mut station.keys, false))
+                self.books.stations.get_mut(&id.0).map(|station| &mut station.keys)
             }
         };
-        let Some((keys, concurrent)) = held else {
+        let Some(keys) = held else {
             return self.broken("ADMIN-3", || format!("an assignment of nobody: {row:?}"));
         };
         let twice = has(*keys, key) == given;
@@ -142,8 +158,6 @@ impl Oracle {
         if twice {
             return self.broken("ALLOC-10", || format!("given twice, or taken twice: {row:?}"));
         }
-        // A conversion changes the user's row after its keys.
-        let _ = concurrent;
         let pool = pool(key, by_method);
         if by_method {
             return;
@@ -315,6 +329,10 @@ impl Oracle {
             self.broken("ALLOC-9", || {
                 format!("lease {id} holds {:#b} with rights to {rights:#b}: {lease:?}", lease.keys)
             });
+        }
+        let at = lease.station.and_then(|id| self.books.stations.get(&id));
+        if at.is_some_and(|station| !has(station.keys, BASIC)) {
+            self.broken("STATION-1", || format!("lease {id} is at a station without its key: {lease:?}"));
         }
         let brought = self.books.brought(lease.station, lease.remote);
         // Of a pool above its capacity the last assignments have no effect (ALLOC-11): either way is right then.
