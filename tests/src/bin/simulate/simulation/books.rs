@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use leasehold_engine::{
     refusal::EndReason,
     row::{FileRow, LeaseRow, LeaseSubject},
-    time::lapse_ms,
 };
 use leasehold_keys::{
     activation::{FileKind, Units},
@@ -29,6 +28,11 @@ pub(crate) const fn has(keys: KeySet, key: Key) -> bool {
 /// With what comes with them.
 pub(crate) const fn closed(keys: KeySet) -> KeySet {
     if has(keys, SUPER) { keys | one(AGENT) } else { keys }
+}
+
+/// How long a lease stands after its last renewal: 1.1 × TTL + 5 s (LEASE-5).
+pub(crate) const fn lapse_ms(ttl_ms: u64) -> u64 {
+    ttl_ms + ttl_ms / 10 + 5_000
 }
 
 /// A file that is gone, or not for this host, counts for so long (02).
@@ -400,6 +404,10 @@ impl Books {
         for holder in self.holders.values_mut() {
             holder.heard_hi = 0;
             (holder.heard_since_start, holder.perhaps_since_start) = (false, false);
+        }
+        // What was noted in lease time that is not counted any more was noted at the mark.
+        for since in self.over_since.iter_mut().chain(&mut self.none_since).flatten() {
+            *since = (*since).min(now);
         }
         self.look_at_time(now, true);
     }

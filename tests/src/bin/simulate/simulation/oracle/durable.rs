@@ -4,14 +4,13 @@ use leasehold_engine::{
     ids::Subject,
     refusal::EndReason,
     row::{AssignmentRow, Change, LeaseRow, LeaseSubject, Row},
-    time::lapse_ms,
 };
 use leasehold_keys::name::Method;
 
 use super::Oracle;
 use crate::simulation::{
     asked::{At, What, ask_of, identity_number, number_of},
-    books::{Holder, KeySet, Lease, Station, User, closed, has, one},
+    books::{Holder, KeySet, Lease, Station, User, closed, has, lapse_ms, one},
     vendor::{BASIC, KEYS, POOLS, Pool, is_call_port, pool, pool_title},
 };
 
@@ -40,8 +39,14 @@ impl Oracle {
                 let concurrent = row.method == Method::Concurrent;
                 self.touched_users.insert(row.id.0);
                 let name = number_of(row.name.as_str()).into();
-                let new =
-                    User { name, concurrent, keys: 0, concurrent_keys: 0, seats: [0; POOLS], leases: std::collections::BTreeSet::new() };
+                let new = User {
+                    name,
+                    concurrent,
+                    keys: 0,
+                    concurrent_keys: 0,
+                    seats: [0; POOLS],
+                    leases: std::collections::BTreeSet::new(),
+                };
                 self.books.users.entry(row.id.0).or_insert(new).concurrent = concurrent;
             }
             (Some(Row::User(row)), None) => {
@@ -86,13 +91,11 @@ impl Oracle {
                 }
                 self.last_audit = row.id.0;
             }
-            (_, Some(Row::Site(row))) => {
-                if row.last_lease < self.highest {
-                    let highest = self.highest;
-                    self.broken("LEASE-4", || {
-                        format!("the highest fencing number falls from {highest} to {}", row.last_lease)
-                    });
-                }
+            (_, Some(Row::Site(row))) if row.last_lease < self.highest => {
+                let highest = self.highest;
+                self.broken("LEASE-4", || {
+                    format!("the highest fencing number falls from {highest} to {}", row.last_lease)
+                });
             }
             _ => {}
         }
