@@ -5,7 +5,10 @@ use std::{process::ExitCode, time::Duration};
 use clap::Parser;
 mod simulation;
 
-use simulation::{Kind, Played, Steps, Tally, play_safely, shrink};
+use simulation::{
+    Played, Steps, play_safely, shrink,
+    tally::{Kind, Tally},
+};
 
 /// Plays seeded worlds. Exit code 1 where a law was broken.
 #[derive(Parser)]
@@ -34,7 +37,8 @@ struct Options {
     first: bool,
 }
 
-/// The processor time of this process so far: how fast it goes is measured, and nothing depends on it.
+/// The processor time of this process so far.
+#[expect(clippy::disallowed_methods, reason = "how fast it goes is measured, and nothing depends on it")]
 fn busy() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use leasehold_engine::{
     refusal::EndReason,
     row::{FileRow, LeaseRow, LeaseSubject},
-    time::lapse_ms,
 };
 use leasehold_keys::{
     activation::{FileKind, Units},
@@ -31,6 +30,11 @@ pub(crate) const fn closed(keys: KeySet) -> KeySet {
     if has(keys, SUPER) { keys | one(AGENT) } else { keys }
 }
 
+/// How long a lease stands after its last renewal: 1.1 × TTL + 5 s (LEASE-5).
+pub(crate) const fn lapse_ms(ttl_ms: u64) -> u64 {
+    ttl_ms + ttl_ms / 10 + 5_000
+}
+
 /// A file that is gone, or not for this host, counts for so long (02).
 const GRACE_MS: u64 = 72 * 3_600_000;
 /// By when time's own turn has surely taken it away.
@@ -41,6 +45,8 @@ pub(crate) struct User {
     pub(crate) name: usize,
     pub(crate) concurrent: bool,
     pub(crate) keys: KeySet,
+    /// Those of them that were given under the concurrent method.
+    pub(crate) concurrent_keys: KeySet,
     /// Live leases on each shared seat (ALLOC-7).
     pub(crate) seats: [u32; POOLS],
     pub(crate) leases: BTreeSet<u64>,
@@ -398,6 +404,10 @@ impl Books {
         for holder in self.holders.values_mut() {
             holder.heard_hi = 0;
             (holder.heard_since_start, holder.perhaps_since_start) = (false, false);
+        }
+        // What was noted in lease time that is not counted any more was noted at the mark.
+        for since in self.over_since.iter_mut().chain(&mut self.none_since).flatten() {
+            *since = (*since).min(now);
         }
         self.look_at_time(now, true);
     }

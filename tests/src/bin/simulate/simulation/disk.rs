@@ -41,7 +41,7 @@ pub(crate) enum Fault {
 #[derive(Debug)]
 pub(crate) enum Entry {
     /// A change of a commit, in order.
-    Change(Change),
+    Change(Box<Change>),
     /// The commit is whole.
     Commit,
 }
@@ -123,7 +123,7 @@ impl Disk {
     }
 
     fn keep<'c>(&mut self, changes: impl Iterator<Item = &'c Change>, now: Now, evidence: &Evidence) {
-        self.log.extend(changes.cloned().map(Entry::Change));
+        self.log.extend(changes.map(|change| Entry::Change(Box::new(change.clone()))));
         self.log.push(Entry::Commit);
         self.mark = Some(TimeMark { lease: now.lease, trusted: Some(now.wall), evidence: *evidence });
     }

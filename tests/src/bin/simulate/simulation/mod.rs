@@ -10,12 +10,11 @@ mod books;
 mod chance;
 mod disk;
 mod oracle;
-mod tally;
+pub(crate) mod tally;
 mod vendor;
 mod world;
 
-pub(crate) use tally::{Kind, Tally};
-
+use tally::Tally;
 use world::World;
 
 /// What came of one seed.

@@ -147,7 +147,7 @@ impl Oracle {
                 }
             }
             (SentWhat::Acquire { ask, lie }, Err(refused)) => {
-                if !lie {
+                if !lie || sent.waited {
                     self.asked[*ask].last_refused = self.asked[*ask].last_refused.max(sent.order);
                     (self.asked[*ask].waits, self.asked[*ask].perhaps_waits) = (None, false);
                 }
@@ -350,10 +350,10 @@ impl Oracle {
             AdminAsk::RevokeLease(id) if self.books.leases.contains_key(id) => {
                 self.broken("LEASE-2", || format!("lease {id} is told to be revoked, and is live"));
             }
-            AdminAsk::Convert { user, concurrent } => {
-                if self.books.user_named(*user).is_some_and(|(_, user)| user.concurrent != *concurrent) {
-                    self.broken("LEASE-2", || format!("{ask:?} is acknowledged, and is not durable"));
-                }
+            AdminAsk::Convert { user, concurrent }
+                if self.books.user_named(*user).is_some_and(|(_, user)| user.concurrent != *concurrent) =>
+            {
+                self.broken("LEASE-2", || format!("{ask:?} is acknowledged, and is not durable"));
             }
             AdminAsk::DeleteUser(name) if self.books.user_named(*name).is_some() => {
                 self.broken("LEASE-2", || format!("{ask:?} is acknowledged, and is not durable"));

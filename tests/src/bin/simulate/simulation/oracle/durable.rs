@@ -4,14 +4,13 @@ use leasehold_engine::{
     ids::Subject,
     refusal::EndReason,
     row::{AssignmentRow, Change, LeaseRow, LeaseSubject, Row},
-    time::lapse_ms,
 };
 use leasehold_keys::name::Method;
 
 use super::Oracle;
 use crate::simulation::{
     asked::{At, What, ask_of, identity_number, number_of},
-    books::{Holder, KeySet, Lease, Station, User, closed, has, one},
+    books::{Holder, KeySet, Lease, Station, User, closed, has, lapse_ms, one},
     vendor::{BASIC, KEYS, POOLS, Pool, is_call_port, pool, pool_title},
 };
 
@@ -40,8 +39,14 @@ impl Oracle {
                 let concurrent = row.method == Method::Concurrent;
                 self.touched_users.insert(row.id.0);
                 let name = number_of(row.name.as_str()).into();
-                let new =
-                    User { name, concurrent, keys: 0, seats: [0; POOLS], leases: std::collections::BTreeSet::new() };
+                let new = User {
+                    name,
+                    concurrent,
+                    keys: 0,
+                    concurrent_keys: 0,
+                    seats: [0; POOLS],
+                    leases: std::collections::BTreeSet::new(),
+                };
                 self.books.users.entry(row.id.0).or_insert(new).concurrent = concurrent;
             }
             (Some(Row::User(row)), None) => {
@@ -86,13 +91,11 @@ impl Oracle {
                 }
                 self.last_audit = row.id.0;
             }
-            (_, Some(Row::Site(row))) => {
-                if row.last_lease < self.highest {
-                    let highest = self.highest;
-                    self.broken("LEASE-4", || {
-                        format!("the highest fencing number falls from {highest} to {}", row.last_lease)
-                    });
-                }
+            (_, Some(Row::Site(row))) if row.last_lease < self.highest => {
+                let highest = self.highest;
+                self.broken("LEASE-4", || {
+                    format!("the highest fencing number falls from {highest} to {}", row.last_lease)
+                });
             }
             _ => {}
         }
@@ -105,9 +108,20 @@ impl Oracle {
         for user in std::mem::take(&mut self.logged_on) {
             self.one_computer(user);
         }
-        self.touched_users.clear();
+        for user in std::mem::take(&mut self.touched_users) {
+            self.one_method(user);
+        }
         self.touched_stations.clear();
         self.books.note_excess(self.now);
+    }
+
+    /// ALLOC-1: all keys of a user are given under the user's method.
+    fn one_method(&mut self, id: u32) {
+        let Some(user) = self.books.users.get(&id) else { return };
+        if user.concurrent_keys != if user.concurrent { user.keys } else { 0 } {
+            let user = user.clone();
+            self.broken("ALLOC-1", || format!("keys under both methods: {user:?}"));
+        }
     }
 
     /// ALLOC-8: primary leases of a user are on one computer.
@@ -126,14 +140,19 @@ impl Oracle {
         let held = match row.subject {
             Subject::User(id) => {
                 self.touched_users.insert(id.0);
-                self.books.users.get_mut(&id.0).map(|user| (&mut user.keys, user.concurrent))
+                let user = self.books.users.get_mut(&id.0);
+                user.map(|user| {
+                    let under = if row.method == Method::Concurrent { one(key) } else { 0 };
+                    user.concurrent_keys = user.concurrent_keys & !one(key) | if given { under } else { 0 };
+                    &mut user.keys
+                })
             }
             Subject::Station(id) => {
                 self.touched_stations.insert(id.0);
-                self.books.stations.get_mut(&id.0).map(|station| (&mut station.keys, false))
+                self.books.stations.get_mut(&id.0).map(|station| &mut station.keys)
             }
         };
-        let Some((keys, concurrent)) = held else {
+        let Some(keys) = held else {
             return self.broken("ADMIN-3", || format!("an assignment of nobody: {row:?}"));
         };
         let twice = has(*keys, key) == given;
@@ -142,8 +161,6 @@ impl Oracle {
         if twice {
             return self.broken("ALLOC-10", || format!("given twice, or taken twice: {row:?}"));
         }
-        // A conversion changes the user's row after its keys.
-        let _ = concurrent;
         let pool = pool(key, by_method);
         if by_method {
             return;
@@ -315,6 +332,10 @@ impl Oracle {
             self.broken("ALLOC-9", || {
                 format!("lease {id} holds {:#b} with rights to {rights:#b}: {lease:?}", lease.keys)
             });
+        }
+        let at = lease.station.and_then(|id| self.books.stations.get(&id));
+        if at.is_some_and(|station| !has(station.keys, BASIC)) {
+            self.broken("STATION-1", || format!("lease {id} is at a station without its key: {lease:?}"));
         }
         let brought = self.books.brought(lease.station, lease.remote);
         // Of a pool above its capacity the last assignments have no effect (ALLOC-11): either way is right then.

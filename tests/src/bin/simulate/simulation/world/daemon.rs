@@ -7,7 +7,7 @@ use leasehold_engine::{
     time::{LeaseTime, Now, WallTime},
 };
 use leaseholdd::{
-    clock::{Clock, TimeMark},
+    clock::Clock,
     core::{Answer, Bounds, EventReceiver, Phase, Refused, ReplyReceiver, ReplySender, Stepped, replies},
 };
 
@@ -63,7 +63,7 @@ impl World {
         let mark_ms = mark.map_or(0, |mark| mark.lease.as_ms());
         self.oracle.restarted(mark_ms);
         let clock = Clock::of_hands(self.hands.clone());
-        clock.continue_from(mark.unwrap_or_else(TimeMark::default));
+        clock.continue_from(mark.unwrap_or_default());
         let mut engine = Engine::new(Limits::default());
         {
             let disk = self.disk.borrow();
@@ -272,7 +272,7 @@ impl World {
                         story.push(format!("durable: {:?}", change.after.as_ref().or(change.before.as_ref())));
                     }
                     self.oracle.change(&change);
-                    disk.settle(change);
+                    disk.settle(*change);
                 }
                 Entry::Commit => self.oracle.committed(),
             }
