@@ -439,8 +439,8 @@ impl Turn<'_> {
         let after = LeaseRow { terms: Arc::new(terms), ..row.clone() };
         let applied = self.applied_to(&row);
         self.change(Some(Row::Lease(Box::new(row.clone()))), Some(Row::Lease(Box::new(after))));
-        if self.applied_to(&row) != applied {
-            self.tell_usage(UsageKind::KeysChanged, &row, self.now.wall);
+        if let Some((user, old)) = applied {
+            self.tell_keys_changed(user, old);
         }
         let state = &self.engine.state;
         let added: Vec<_> = new.difference(&old).map(|key| state.key_name(*key)).collect();

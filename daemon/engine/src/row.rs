@@ -531,6 +531,18 @@ pub struct UsageEventRow {
     pub counter: u32,
     /// The keys applied to the user after it, by number; at counter 0 those that were applied until then.
     pub keys: Arc<[KeyId]>,
+    /// The sessions that the user had until then; `None` where there were none. A segment that begins with this event opens
+    /// with them.
+    pub before: Option<UsageBefore>,
+}
+
+/// A user's sessions until an event; their number follows from the event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageBefore {
+    /// When the oldest of them began.
+    pub since: WallTime,
+    /// The keys applied to the user, by number.
+    pub keys: Arc<[KeyId]>,
 }
 
 /// One sealed record, exactly as it stands in the file.

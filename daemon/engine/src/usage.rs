@@ -19,7 +19,7 @@ use crate::{
     engine::{Engine, Turn},
     ids::{KeyId, UsageEventId, UserId},
     refusal::{EndReason, Refusal},
-    row::{LeaseRow, LeaseSubject, Row, UsageEventRow, UsageKind, UsageSegmentRow},
+    row::{LeaseRow, LeaseSubject, Row, UsageBefore, UsageEventRow, UsageKind, UsageSegmentRow},
     state::State,
     time::{LeaseTime, Now},
 };
@@ -65,7 +65,7 @@ pub struct UsagePresence {
 }
 
 impl Turn<'_> {
-    /// Tells a lease that began (`Logon`) or ended (`Logoff`) or holds other keys, after the change. `at`: when.
+    /// Tells a lease that began (`Logon`) or ended (`Logoff`), after the change. `at`: when.
     pub(crate) fn tell_usage(&mut self, what: UsageKind, lease: &LeaseRow, at: WallTime) {
         let state = &self.engine.state;
         let LeaseSubject::Logon { user, .. } = &lease.subject else {
@@ -74,22 +74,46 @@ impl Turn<'_> {
         if !state.usage.collecting {
             return;
         }
-        let Some(row) = state.users.get(user) else {
+        let others = state.sessions(*user).filter(|other| other.id != lease.id);
+        let before = match what {
+            UsageKind::Logoff => before(others.chain([lease])),
+            _ => before(others),
+        };
+        self.tell_user(what, *user, at, before);
+    }
+
+    /// Tells that a user goes on with other keys than `old` ones, where that is so, after the change.
+    pub(crate) fn tell_keys_changed(&mut self, user: UserId, old: Arc<[KeyId]>) {
+        let state = &self.engine.state;
+        if state.applied_keys(user) == old {
+            return;
+        }
+        let since = state.sessions(user).map(|lease| lease.granted_wall).min();
+        let before = since.map(|since| UsageBefore { since, keys: old });
+        self.tell_user(UsageKind::KeysChanged, user, self.now.wall, before);
+    }
+
+    fn tell_user(&mut self, what: UsageKind, user: UserId, at: WallTime, before: Option<UsageBefore>) {
+        let state = &self.engine.state;
+        let Some(row) = state.users.get(&user) else {
             return;
         };
         let counter = u32::try_from(row.leases.len()).unwrap_or(u32::MAX);
-        // At counter 0 the keys are those that were applied until then.
-        let keys = if counter == 0 { keys_of([lease].into_iter()) } else { state.applied_keys(*user) };
-        let name = row.row.name.clone();
-        let id = UsageEventId(self.engine.state.last_usage_event() + 1);
-        self.change(None, Some(Row::UsageEvent(UsageEventRow { id, at, what, user: name, counter, keys })));
+        let keys = match &before {
+            // At counter 0 the keys are those that were applied until then.
+            Some(before) if counter == 0 => before.keys.clone(),
+            _ => state.applied_keys(user),
+        };
+        let id = UsageEventId(state.last_usage_event() + 1);
+        let event = UsageEventRow { id, at, what, user: row.row.name.clone(), counter, keys, before };
+        self.change(None, Some(Row::UsageEvent(event)));
     }
 
-    /// The keys applied to the lease's user, where that is told at all.
-    pub(crate) fn applied_to(&self, lease: &LeaseRow) -> Option<Arc<[KeyId]>> {
+    /// The lease's user and the keys applied to that one, where that is told at all.
+    pub(crate) fn applied_to(&self, lease: &LeaseRow) -> Option<(UserId, Arc<[KeyId]>)> {
         match &lease.subject {
             LeaseSubject::Logon { user, .. } if self.engine.state.usage.collecting => {
-                Some(self.engine.state.applied_keys(*user))
+                Some((*user, self.engine.state.applied_keys(*user)))
             }
             _ => None,
         }
@@ -142,8 +166,13 @@ impl State {
 
     /// The keys applied to a user: of all live sessions together, by number.
     pub(crate) fn applied_keys(&self, user: UserId) -> Arc<[KeyId]> {
+        keys_of(self.sessions(user))
+    }
+
+    /// A user's live sessions.
+    fn sessions(&self, user: UserId) -> impl Iterator<Item = &LeaseRow> + Clone {
         let leases = self.users.get(&user).map_or(&[][..], |user| &user.leases);
-        keys_of(leases.iter().filter_map(|id| self.leases.get(id)).map(|lease| &lease.row))
+        leases.iter().filter_map(|id| self.leases.get(id)).map(|lease| &lease.row)
     }
 
     /// When a live lease was last heard of.
@@ -173,6 +202,25 @@ impl State {
             role: file.and_then(|file| file.host_role),
             destination: file.and_then(|file| file.terms.usage_destination.clone()),
         }
+    }
+}
+
+/// Of sessions that a user had; `None` where there are none.
+fn before<'l>(sessions: impl Iterator<Item = &'l LeaseRow> + Clone) -> Option<UsageBefore> {
+    let since = sessions.clone().map(|lease| lease.granted_wall).min()?;
+    Some(UsageBefore { since, keys: keys_of(sessions) })
+}
+
+impl UsageEventRow {
+    /// The user as a segment opens with them that tells this event first.
+    fn presence_before(&self) -> Option<UsagePresence> {
+        let UsageBefore { since, keys } = self.before.clone()?;
+        let counter = match self.what {
+            UsageKind::Logon => self.counter.saturating_sub(1),
+            UsageKind::Logoff => self.counter.saturating_add(1),
+            UsageKind::KeysChanged => self.counter,
+        };
+        Some(UsagePresence { user: self.user.clone(), since, counter, keys })
     }
 }
 
@@ -207,18 +255,22 @@ impl Engine {
         (unsealed.len(), unsealed.front().map(|row| row.at))
     }
 
-    /// The users who are logged on, by name, after all events that have been told (USAGE-5).
+    /// The users who were logged on after all events that are sealed, and before those that wait, by name (USAGE-5): a
+    /// segment that begins opens with these, so that its chain tells every session from its first to its last moment.
     pub fn usage_presences(&self) -> Vec<UsagePresence> {
         let users = self.state.user_names.values().filter_map(|id| Some((id, self.state.users.get(id)?)));
-        users
-            .filter_map(|(id, user)| {
-                let granted = |lease| self.state.leases.get(lease).map(|lease| lease.row.granted_wall);
-                let since = user.leases.iter().filter_map(granted).min()?;
-                let counter = u32::try_from(user.leases.len()).unwrap_or(u32::MAX);
-                let keys = self.state.applied_keys(*id);
-                Some(UsagePresence { user: user.row.name.clone(), since, counter, keys })
-            })
-            .collect()
+        let live = users.filter_map(|(id, user)| {
+            let UsageBefore { since, keys } = before(self.state.sessions(*id))?;
+            let counter = u32::try_from(user.leases.len()).unwrap_or(u32::MAX);
+            let name = user.row.name.clone();
+            Some((name.clone(), Some(UsagePresence { user: name, since, counter, keys })))
+        });
+        let mut users: BTreeMap<Label, Option<UsagePresence>> = live.collect();
+        // The first event that waits tells how it was before; so from the last to the first.
+        for event in self.state.usage.unsealed.iter().rev() {
+            users.insert(event.user.clone(), event.presence_before());
+        }
+        users.into_values().flatten().collect()
     }
 
     /// Segments that are still kept, by number.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use leasehold_engine::{
     ids::{KeyId, UsageEventId},
-    row::{Row, UsageEventRow, UsageKind, UsageRecordRow, UsageSegmentRow},
+    row::{Row, UsageBefore, UsageEventRow, UsageKind, UsageRecordRow, UsageSegmentRow},
     time::WallTime,
 };
 use leasehold_keys::{activation::LicenseId, name::Label};
@@ -78,20 +78,29 @@ struct Texts<'e>(&'e [&'e UsageEventRow]);
 
 impl Serialize for Texts<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(
-            self.0.iter().map(|event| {
-                (event.id.0, event.at.as_ms(), event.what, event.user.as_str(), event.counter, &*event.keys)
-            }),
-        )
+        to.collect_seq(self.0.iter().map(|event| {
+            let before = event.before.as_ref();
+            // Most often the keys are the same before and after.
+            let keys_before = before.map(|before| &before.keys).filter(|keys| **keys != event.keys);
+            (
+                (event.id.0, event.at.as_ms(), event.what, event.user.as_str(), event.counter),
+                &*event.keys,
+                before.map(|before| before.since.as_ms()),
+                keys_before,
+            )
+        }))
     }
 }
 
 fn read_events(text: &str) -> rusqlite::Result<Vec<UsageEventRow>> {
-    type Read = (u64, i64, UsageKind, Label, u32, Arc<[KeyId]>);
+    type Keys = Arc<[KeyId]>;
+    type Read = ((u64, i64, UsageKind, Label, u32), Keys, Option<i64>, Option<Keys>);
     let events: Vec<Read> = serde_json::from_str(text).map_err(|why| fault(0, why))?;
-    let event = |(id, at, what, user, counter, keys)| {
+    let event = |((id, at, what, user, counter), keys, since, keys_before): Read| {
         let (id, at) = (UsageEventId(id), WallTime::from_ms(at));
-        UsageEventRow { id, at, what, user, counter, keys }
+        let since = since.map(WallTime::from_ms);
+        let before = since.map(|since| UsageBefore { since, keys: keys_before.unwrap_or_else(|| keys.clone()) });
+        UsageEventRow { id, at, what, user, counter, keys, before }
     };
     Ok(events.into_iter().map(event).collect())
 }

@@ -164,21 +164,11 @@ fn take_over(row: &mut UsageSegmentRow, tail: &Tail) {
     row.head = tail.head.chain;
 }
 
-/// What a segment has told so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// Events of the segment before, whose key is gone; who is logged on is not told yet.
-    Late,
-    /// Who was logged on, and what came after.
-    Open,
-}
-
 /// A segment that is being written, as it will be when the step in hand is durable.
 pub(super) struct Draft {
     segment: Segment,
     row: UsageSegmentRow,
     sha256: digest::Context,
-    pub(super) stage: Stage,
     facts: Facts,
     /// When its chain was signed last, and up to which record.
     signed: (LeaseTime, u64),
@@ -227,15 +217,11 @@ impl Draft {
         let mut sha256 = digest::Context::new(&digest::SHA256);
         sha256.update(&header);
         step.put(&row, 0, 0, header);
-        Ok(Self { segment, row, sha256, stage: Stage::Late, facts, signed: (now.lease, 0) })
+        Ok(Self { segment, row, sha256, facts, signed: (now.lease, 0) })
     }
 
     pub(super) fn row(&self) -> &UsageSegmentRow {
         &self.row
-    }
-
-    pub(super) fn facts(&self) -> &Facts {
-        &self.facts
     }
 
     /// Why it is to be closed and another begun, where it is.
@@ -289,8 +275,8 @@ impl Draft {
         }
     }
 
-    /// Closes it; gives the end that the next one continues.
-    pub(super) fn close(self, step: &mut Step, outside: &Outside<'_>) -> Result<(UsageSegmentRow, Tail), SealFault> {
+    /// Closes it.
+    pub(super) fn close(self, step: &mut Step, outside: &Outside<'_>) -> Result<(), SealFault> {
         let Self { segment, mut row, mut sha256, .. } = self;
         let Sealed { record, tail, .. } = segment.close(outside.installation, outside.clocks)?;
         let offset = row.bytes;
@@ -299,6 +285,6 @@ impl Draft {
         row.closed = Some(outside.clocks.trusted);
         row.sha256 = Some(finished(sha256));
         step.put(&row, tail.head.records, offset, record);
-        Ok((row, tail))
+        Ok(())
     }
 }

@@ -270,8 +270,8 @@ impl Driver {
                     state.changes += 1;
                     state.last_sealed = Some(view.now.wall);
                 });
-                // Where not all was seen, more is due; the next glance tells.
-                Ok(if view.is_all && course == Course::Running { Turned::Rest } else { Turned::On })
+                // Where not all was seen, or a segment was closed, more is due; the next glance tells.
+                Ok(Turned::On)
             }
             Err(refused) => {
                 self.heart.failed();

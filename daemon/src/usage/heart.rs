@@ -3,8 +3,10 @@
 //!
 //! - Sealed bytes leave it once, in a step. Where the step was not committed, the segment is dropped with its key, the
 //!   stored part of it is closed, and the next one begins: no nonce is used twice.
-//! - A segment opens with who was logged on, after the events of the segment before that could not be sealed into it any
-//!   more: its key was gone (a restart, an abandoned step, a full file).
+//! - A segment opens with who was logged on after all that its chain has told so far. Then come the events, those too that
+//!   happened before it began and could not be sealed into the segment before any more: its key was gone (a restart, an
+//!   abandoned step) or its file full. So the step that closes a segment begins no other: the next look does, which sees
+//!   the engine as that step left it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,7 +18,7 @@ use leasehold_engine::{
     command::UsageStep,
     ids::KeyId,
     row::{UsageEventRow, UsageKind, UsageSegmentRow},
-    time::{LeaseTime, Now},
+    time::LeaseTime,
 };
 use leasehold_keys::{
     activation::LicenseId,
@@ -26,7 +28,7 @@ use leasehold_keys::{
 };
 
 use super::{
-    draft::{Draft, Facts, Outside, Stage, Step, Stored, Write, settle, tail_of},
+    draft::{Draft, Facts, Outside, Step, Stored, Write, settle, tail_of},
     look::{Glance, View, Wish},
     naming::Naming,
 };
@@ -43,8 +45,8 @@ const PRESENCES_MAX_BYTES: u64 = ROTATE_BYTES as u64 / 2;
 enum State {
     /// There may be a segment without a close whose key is gone; the next begins for this reason.
     Unsettled(Begun),
-    /// No segment is open, and none is to be, as far as was seen.
-    Closed,
+    /// No segment is open; the next begins for this reason.
+    Closed(Begun),
     Writing(Box<Draft>),
 }
 
@@ -125,27 +127,22 @@ impl Heart {
         let draft = match &self.state {
             State::Writing(draft) => draft,
             _ if course == Course::Ending => return None,
-            State::Closed => {
-                return (collecting || glance.waiting > 0).then_some(Wish { presences: collecting, rows: true });
-            }
-            State::Unsettled(_) => {
-                let due = collecting || glance.waiting > 0 || glance.open;
-                return due.then_some(Wish { presences: collecting, rows: true });
+            State::Closed(_) | State::Unsettled(_) => {
+                let begins = collecting || glance.waiting > 0;
+                let settles = matches!(self.state, State::Unsettled(_)) && glance.open;
+                return (begins || settles).then_some(Wish { presences: begins, rows: true });
             }
         };
         let facts = glance.plan.license.map(|license| facts(license, glance.plan.role, outside));
-        let over = draft.is_over(facts.as_ref(), now).is_some();
         let waited = |since: LeaseTime| now.lease.ms_since(since) >= SEAL_AFTER_MS;
         let events = hurries || glance.waiting >= ITEMS_MAX || self.waiting_since.is_some_and(waited);
         let due = course == Course::Ending
             || !collecting
-            || over
+            || draft.is_over(facts.as_ref(), now).is_some()
             || events
-            || draft.stage == Stage::Late
             || !self.remarks.is_empty()
             || draft.wants_signing(now);
-        let presences = collecting && course == Course::Running && (over || draft.stage == Stage::Late);
-        due.then_some(Wish { presences, rows: false })
+        due.then_some(Wish { presences: false, rows: false })
     }
 
     /// Keys of a view whose names are not known yet; [`Heart::learn`] takes them.
@@ -187,72 +184,25 @@ impl Heart {
         course: Course,
     ) -> Result<Option<UsageStep>, SealFault> {
         let fallback = match &self.state {
-            State::Unsettled(begun) => *begun,
-            State::Closed => Begun::Changed,
+            State::Unsettled(begun) | State::Closed(begun) => *begun,
             State::Writing(_) => Begun::Abandoned,
         };
-        let state = std::mem::replace(&mut self.state, State::Unsettled(fallback));
         let mut step = Step::default();
-        let remarks = self.remarks.len();
-        let mut items: Vec<Item> = self.remarks.iter().cloned().map(Item::Remark).collect();
-        items.extend(view.events.iter().map(|event| self.event(event, outside.naming)));
-
-        let was_unsettled = matches!(state, State::Unsettled(_));
-        let begun = match state {
-            State::Writing(draft) => Ok(draft),
-            State::Unsettled(begun) => Err(begun),
-            State::Closed => Err(Begun::Changed),
-        };
-        let mut writing = match begun {
-            Ok(draft) => Some(draft),
-            Err(begun) => {
+        let (after, sealed_remarks) = match std::mem::replace(&mut self.state, State::Unsettled(fallback)) {
+            State::Writing(draft) => self.go_on(draft, &mut step, view, outside, course)?,
+            State::Unsettled(begun) | State::Closed(begun) => {
                 let end = self.settle_all(&mut step, view, stored, outside)?;
-                let license = view.plan.license.or(end.license);
-                let wanted = course == Course::Running && (view.plan.collecting || !view.events.is_empty());
-                match license.filter(|_| wanted) {
-                    Some(license) => {
+                match (view.plan.license.or(end.license), &view.presences) {
+                    (Some(license), Some(presences)) if course == Course::Running => {
                         let facts = facts(license, view.plan.role, outside);
                         let tail = end.tail.as_ref();
-                        Some(Box::new(Draft::begin(&mut step, end.next, begun, tail, facts, view.now, outside)?))
+                        let mut draft = Draft::begin(&mut step, end.next, begun, tail, facts, view.now, outside)?;
+                        self.open(&mut draft, &mut step, presences, outside)?;
+                        self.go_on(Box::new(draft), &mut step, view, outside, course)?
                     }
-                    None => None,
+                    _ => (State::Closed(begun), 0),
                 }
             }
-        };
-        if let Some(draft) = writing.take() {
-            let mut draft = seal(draft, &mut step, &items, view.now, outside)?;
-            step.sealed_through = view.events.last().map(|event| event.id);
-            writing = if view.is_all && (course == Course::Ending || !view.plan.collecting) {
-                draft.close(&mut step, outside)?;
-                None
-            } else {
-                let facts = view.plan.license.map(|license| facts(license, view.plan.role, outside));
-                match (draft.is_over(facts.as_ref(), view.now), &view.presences) {
-                    (_, Some(presences)) if draft.stage == Stage::Late => {
-                        self.open(&mut draft, &mut step, presences, outside)?;
-                    }
-                    (Some(begun), Some(presences)) => {
-                        let facts = facts.unwrap_or_else(|| draft.facts().clone());
-                        let (row, tail) = draft.close(&mut step, outside)?;
-                        let number = row.number + 1;
-                        let next = Draft::begin(&mut step, number, begun, Some(&tail), facts, view.now, outside)?;
-                        draft = Box::new(next);
-                        self.open(&mut draft, &mut step, presences, outside)?;
-                    }
-                    _ => {}
-                }
-                if draft.wants_signing(view.now) {
-                    draft.sign(&mut step, view.now, outside)?;
-                }
-                Some(draft)
-            };
-        }
-        let sealed_remarks = if step.writes.is_empty() { 0 } else { remarks };
-        let after = match writing {
-            Some(draft) => State::Writing(draft),
-            // What was unsettled is in order now, but the next segment begins for the reason that it has still.
-            None if was_unsettled => State::Unsettled(fallback),
-            None => State::Closed,
         };
         if step.is_empty() {
             self.state = after;
@@ -264,6 +214,50 @@ impl Heart {
         let (command, writes) = step.into_parts();
         self.pending = Some(Pending { after, writes, remarks: sealed_remarks });
         Ok(Some(command))
+    }
+
+    /// Seals what waits into the open segment, and closes that where it is over. Tells how it is then, and how many remarks
+    /// were sealed.
+    fn go_on(
+        &mut self,
+        mut draft: Box<Draft>,
+        step: &mut Step,
+        view: &View,
+        outside: &Outside<'_>,
+        course: Course,
+    ) -> Result<(State, usize), SealFault> {
+        let mut items: Vec<Item> = self.remarks.iter().cloned().map(Item::Remark).collect();
+        let remarks = items.len();
+        items.extend(view.events.iter().map(|event| self.event(event, outside.naming)));
+        let sealed = seal(&mut draft, step, &items)?;
+        let events = sealed.saturating_sub(remarks);
+        step.sealed_through = view.events.get(..events).and_then(<[_]>::last).map(|event| event.id);
+        let is_all = view.is_all && sealed == items.len();
+        let over = || {
+            let facts = view.plan.license.map(|license| facts(license, view.plan.role, outside));
+            draft.is_over(facts.as_ref(), view.now)
+        };
+        let closes = if sealed < items.len() {
+            Some(Begun::Size)
+        } else if is_all && (course == Course::Ending || !view.plan.collecting) {
+            Some(Begun::Changed)
+        } else {
+            // Events that wait happened before it was over, most of them.
+            over().filter(|_| is_all)
+        };
+        let state = match closes {
+            Some(begun) => {
+                draft.close(step, outside)?;
+                State::Closed(begun)
+            }
+            None => {
+                if draft.wants_signing(view.now) {
+                    draft.sign(step, view.now, outside)?;
+                }
+                State::Writing(draft)
+            }
+        };
+        Ok((state, sealed.min(remarks)))
     }
 
     /// The step is durable; this is to be written now.
@@ -302,7 +296,7 @@ impl Heart {
         Ok(end)
     }
 
-    /// Tells who is logged on, after everything that came before is told.
+    /// Tells who is logged on.
     fn open(
         &mut self,
         draft: &mut Draft,
@@ -332,7 +326,6 @@ impl Heart {
             let taken = draft.seal(step, left)?;
             left = left.get(taken..).unwrap_or_default();
         }
-        draft.stage = Stage::Open;
         Ok(())
     }
 
@@ -372,25 +365,15 @@ fn facts(license: LicenseId, role: Option<leasehold_keys::activation::HostRole>,
     Facts { license, role, names: outside.naming.names(), recipients: outside.recipients.to_vec() }
 }
 
-/// Seals all of `items`; where the file is full, into the next one, as events of the segment before.
-fn seal(
-    mut draft: Box<Draft>,
-    step: &mut Step,
-    items: &[Item],
-    now: Now,
-    outside: &Outside<'_>,
-) -> Result<Box<Draft>, SealFault> {
-    let mut left = items;
-    while !left.is_empty() {
+/// Seals `items`, as many as the file has room for; tells how many.
+fn seal(draft: &mut Draft, step: &mut Step, items: &[Item]) -> Result<usize, SealFault> {
+    let mut sealed = 0;
+    while let Some(left) = items.get(sealed..).filter(|left| !left.is_empty()) {
         match draft.seal(step, left) {
-            Ok(taken) => left = left.get(taken..).unwrap_or_default(),
-            Err(SealFault::Full) if draft.row().records > 0 => {
-                let facts = draft.facts().clone();
-                let (row, tail) = draft.close(step, outside)?;
-                draft = Box::new(Draft::begin(step, row.number + 1, Begun::Size, Some(&tail), facts, now, outside)?);
-            }
+            Ok(taken) => sealed += taken,
+            Err(SealFault::Full) if draft.row().records > 0 => break,
             Err(fault) => return Err(fault),
         }
     }
-    Ok(draft)
+    Ok(sealed)
 }

@@ -24,7 +24,7 @@ pub(super) struct Glance {
 /// What a step needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wish {
-    /// Who is logged on, where all events that wait fit into one step.
+    /// Who was logged on before the events that wait: a segment begins.
     pub(super) presences: bool,
     /// All segments.
     pub(super) rows: bool,
@@ -39,7 +39,7 @@ pub(super) struct View {
     pub(super) events: Vec<UsageEventRow>,
     /// No others wait.
     pub(super) is_all: bool,
-    /// Who is logged on after those events; `None` where that was not asked or others wait.
+    /// Who was logged on before those events; `None` where that was not asked.
     pub(super) presences: Option<Vec<UsagePresence>>,
     /// All segments, by number; `None` where they were not asked for.
     pub(super) rows: Option<Vec<UsageSegmentRow>>,
@@ -60,7 +60,7 @@ pub(super) fn look(engine: &Engine, now: Now, wish: Wish) -> View {
     View {
         now,
         plan: engine.usage_plan(now),
-        presences: (wish.presences && is_all).then(|| engine.usage_presences()),
+        presences: wish.presences.then(|| engine.usage_presences()),
         rows: wish.rows.then(|| engine.usage_segments().cloned().collect()),
         events,
         is_all,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     clock::evidence::Evidence,
-    storage::{Database, StateDir, Store},
+    storage::{Database, Durable, StateDir, Store},
 };
 
 fn event(id: u64) -> UsageEventRow {
@@ -24,7 +24,14 @@ fn event(id: u64) -> UsageEventRow {
         user: format!("agent \"{id}\" ✓").parse().unwrap(),
         counter: 1,
         keys: Arc::from([KeyId(3), KeyId(9)]),
+        before: before(id),
     }
+}
+
+/// None, one with the same keys, one with others.
+fn before(id: u64) -> Option<UsageBefore> {
+    let keys: &[KeyId] = if id % 3 == 1 { &[KeyId(3), KeyId(9)] } else { &[KeyId(3)] };
+    (id % 3 > 0).then(|| UsageBefore { since: WallTime::from_ms(1_700_000_000_000), keys: Arc::from(keys) })
 }
 
 fn segment(number: u32, stored: bool) -> UsageSegmentRow {
