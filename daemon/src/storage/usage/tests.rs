@@ -31,7 +31,7 @@ fn event(id: u64) -> UsageEventRow {
 /// None, one with the same keys, one with others.
 fn before(id: u64) -> Option<UsageBefore> {
     let keys: &[KeyId] = if id % 3 == 1 { &[KeyId(3), KeyId(9)] } else { &[KeyId(3)] };
-    (id % 3 > 0).then(|| UsageBefore { since: WallTime::from_ms(1_700_000_000_000), keys: Arc::from(keys) })
+    (!id.is_multiple_of(3)).then(|| UsageBefore { since: WallTime::from_ms(1_700_000_000_000), keys: Arc::from(keys) })
 }
 
 fn segment(number: u32, stored: bool) -> UsageSegmentRow {
