@@ -1,4 +1,4 @@
-//! The licensor's HTTPS endpoint (07): `PUT /v1/usage/NAME` gives the receipt in its answer, `GET /v1/usage/NAME/receipt` gives
+//! The licensor's HTTPS endpoint (07): `PUT /v1/usage/NAME?final=true` gives the receipt in its answer, `GET /v1/usage/NAME/receipt` gives
 //! it once more where that answer was lost.
 
 use std::path::Path;
@@ -39,7 +39,8 @@ impl Endpoint {
     /// Sends a file; the receipt that is in the answer, unread.
     pub(super) async fn send(&self, row: &UsageSegmentRow, file: &Path) -> Result<Bytes, Trouble> {
         let body = FileBody::new(file_body::open(file, row).await?, file, row.bytes);
-        let target = format!("{}/v1/usage/{}", self.path, row.file);
+        // Only closed segments are sent; one whose key was lost has no record that says so.
+        let target = format!("{}/v1/usage/{}?final=true", self.path, row.file);
         let request = Request::builder()
             .method(Method::PUT)
             .uri(&target)

@@ -42,7 +42,7 @@ pub enum IntakeFault {
     Misnamed(SegmentName),
     /// More may follow.
     #[error(
-        "the file is not closed yet ({0}): only a whole segment can be answered for; the server closes it at 00:00 UTC and at each restart; send it then"
+        "the file is not closed yet ({0}): only a whole segment can be answered for; the server closes it at 00:00 UTC and at each restart; send it then. Where the key that would have closed it is lost, send it as final"
     )]
     NotClosed(&'static str),
     /// Nobody here could read it.
@@ -95,6 +95,17 @@ impl IntakeFault {
     }
 }
 
+/// What whoever sends a file says of its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Nothing: only a close shows that no more follows.
+    Plain,
+    /// No more follows, even where no record closes it: the installation key that would have signed that is lost. What was
+    /// cut off from such a file can be found no other way than what was cut off from the end of a chain (FORMAT.md, 6.6), so
+    /// taking it gives nothing away; refusing it would leave the customer with a file that nobody ever answers for.
+    Final,
+}
+
 /// A file that is kept and answered for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
@@ -140,7 +151,7 @@ impl Intake {
     /// # Errors
     ///
     /// Where nothing is answered for.
-    pub fn take(&mut self, name: &str, bytes: &[u8], now: WallTime) -> Result<Taken, IntakeFault> {
+    pub fn take(&mut self, name: &str, bytes: &[u8], sent: Sent, now: WallTime) -> Result<Taken, IntakeFault> {
         let name: SegmentName = name.parse().map_err(|_| IntakeFault::Name(name.chars().take(120).collect()))?;
         let file = usage::verify(bytes)?;
         let header = file.header();
@@ -155,6 +166,8 @@ impl Intake {
         }
         let end = match file.end() {
             End::Closed(clocks) => clocks.trusted,
+            // When its last event was, only its content tells.
+            End::Open if sent == Sent::Final => header.start.trusted,
             End::Open => return Err(IntakeFault::NotClosed("it ends without the record that closes it")),
             End::Torn(torn) => return Err(IntakeFault::NotClosed(torn.what)),
         };

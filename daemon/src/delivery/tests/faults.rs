@@ -91,7 +91,7 @@ async fn a_file_is_sent_whole_and_its_receipt_comes_back() {
     let server = bench.server(Flaw::None, Vec::new()).await;
     let Came::Receipt(receipt) = bench.attempt(Before::Never).await.unwrap() else { panic!() };
     assert!(receipt.starts_with(b"format = \"leasehold/usage-receipt/1\""));
-    assert_eq!(server.asked(), [format!("PUT /v1/usage/{}", bench.row.file)]);
+    assert_eq!(server.asked(), [format!("PUT /v1/usage/{}?final=true", bench.row.file)]);
     server.with_asked(|asked| {
         assert_eq!(asked[0].body, 300_001);
         assert!(asked[0].head.contains(&format!("host: localhost:{}", server.port())), "{}", asked[0].head);
@@ -107,11 +107,11 @@ async fn a_receipt_that_was_lost_is_asked_for_before_the_file_is_sent_again() {
     assert!(trouble.may_have_arrived());
     assert!(matches!(bench.attempt(Before::LongAgo).await, Ok(Came::Receipt(_))));
     let name = bench.row.file.clone();
-    assert_eq!(server.asked(), [format!("PUT /v1/usage/{name}"), format!("GET /v1/usage/{name}/receipt")]);
+    assert_eq!(server.asked(), [format!("PUT /v1/usage/{name}?final=true"), format!("GET /v1/usage/{name}/receipt")]);
     // Where the server has none, the file is sent.
     let server = bench.server(Flaw::None, Vec::new()).await;
     assert!(matches!(bench.attempt(Before::LongAgo).await, Ok(Came::Receipt(_))));
-    assert_eq!(server.asked(), [format!("GET /v1/usage/{name}/receipt"), format!("PUT /v1/usage/{name}")]);
+    assert_eq!(server.asked(), [format!("GET /v1/usage/{name}/receipt"), format!("PUT /v1/usage/{name}?final=true")]);
 }
 
 #[tokio::test]

@@ -44,7 +44,8 @@ async fn files_go_oldest_first_and_are_receipted() {
     home.set_time(2 * DAY_MS);
     let files = site.files(|files| files.len() == 3 && files[1].row.acknowledged.is_some()).await;
     assert_eq!(states(&files), [FileState::Acknowledged, FileState::Acknowledged, FileState::Open]);
-    let names: Vec<String> = files[..2].iter().map(|file| format!("PUT /v1/usage/{}", file.row.file)).collect();
+    let names: Vec<String> =
+        files[..2].iter().map(|file| format!("PUT /v1/usage/{}?final=true", file.row.file)).collect();
     assert_eq!(server.asked(), names);
     for file in &files[..2] {
         assert!(!file.row.stored && file.row.uploaded.is_some() && file.path.is_file());
@@ -150,7 +151,7 @@ async fn a_lost_answer_is_asked_for_and_the_file_goes_once() {
     let files = site.files(|files| files[0].row.acknowledged.is_some()).await;
     let name = &files[0].row.file;
     let first: Vec<String> = server.asked().into_iter().take(2).collect();
-    assert_eq!(first, [format!("PUT /v1/usage/{name}"), format!("GET /v1/usage/{name}/receipt")]);
+    assert_eq!(first, [format!("PUT /v1/usage/{name}?final=true"), format!("GET /v1/usage/{name}/receipt")]);
     site.stop().await;
 }
 

@@ -206,7 +206,7 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, desk: Arc<Mutex<Desk>>) {
     }
     let Some((asked, body)) = request(&mut stream).await else { return };
     let path = asked.path.clone();
-    let name = path.trim_end_matches("/receipt").rsplit('/').next().unwrap().to_owned();
+    let name = path.split('?').next().unwrap().trim_end_matches("/receipt").rsplit('/').next().unwrap().to_owned();
     let receipt_asked = asked.method == "GET" && path.ends_with("/receipt");
     {
         let mut desk = desk.lock().unwrap();

@@ -167,12 +167,19 @@ impl Server {
         waited.expect("within a minute").unwrap().clone()
     }
 
-    /// Waits until the segments are so.
+    /// Waits until the room is through with what it was doing: it hears this between two turns.
+    async fn turned(&self) {
+        let fault = self.usage.progress(u32::MAX, Progress::Forgotten).await.unwrap_err();
+        assert!(matches!(fault, ProgressFault::Unknown(_)), "{fault}");
+    }
+
+    /// Waits until the segments are so, and what they say is written.
     async fn rows(&mut self, what: impl Fn(&[UsageSegmentRow]) -> bool) -> Vec<UsageSegmentRow> {
         loop {
             self.state.borrow_and_update();
             let rows = self.usage.segments().await.unwrap();
             if what(&rows) {
+                self.turned().await;
                 return rows;
             }
             tokio::time::timeout(Duration::from_secs(60), self.state.changed()).await.expect("a minute").unwrap();
@@ -238,6 +245,7 @@ async fn what_is_delivered_leaves_the_database_and_then_the_folder() {
     let mut server = place.start(NamesSetting::Plain);
     server.licensed().await;
     server.log_on(1, USERS[0]).await;
+    server.rows(|rows| rows.len() == 1).await;
     // Over midnight, and again.
     place.set_time(12 * 3_600_000);
     server.rows(|rows| rows.len() == 2).await;
@@ -262,6 +270,7 @@ async fn what_is_delivered_leaves_the_database_and_then_the_folder() {
     let second = server.usage.path(&rows[1]);
     fs::write(&second, "torn").unwrap();
     server.usage.check(2);
+    server.turned().await;
     // Longer than a lease lasts: nobody is there any more.
     place.set_time(9 * 86_400_000);
     let rows = server.rows(|rows| rows.iter().any(|row| row.number == 2 && !row.stored)).await;

@@ -157,6 +157,9 @@ pub(crate) enum UsageCommand {
         /// Usage files, or folders of them
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Take files too that no record closes: the installation key that would have signed that is lost
+        #[arg(long)]
+        r#final: bool,
         /// Keep the files below this folder, as `licensor serve --state` does (else the licensor's folder)
         #[arg(long, value_name = "FOLDER")]
         state: Option<PathBuf>,

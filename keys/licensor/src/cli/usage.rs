@@ -15,7 +15,7 @@ use leasehold_keys::{
     usage::{End, Finding},
 };
 use licensor::{
-    intake::{Intake, IntakeFault},
+    intake::{Intake, IntakeFault, Sent},
     ledger::{IssuedFile, UsageFile},
     reading,
     workshop::{Workshop, WorkshopFault, write_whole},
@@ -52,12 +52,12 @@ pub(super) fn run(
             passphrase::unlock_usage(&mut workshop, passphrase_file)?;
             bill::run(&workshop, &files, &order, json, now)
         }
-        UsageCommand::Receipt { files, state } => {
+        UsageCommand::Receipt { files, r#final, state } => {
             let files = named(&files)?;
             let mut workshop = Workshop::open(dir, None)?;
             passphrase::unlock_receipts(&mut workshop, passphrase_file)?;
             let mut intake = workshop.intake(state.as_deref().unwrap_or(dir), now)?;
-            receipts(&mut intake, &files, json, now)
+            receipts(&mut intake, &files, if r#final { Sent::Final } else { Sent::Plain }, json, now)
         }
         UsageCommand::List { license } => {
             let license = license.as_deref().map(license_id).transpose()?;
@@ -160,12 +160,12 @@ fn span((first, last): (u32, u32)) -> String {
     if first == last { first.to_string() } else { format!("{first} to {last}") }
 }
 
-fn receipts(intake: &mut Intake, files: &[PathBuf], json: bool, now: WallTime) -> Result<(), Fault> {
+fn receipts(intake: &mut Intake, files: &[PathBuf], sent: Sent, json: bool, now: WallTime) -> Result<(), Fault> {
     let mut rows = Vec::new();
     let mut refused = 0_usize;
     let mut failed = None;
     for path in files {
-        match receipt(intake, path, now) {
+        match receipt(intake, path, sent, now) {
             Ok((receipt, new)) => {
                 if !json {
                     let again = if new { "" } else { " (received before)" };
@@ -198,10 +198,10 @@ fn receipts(intake: &mut Intake, files: &[PathBuf], json: bool, now: WallTime) -
 }
 
 /// Takes a file and writes its receipt beside it.
-fn receipt(intake: &mut Intake, path: &Path, now: WallTime) -> Result<(PathBuf, bool), IntakeFault> {
+fn receipt(intake: &mut Intake, path: &Path, sent: Sent, now: WallTime) -> Result<(PathBuf, bool), IntakeFault> {
     let bytes = reading::read(path)?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    let taken = intake.take(&name, &bytes, now)?;
+    let taken = intake.take(&name, &bytes, sent, now)?;
     let mut receipt = path.as_os_str().to_owned();
     receipt.push(".receipt");
     let receipt = PathBuf::from(receipt);

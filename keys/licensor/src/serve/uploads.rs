@@ -1,4 +1,4 @@
-//! Usage files over HTTP: `PUT /v1/usage/NAME`, and `GET /v1/usage/NAME/receipt` for one that got lost.
+//! Usage files over HTTP: `PUT /v1/usage/NAME?final=true`, and `GET /v1/usage/NAME/receipt` for one that got lost.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,7 +8,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, RawQuery, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, put},
@@ -21,7 +21,7 @@ use super::{
     body::{hear_out, receive, too_large},
     problem::Problem,
 };
-use crate::intake::{Intake, IntakeFault};
+use crate::intake::{Intake, IntakeFault, Sent};
 
 /// Files that are received at once, each of which may take 17 MiB of memory.
 const UPLOADS_MAX: usize = 16;
@@ -80,6 +80,7 @@ pub(super) fn routes(desk: Desk) -> Router {
 async fn take(
     State(desk): State<Desk>,
     Path(name): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -97,8 +98,10 @@ async fn take(
     };
     let bytes = receive(body, stated.unwrap_or(0)).await?;
     let now = (desk.clock)();
-    let sent = name.clone();
-    let taken = desk.work(move |intake| intake.take(&sent, &bytes, now)).await.inspect_err(|problem| {
+    let file = name.clone();
+    let is_final = query.is_some_and(|query| query.split('&').any(|pair| pair == "final=true"));
+    let sent = if is_final { Sent::Final } else { Sent::Plain };
+    let taken = desk.work(move |intake| intake.take(&file, &bytes, sent, now)).await.inspect_err(|problem| {
         tracing::warn!(file = name, code = problem.code, why = problem.detail, "usage file refused");
     })?;
     tracing::info!(file = name, license = %taken.file.license_id, new = taken.new, "usage file received");

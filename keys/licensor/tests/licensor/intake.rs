@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use leasehold_keys::{activation::LicenseId, usage::UsagePrivateKey};
 use licensor::{
     catalog::Catalog,
-    intake::{Intake, IntakeFault, Taken},
+    intake::{Intake, IntakeFault, Sent, Taken},
     vault::Protection,
     workshop::{CreateOptions, Workshop},
 };
@@ -36,11 +36,11 @@ impl Desk {
     }
 
     fn take(&mut self, file: &Usg) -> Result<Taken, IntakeFault> {
-        self.intake.take(&file.name, &file.bytes, noon())
+        self.intake.take(&file.name, &file.bytes, Sent::Plain, noon())
     }
 
     fn code(&mut self, name: &str, bytes: &[u8]) -> &'static str {
-        self.intake.take(name, bytes, noon()).unwrap_err().code()
+        self.intake.take(name, bytes, Sent::Plain, noon()).unwrap_err().code()
     }
 
     fn kept(&self, folder: &str, name: &str) -> PathBuf {
@@ -62,7 +62,7 @@ fn a_whole_file_is_kept_and_answered_for_once_and_the_same_again() {
 
     // Days later, by another program: the same receipt.
     let mut again = desk.workshop.intake(desk.workshop.dir(), noon()).unwrap();
-    let second = again.take(&file.name, &file.bytes, time("2026-12-01T00:00:00Z")).unwrap();
+    let second = again.take(&file.name, &file.bytes, Sent::Plain, time("2026-12-01T00:00:00Z")).unwrap();
     assert_eq!(second, Taken { new: false, ..taken.clone() });
     assert_eq!(again.receipt(&file.name).unwrap().unwrap().receipt, taken.file.receipt);
     assert_eq!(desk.workshop.ledger().usage_files().unwrap(), std::slice::from_ref(&taken.file));
@@ -108,6 +108,25 @@ fn nothing_else_is_answered_for() {
     assert!(desk.workshop.ledger().usage_files().unwrap().is_empty());
     assert!(!desk.dir.path().join("acme/usage").exists() && !desk.dir.path().join("acme/aside").exists());
     assert_eq!(desk.intake.receipt(&file.name).unwrap(), None);
+}
+
+/// The key that would have closed it is lost: nobody would ever answer for it otherwise.
+#[test]
+fn a_file_that_nobody_can_close_any_more_is_taken_where_the_server_says_that_it_is_final() {
+    let mut desk = Desk::new();
+    let open = desk.server().file("2026-11-02T00:00:00Z", None, &john_smith());
+    assert_eq!(desk.code(&open.name, &open.bytes), "not-closed");
+    // Half a record is not what a server has stored, whatever it says.
+    let torn = &open.bytes[..open.bytes.len() - 1];
+    assert_eq!(desk.intake.take(&open.name, torn, Sent::Final, noon()).unwrap_err().code(), "not-closed");
+    let taken = desk.intake.take(&open.name, &open.bytes, Sent::Final, noon()).unwrap();
+    assert!(taken.new);
+    let receipt = desk.workshop.trust().usage_receipt(taken.file.receipt.as_bytes(), noon()).unwrap();
+    receipt.fits(open.name.parse().unwrap(), &open.bytes).unwrap();
+    // Had it gone on all the same, that would show.
+    let longer = desk.server().day(2, &john_smith());
+    assert_eq!(longer.name, open.name);
+    assert_eq!(desk.code(&longer.name, &longer.bytes), "fork");
 }
 
 #[test]
@@ -169,7 +188,7 @@ fn one_segment_is_answered_for_once_however_many_bring_it() {
     let dir = desk.workshop.dir();
     let bring = |file: &Usg| {
         let mut intake = Workshop::open(dir, None).unwrap().intake(dir, noon()).unwrap();
-        intake.take(&file.name, &file.bytes, noon()).map(|taken| taken.file.sha256)
+        intake.take(&file.name, &file.bytes, Sent::Plain, noon()).map(|taken| taken.file.sha256)
     };
     let answers: Vec<Result<_, IntakeFault>> = std::thread::scope(|scope| {
         let threads: Vec<_> = files.iter().chain(&files).map(|file| scope.spawn(move || bring(file))).collect();
@@ -191,7 +210,7 @@ fn receipts_are_signed_by_keys_that_count_now_or_not_at_all() {
     // Keys and root last five years.
     let late = time("2031-11-22T00:00:00Z");
     let next = server.day(3, &[]);
-    assert_eq!(desk.intake.take(&next.name, &next.bytes, late).unwrap_err().code(), "failed");
+    assert_eq!(desk.intake.take(&next.name, &next.bytes, Sent::Plain, late).unwrap_err().code(), "failed");
     assert!(desk.intake.check(noon()).is_ok() && desk.intake.check(late).is_err());
     assert!(desk.workshop.intake(desk.workshop.dir(), late).is_err());
 }
@@ -203,7 +222,8 @@ fn ml_dsa_signs_receipts_too_where_the_root_asks_for_it() {
     let mut workshop = Workshop::create(&dir.path().join("acme"), &options, noon()).unwrap();
     let license = workshop.issue(&Catalog::pureconnect(), &with_grants(), noon()).unwrap().activation.license_id;
     let file = Writer::new(1, license, workshop.trust()).day(2, &[]);
-    let taken = workshop.intake(workshop.dir(), noon()).unwrap().take(&file.name, &file.bytes, noon()).unwrap();
+    let taken =
+        workshop.intake(workshop.dir(), noon()).unwrap().take(&file.name, &file.bytes, Sent::Plain, noon()).unwrap();
     let receipt = workshop.trust().usage_receipt(taken.file.receipt.as_bytes(), noon()).unwrap();
     assert_eq!(receipt.signed_by().len(), 2);
 }

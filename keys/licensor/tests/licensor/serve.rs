@@ -174,6 +174,7 @@ async fn what_is_refused_is_refused_in_words() {
     client.put(&other, &file.bytes).await.refuses(422, "misnamed", &file.name);
     let cut = &file.bytes[..file.bytes.len() - 1];
     client.put(&file.name, cut).await.refuses(422, "not-closed", "00:00 UTC");
+    client.put(&format!("{}?final=true", file.name), cut).await.refuses(422, "not-closed", "00:00 UTC");
     client.put(&file.name, b"hello").await.refuses(422, "not-a-usage-file", "usage file");
     let unknown = Writer::new(1, LicenseId(uuid::Uuid::from_u128(1)), endpoint.workshop.trust()).day(2, &[]);
     client.put(&unknown.name, &unknown.bytes).await.refuses(403, "unknown-license", "not issued by this licensor");
