@@ -44,6 +44,7 @@ pub(crate) const fn code(refusal: &Refusal) -> Code {
         | Refusal::ApplicationHeld { .. }
         | Refusal::LoggedOnElsewhere { .. }
         | Refusal::LeaseEnded { .. }
+        | Refusal::Enforced { .. }
         | Refusal::InUse { .. } => Code::FailedPrecondition,
         Refusal::UserUnknown(_)
         | Refusal::StationUnknown(_)
