@@ -193,6 +193,7 @@ fn particulars(refusal: &Refusal, details: &mut ErrorDetails) {
         Refusal::NotLicensed { key, .. }
         | Refusal::HolderNotAllowed { key, .. }
         | Refusal::VersionNotCovered { key, .. }
+        | Refusal::Enforced { key, .. }
         | Refusal::PrerequisiteMissing { key, .. } => unmet(details, format!("key {key}")),
         Refusal::ApplicationHeld { user, held, .. } => unmet(details, format!("user {user}, key {held}")),
         Refusal::StationNotLicensed { station, .. } => unmet(details, format!("station {station}")),
