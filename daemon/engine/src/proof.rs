@@ -38,6 +38,7 @@ impl Engine {
         rows.extend(state.marks.values().copied().map(Row::Mark));
         rows.extend(state.usage.unsealed.iter().cloned().map(Row::UsageEvent));
         rows.extend(state.usage.segments.values().map(|row| Row::UsageSegment(Box::new(row.clone()))));
+        rows.extend(state.standings.values().map(|row| Row::Standing(Box::new(row.clone()))));
         rows.push(Row::Site(state.site));
         rows
     }
@@ -92,6 +93,7 @@ impl Engine {
         for (id, pool) in &state.pools {
             let name = state.pool_name(*id);
             let again = fresh.get(id).unwrap_or(&empty);
+            differ(found, &format!("{name} capacity"), &pool.capacity, &state.counted(*id, pool.granted));
             differ(found, &format!("{name} assigned"), &pool.assigned, &again.assigned);
             differ(found, &format!("{name} last counted"), &pool.last_counted, &pool.find_last_counted());
             differ(found, &format!("{name} leased"), &pool.leased, &again.leased);
