@@ -357,6 +357,9 @@ impl Workshop {
             Some(NoteKind::Root) => return Err(WorkshopFault::NotAReceipt("a root")),
             Some(NoteKind::Request) => return Err(WorkshopFault::NotAReceipt("a host request")),
             Some(NoteKind::UsageReceipt) => return Err(WorkshopFault::NotAReceipt("a receipt for a usage file")),
+            Some(NoteKind::CheckInRequest) => return Err(WorkshopFault::NotAReceipt("a request of a check-in")),
+            Some(NoteKind::CheckInAnswer) => return Err(WorkshopFault::NotAReceipt("an answer to a check-in")),
+            Some(NoteKind::Time) => return Err(WorkshopFault::NotAReceipt("a time note")),
             Some(NoteKind::DeactivationReceipt) | None => {}
         }
         let signer = note.signatures.first().map_or_else(String::new, |signature| signature.name.to_owned());
