@@ -35,13 +35,15 @@ use leasehold_keys::{
 };
 use uuid::Uuid;
 
-use self::files::file_name;
 pub use self::{
     fault::WorkshopFault,
     files::write_whole,
     found::{CreateOptions, KEYS_MAX},
 };
-pub(crate) use self::{files::sync_folder, signers::Signers};
+pub(crate) use self::{
+    files::{file_name, sync_folder},
+    signers::Signers,
+};
 use crate::{
     calendar::whole_second,
     catalog::Catalog,
@@ -177,6 +179,10 @@ impl Workshop {
     /// The records.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    pub(crate) fn ledger_mut(&mut self) -> &mut Ledger {
+        &mut self.ledger
     }
 
     /// Issues a file: checks the order, signs, reads the outcome back as a daemon would, records it, and writes it to

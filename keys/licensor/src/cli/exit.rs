@@ -59,6 +59,8 @@ impl From<WorkshopFault> for Fault {
             WorkshopFault::NoWorkshop(_)
             | WorkshopFault::LostRecords(_)
             | WorkshopFault::UnknownLicense(_)
+            | WorkshopFault::UnknownAccount(_)
+            | WorkshopFault::NotCheckedIn { .. }
             | WorkshopFault::UnknownSequence { .. } => Exit::NotFound,
             WorkshopFault::Options(_) | WorkshopFault::TermsAnew { .. } => Exit::Usage,
             WorkshopFault::NotEmpty(_)
