@@ -186,11 +186,8 @@ impl CheckIns {
         let mut row = known.unwrap_or_else(|| newcomer(&request, now));
         let given = desk.given(license, installation)?;
         let same = given.iter().find(|given| given.request == request.sha256());
-        if same.is_none() {
-            if let Some(misfit) = follow(&desk, &mut row, &given, &request)? {
-                row.duplicate.get_or_insert((misfit, now));
-            }
-        }
+        let misfit = if same.is_none() { follow(&desk, &mut row, &given, &request)? } else { None };
+        row.duplicate = row.duplicate.or(misfit.map(|misfit| (misfit, now)));
         admit(&desk, &mut row, &others, &newest, now)?;
         let standing = match &state {
             AccountState::Revoked { from, .. } => CheckInStanding::Revoked { from: *from },

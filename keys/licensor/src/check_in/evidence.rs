@@ -75,13 +75,13 @@ fn usage(
         return Ok(None);
     };
     let installation = request.installation.id();
-    if let Some(file) = desk.usage_file(installation, head.segment)? {
-        if head.records > file.records || (head.records == file.records && head.chain != file.end_chain) {
-            return Ok(Some(format!(
-                "its usage chain is at {head}, and the file of segment {} that was received ends after {} records with the chain value {}",
-                head.segment, file.records, file.end_chain
-            )));
-        }
+    if let Some(file) = desk.usage_file(installation, head.segment)?
+        && (head.records > file.records || (head.records == file.records && head.chain != file.end_chain))
+    {
+        return Ok(Some(format!(
+            "its usage chain is at {head}, and the file of segment {} that was received ends after {} records with the chain value {}",
+            head.segment, file.records, file.end_chain
+        )));
     }
     if let Some(segment) = desk.last_segment(installation, request.created)?.filter(|segment| *segment > head.segment) {
         return Ok(Some(format!("its usage chain is at {head}, and a file of segment {segment} was received before")));
