@@ -4,8 +4,8 @@ mod vendor;
 
 use leasehold_keys::{
     check_in::{
-        CheckInAnswer, CheckInReply, CheckInRequest, CheckInStanding, FileBeside, Message, Nonce, REPLY_MAX_BYTES,
-        TimeNote,
+        CheckInAnswer, CheckInReply, CheckInRequest, CheckInStanding, ClockEvidence, FileBeside, Message, Nonce,
+        REPLY_MAX_BYTES, TimeNote,
     },
     dev::DevLicensor,
     digest::Sha256,
@@ -16,6 +16,7 @@ use leasehold_keys::{
     time::{DAY_MS, WallTime},
     trust::Presumed,
 };
+use proptest::prelude::*;
 use vendor::{
     activation, at,
     check_in::{
@@ -164,10 +165,11 @@ fn the_policy_of_check_ins_counts_and_no_other() {
 fn every_bit_flip_and_truncation_is_refused() {
     let trust = trust();
     let time = TimeNote { time: now() }.sign(&[&check_in_key()]).unwrap().into_bytes();
+    type Judge<'j> = &'j dyn Fn(&[u8]) -> bool;
     let answer = |bytes: &[u8]| trust.check_in_answer(bytes, now()).is_ok();
     let request = |bytes: &[u8]| CheckInRequest::verify(bytes).is_ok();
     let note = |bytes: &[u8]| trust.time_note(bytes, now()).is_ok();
-    let table: [(&str, Vec<u8>, &dyn Fn(&[u8]) -> bool); 4] = [
+    let table: [(&str, Vec<u8>, Judge<'_>); 4] = [
         ("answer", signed(&good()), &answer),
         ("full answer", signed(&full()), &answer),
         ("request", asked().bytes().to_vec(), &request),
@@ -255,6 +257,49 @@ fn messages_are_one_line_of_plain_words() {
     }
     for bad in ["", " a", "a ", "a\nb", "a\u{202e}b", &"x".repeat(1_001), "\u{7f}"] {
         assert!(bad.parse::<Message>().is_err(), "{bad:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_said_is_read_as_it_was_said(
+        numbers in proptest::array::uniform8(0..=u64::from(u32::MAX) << 31),
+        digests in proptest::collection::vec(any::<[u8; 32]>(), 4..=8),
+        words in "[ -~äß漢]{0,300}",
+        seconds in 0_i64..4_000_000_000,
+        choice in 0_usize..3,
+    ) {
+        let time = WallTime::from_ms(seconds * 1_000);
+        let request = CheckInRequest {
+            created: time,
+            nonce: Nonce(digests[0]),
+            counter: numbers[0].max(1),
+            fencing: numbers[1],
+            epoch: numbers[2],
+            previous_answer: (choice > 0).then_some(Sha256(digests[1])),
+            clock: ClockEvidence {
+                wall: time,
+                roll_backs: numbers[3],
+                last_roll_back_ms: numbers[4],
+                unconfirmed_ms: numbers[5],
+                withdrawn: numbers[6],
+            },
+            ..request()
+        };
+        let request = request.clone().sign(&installation()).map(|signed| (request, signed));
+        let (said, signed) = request.unwrap();
+        prop_assert_eq!(&*signed, &said);
+        let standing =
+            [CheckInStanding::Good, CheckInStanding::Duplicate, CheckInStanding::Revoked { from: time }][choice];
+        let mut files: Vec<Sha256> = digests.into_iter().map(Sha256).collect();
+        files.sort();
+        files.dedup();
+        let answer = CheckInAnswer { files, message: words.trim().parse().ok(), ..signed.answered(time, standing) };
+        let read = trust().check_in_answer(&self::signed(&answer), now()).unwrap();
+        prop_assert_eq!(&*read, &answer);
+        prop_assert_eq!(read.fits_request(&signed), Ok(()));
     }
 }
 
