@@ -21,7 +21,7 @@ use crate::{
     check_in_site::{House, Site},
     orders::{grant, with_grants},
     serve::{Answer, join},
-    support::{Machine, noon, time},
+    support::{Machine, noon},
 };
 
 const GOOD: CheckInStanding = CheckInStanding::Good;
