@@ -177,7 +177,8 @@ fn a_licensors_root_stands_behind_a_token_or_does_not() {
         assert!(matches!(judged(&token(), &[note]), Err(TokenFault::File(_))), "{what}");
     }
     // A pair's file names both servers.
-    let pair = Activation { hosts: vec![HostLine { role: HostRole::Switchover, ..theirs }, our_host()], ..activation() };
+    let pair =
+        Activation { hosts: vec![HostLine { role: HostRole::Switchover, ..theirs }, our_host()], ..activation() };
     assert_eq!(judged(&token(), &[issued(&pair)]), Ok(true));
 }
 

@@ -10,6 +10,7 @@ use leasehold_keys::{
     digest::Sha256,
     host::HostId,
     installation::InstallationKey,
+    lease_token::{LeaseToken, Subject},
     note::Note,
     request::{self, HostRequest},
     root::Root,
@@ -80,6 +81,26 @@ fn usage_receipt() -> String {
     text
 }
 
+/// What a lease token says, without its signature.
+fn lease_token() -> Vec<u8> {
+    let key = InstallationKey::from_seed([1; 32]).unwrap();
+    let token = LeaseToken {
+        installation: key.public(),
+        fencing: 4_711,
+        issued: now(),
+        ttl_ms: 60_000,
+        subject: Subject::User { user: "Müller".parse().unwrap(), station: "station-012".parse().ok() },
+        application: "Interaction Desktop".parse().unwrap(),
+        holder: "name:acd-server-2".into(),
+        licenses: [activation().license_id].into(),
+        keys: [("I3_ACCESS_CLIENT".parse().unwrap(), 1)].into(),
+    };
+    let bytes = token.sign(&key).unwrap();
+    let said = bytes[..bytes.len() - 64].to_vec();
+    assert_eq!(LeaseToken::read_unverified(&said), Some(token));
+    said
+}
+
 #[test]
 fn the_seeds_of_the_fuzz_targets_are_good_files() {
     let hybrid = sign(&full().render(), &[&issuing(), &pq("acme.example/issuing-2026")]);
@@ -109,6 +130,7 @@ fn the_seeds_of_the_fuzz_targets_are_good_files() {
         ("usage_file/edited", include_bytes!("usage-vectors/record-edited.usg").to_vec()),
         ("usage_content/day", usage_content()),
         ("usage_receipt/one", usage_receipt().into_bytes()),
+        ("lease_token/one", lease_token()),
     ];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
     for (name, bytes) in seeds {
