@@ -9,7 +9,7 @@ use leasehold_keys::{
 use crate::{
     ids::{HolderId, LeaseId, RequestId, Ticket},
     refusal::{EndReason, FileRefusal, Refusal},
-    row::{Change, Warning},
+    row::{Change, Warning, WitnessRow},
 };
 
 /// All that comes of one command. Nothing of it may be seen by anyone before `changes` are durable, but for an answer
@@ -47,6 +47,8 @@ pub enum Reply {
         /// The predecessor's number, whose stream is to be cut.
         displaced: Option<HolderId>,
     },
+    /// An answer to [`crate::command::Command::Witnessed`]: evidence that is new, if any.
+    Witnessed(Option<Box<WitnessRow>>),
     /// Leases renewed by a beat.
     Beaten(u64),
     /// An outcome for each lease asked for, in the order asked.
@@ -278,6 +280,8 @@ pub enum Notice {
         /// How each factor compares.
         comparison: String,
     },
+    /// This state is behind what the installation had signed (03, Witness).
+    StateBehind(Box<WitnessRow>),
     /// The daily compliance check found nothing or was made on request; the count of pools checked.
     ComplianceChecked {
         /// Pools.

@@ -165,6 +165,9 @@ impl Engine {
             )),
             SiteState::Licensed => {}
         }
+        if let Some(evidence) = self.recent_evidence(now) {
+            notices.push((crate::words::STATE_RESTORED, evidence.message()));
+        }
         for row in self.state.files.values() {
             let about = title(row);
             match self.state.file_state(row, now) {

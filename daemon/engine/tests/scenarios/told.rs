@@ -110,6 +110,7 @@ pub(crate) fn notice(notice: &Notice) -> String {
         Notice::FileEnded { title, .. } => format!("{reason} {title}"),
         Notice::FileAbsent { name, hours_left } => format!("{reason} {name} {hours_left} h left"),
         Notice::HostLost { name, hours_left, .. } => format!("{reason} {name} {hours_left} h left"),
+        Notice::StateBehind(row) => format!("{reason} {}", row.kind.as_str()),
         Notice::ComplianceChecked { exceeded, .. } => format!("{reason} {exceeded} exceeded"),
     }
 }
