@@ -9,6 +9,7 @@ mod opening;
 mod reading;
 mod state_dir;
 mod usage;
+mod witness;
 mod write;
 
 #[cfg(test)]

@@ -180,6 +180,7 @@ impl Deciding {
             | Command::Folder(_)
             | Command::Revocations(_)
             | Command::Usage(_)
+            | Command::Witnessed(_)
             | Command::SettleDenials
             | Command::Tick => return to.send(Err(refusal)),
             Command::Attach(_)

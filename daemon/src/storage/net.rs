@@ -32,6 +32,8 @@ enum RowKey {
     UsageEvents(u64),
     UsageRecord(u32, u64),
     UsageSegment(u32),
+    Epoch(u64),
+    Witness(u64),
     Site,
 }
 
@@ -57,6 +59,8 @@ impl RowKey {
             Row::UsageEvents(rows) => RowKey::UsageEvents(rows.last().map_or(0, |row| row.id.0)),
             Row::UsageRecord(row) => RowKey::UsageRecord(row.segment, row.place),
             Row::UsageSegment(row) => RowKey::UsageSegment(row.number),
+            Row::Epoch(row) => RowKey::Epoch(row.number),
+            Row::Witness(row) => RowKey::Witness(row.number),
             Row::Site(_) => RowKey::Site,
         }
     }

@@ -153,6 +153,16 @@ impl FileRefusal {
 pub(crate) const STATE_RESTORED: &str = "STATE_RESTORED";
 
 impl WitnessRow {
+    /// The same in few words, for a usage record.
+    pub fn remark(&self) -> String {
+        let Self { number, kind, epoch, fencing, own_epoch, own_fencing, by, host, .. } = self;
+        let kind = kind.as_str();
+        format!(
+            "evidence {number}, {kind}: lease {fencing} of epoch {epoch} was shown by {by} on `{host}`, and this state had come to \
+             lease {own_fencing} of epoch {own_epoch}"
+        )
+    }
+
     /// What was found, what it means and what to do, for the log, the status and the licensor.
     pub fn message(&self) -> String {
         let Self { kind, epoch, fencing, own_epoch, own_fencing, by, host, .. } = self;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     clock::evidence::Evidence,
-    storage::{Database, StateDir, Store},
+    storage::{Database, Durable, StateDir, Store},
 };
 
 fn event(id: u64) -> UsageEventRow {

@@ -36,7 +36,7 @@ use super::super::{
 use crate::{
     clock::evidence::Evidence,
     core::tests::licensor_granting,
-    storage::{CommitFault, Database, Reader, StateDir, Store},
+    storage::{CommitFault, Database, Durable, Reader, StateDir, Store},
 };
 
 pub(super) const CLIENT: &str = "I3_ACCESS_CLIENT";

@@ -84,9 +84,13 @@ pub(crate) fn place(row: &Row) -> (usize, u128) {
         Row::Denial(row) => (13, row.id.0.into()),
         Row::Audit(row) => (14, row.id.0.into()),
         Row::UsageEvent(row) => (15, row.id.0.into()),
+        // Many in one: they only go, all up to this one.
+        Row::UsageEvents(rows) => (15, rows.last().map_or(0, |row| row.id.0.into())),
         Row::UsageRecord(row) => (16, u128::from(row.segment) << 64 | u128::from(row.place)),
         Row::UsageSegment(row) => (17, row.number.into()),
         Row::Site(_) => (18, 0),
+        Row::Epoch(row) => (19, row.number.into()),
+        Row::Witness(row) => (20, row.number.into()),
     }
 }
 
@@ -100,7 +104,7 @@ fn share_number(row: &leasehold_engine::row::ShareRow) -> u128 {
     u128::from(u64::from(row.pool)) << 64 | u128::from(holder)
 }
 
-pub(crate) const KINDS_OF_ROWS: usize = 19;
+pub(crate) const KINDS_OF_ROWS: usize = 21;
 
 impl Disk {
     pub(crate) fn new() -> Self {
@@ -113,6 +117,12 @@ impl Disk {
             Change { after: Some(row), .. } => {
                 let (kind, number) = place(&row);
                 self.rows[kind].insert(number, row);
+            }
+            Change { before: Some(Row::UsageEvents(rows)), after: None } => {
+                for row in rows.iter().cloned().map(Row::UsageEvent) {
+                    let (kind, number) = place(&row);
+                    self.rows[kind].remove(&number);
+                }
             }
             Change { before: Some(row), after: None } => {
                 let (kind, number) = place(&row);
