@@ -206,10 +206,19 @@ impl leasing_server::Leasing for Leasing {
         // A thousand signatures take longer than a task may hold its thread.
         let signed = tokio::task::spawn_blocking(move || {
             let one = |(lease, found): (LeaseId, Result<(SignableLease, WallTime), Refusal>)| match found {
-                Ok((signable, now)) => {
-                    let token = witness.token(&signable, now).unwrap_or_default();
-                    v1::SignedLease { lease_id: lease.0, token, refusal: None }
-                }
+                Ok((signable, now)) => match witness.token(&signable, now) {
+                    Some(token) => v1::SignedLease { lease_id: lease.0, token, refusal: None },
+                    None => v1::SignedLease {
+                        lease_id: lease.0,
+                        token: Vec::new(),
+                        refusal: Some(v1::Refusal {
+                            code: tonic::Code::Internal.into(),
+                            reason: "NOT_SIGNED".to_owned(),
+                            message: format!("Lease {} cannot be signed; the server's log tells why.", lease.0),
+                            ..v1::Refusal::default()
+                        }),
+                    },
+                },
                 Err(refusal) => {
                     v1::SignedLease { lease_id: lease.0, token: Vec::new(), refusal: Some(status::wire(&refusal)) }
                 }
