@@ -4,6 +4,10 @@
 //! Each start begins an epoch with the next number and a random ID, and fencing numbers belong to the epoch in which they
 //! were given. What the installation signed names both, and says only what was durable: a state that does not know it has
 //! lost it. Of two servers that go on from one state, each begins an epoch of the same number with another ID.
+//!
+//! What cannot be told from inside: a state that was put back together with those of all its application servers; two copies
+//! that share no application server; and a machine that was copied while it ran, memory and all, until one of the copies is
+//! started again or shows a number that the other has not reached.
 
 use serde::Serialize;
 
@@ -81,6 +85,14 @@ impl Engine {
     pub fn evidence_perhaps_unsaid(&self, now: Now) -> Vec<WitnessRow> {
         let recent = |row: &&WitnessRow| now.lease.ms_since(row.first_lease) < PERHAPS_UNSAID_MS;
         self.state.witnesses.values().filter(recent).cloned().collect()
+    }
+
+    /// In which way this state would be found behind by what is shown; `None` where it would not. Changes nothing.
+    pub fn would_be_found(&self, shown: Reached) -> Option<WitnessKind> {
+        match self.judge(shown) {
+            Judged::Known | Judged::More(_) => None,
+            Judged::Unknown(kind) => Some(kind),
+        }
     }
 
     /// The newest evidence, where it is new enough to be noticed.
