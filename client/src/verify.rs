@@ -14,7 +14,7 @@ use leasehold_keys::{
     trust::Trust,
 };
 
-use crate::{client::Client, lease::LeaseId, refusal::RequestError, signed::ActivationFiles};
+use crate::{client::Client, clock, lease::LeaseId, refusal::RequestError, signed::ActivationFiles};
 
 /// A licensor, known by its root. Cheap to clone.
 ///
@@ -164,7 +164,7 @@ impl Client {
         let said = LeaseToken::verify(token)?;
         let files = self.activation_files(said.licenses.iter().map(ToString::to_string)).await?;
         let (licensor, token) = (licensor.clone(), token.to_vec());
-        let judged = tokio::task::spawn_blocking(move || licensor.verify(&token, &files, SystemTime::now())).await;
+        let judged = tokio::task::spawn_blocking(move || licensor.verify(&token, &files, clock::wall())).await;
         judged.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 }

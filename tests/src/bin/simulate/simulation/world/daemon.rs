@@ -254,12 +254,11 @@ impl World {
             self.happened(kind);
         }
         self.take_log();
-        if done.is_ok()
-            && life.core.all_written()
-            && !life.core.has_unheard()
-            && life.core.core().storage_fault().borrow().is_none()
-        {
-            self.said = life.core.engine().reached();
+        if let Some(life) = self.life.as_ref().filter(|_| done.is_ok()) {
+            let (core, fails) = (&life.core, life.core.core().storage_fault().borrow().is_some());
+            if core.all_written() && !core.has_unheard() && !fails {
+                self.said = core.engine().reached();
+            }
         }
         match done {
             Ok(false) => false,
