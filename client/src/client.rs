@@ -14,7 +14,6 @@ use crate::{
     endpoint::Endpoint,
     event::{ClientEvent, Events},
     guard::{Handle, LeaseGuard},
-    highest::HighestFile,
     keeper::{Connection, Keeper},
     lease::{LeaseId, SiteKeys},
     link::obstacle,
@@ -22,6 +21,7 @@ use crate::{
     refusal::{AcquireError, ConnectError, Invalid, Obstacle, RequestError, Unreleased},
     request::{Acquire, check_name, check_optional_name},
     session::{MOST_TAKEN_A_MESSAGE, Predecessors, Session},
+    witnesses::{WitnessFile, Witnesses},
 };
 
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ const EVENTS_KEPT: usize = 256;
 #[derive(Debug, Clone)]
 pub struct Client {
     handle: Arc<Handle>,
-    caller: v1::Caller,
+    pub(crate) caller: v1::Caller,
     connection: watch::Receiver<Connection>,
     channel: watch::Receiver<Option<Channel>>,
     site_keys: watch::Receiver<SiteKeys>,
@@ -57,8 +57,7 @@ pub struct ClientBuilder {
     watched_site_keys: Vec<String>,
     patience: Duration,
     in_flight: usize,
-    highest_file: Option<PathBuf>,
-    highest_lease_id: u64,
+    witness_file: Option<PathBuf>,
 }
 
 impl ClientBuilder {
@@ -119,17 +118,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Keeps the highest lease ID ever seen in this file, so that a server that was rolled back is found out though
-    /// this application restarted too. Its folder must exist and be writable. Written at most once a second.
-    pub fn highest_lease_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.highest_file = Some(path.into());
-        self
-    }
-
-    /// The highest lease ID that earlier runs saw, for applications that keep it themselves; see
-    /// [`LeaseGuard::id`].
-    pub fn highest_lease_id(mut self, highest: u64) -> Self {
-        self.highest_lease_id = highest;
+    /// Keeps in this file the highest statement that each installation has signed of how far it had come, so that a
+    /// server whose state was put back or copied is found out though this application restarted too: it is shown the
+    /// statement whenever the client attaches. Its folder must exist and be writable. Written at most once a second, in one
+    /// step. Without a file they are kept for as long as the client lives.
+    pub fn witness_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.witness_file = Some(path.into());
         self
     }
 
@@ -137,8 +131,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConnectError::Invalid`] where a value is not allowed, [`ConnectError::HighestLease`] where that file cannot
-    /// be read.
+    /// [`ConnectError::Invalid`] where a value is not allowed, [`ConnectError::Witnesses`] where their file cannot be
+    /// read.
     ///
     /// # Panics
     ///
@@ -150,14 +144,14 @@ impl ClientBuilder {
             // displace each other.
             self.caller.instance.clone_from(&self.caller.name);
         }
-        let Self { servers, caller, watched_site_keys, patience, in_flight, highest_file, highest_lease_id } = self;
-        let highest = highest_file.map(HighestFile::new);
-        let kept = match &highest {
-            Some(file) => file.load().map_err(|error| ConnectError::HighestLease {
+        let Self { servers, caller, watched_site_keys, patience, in_flight, witness_file } = self;
+        let file = witness_file.map(WitnessFile::new);
+        let witnesses = match &file {
+            Some(file) => file.load().map_err(|error| ConnectError::Witnesses {
                 path: file.path().display().to_string(),
                 cause: error.to_string(),
             })?,
-            None => 0,
+            None => Witnesses::default(),
         };
         let (commands, inbox) = mpsc::unbounded_channel();
         let handle = Arc::new(Handle { commands, permits: Arc::new(Semaphore::new(in_flight)), patience });
@@ -166,7 +160,7 @@ impl ClientBuilder {
         let (channel_sender, channel) = watch::channel(None);
         let (site_keys_sender, site_keys) = watch::channel(SiteKeys::default());
         let (weak_handle, weak_events) = (Arc::downgrade(&handle), events.downgrade());
-        let mut session = Session::new(weak_handle, events, site_keys_sender, kept.max(highest_lease_id));
+        let mut session = Session::new(weak_handle, events, site_keys_sender, witnesses);
         session.watches_all_site_keys = watched_site_keys.is_empty();
         let client = Client {
             handle,
@@ -182,8 +176,9 @@ impl ClientBuilder {
             run_id: Uuid::new_v4().as_bytes().to_vec(),
             highest_lease_id: 0,
             watch_site_keys: watched_site_keys,
+            witnesses: Vec::new(),
         };
-        let keeper = Keeper::new(session, inbox, hello, servers, connection_sender, channel_sender, highest);
+        let keeper = Keeper::new(session, inbox, hello, servers, connection_sender, channel_sender, file);
         tokio::spawn(keeper.run());
         Ok(client)
     }
@@ -249,8 +244,7 @@ impl Client {
             watched_site_keys: Vec::new(),
             patience: DEFAULT_PATIENCE,
             in_flight: DEFAULT_IN_FLIGHT,
-            highest_file: None,
-            highest_lease_id: 0,
+            witness_file: None,
         }
     }
 
@@ -405,7 +399,7 @@ impl Client {
     }
 
     /// Asks a server, the next one where one fails, until there is an answer or patience ends.
-    async fn ask<T, A, F>(&self, mut asking: A) -> Result<T, RequestError>
+    pub(crate) async fn ask<T, A, F>(&self, mut asking: A) -> Result<T, RequestError>
     where
         A: FnMut(LeasingClient<Channel>) -> F,
         F: Future<Output = Result<Response<T>, Status>>,

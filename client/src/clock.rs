@@ -42,3 +42,12 @@ pub(crate) fn now() -> Moment {
     static ORIGIN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     Moment(millis(ORIGIN.get_or_init(std::time::Instant::now).elapsed()))
 }
+/// The machine's wall clock, for dates that others have signed. No lease depends on it.
+#[cfg(feature = "verify")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a token's time is told by a date, and this is the application's only one"
+)]
+pub(crate) fn wall() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}

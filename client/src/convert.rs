@@ -40,6 +40,7 @@ impl From<v1::Lease> for Lease {
             end_reason: lease.end_reason,
             granted_at: lease.granted_at.and_then(|at| SystemTime::try_from(at).ok()),
             idle: lease.idle,
+            token: (!lease.token.is_empty()).then_some(lease.token),
         }
     }
 }

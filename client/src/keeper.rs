@@ -19,11 +19,11 @@ use crate::{
     convert::site_key,
     endpoint::Endpoint,
     event::ClientEvent,
-    highest::HighestFile,
     lease::SiteKeys,
     link::{Link, News, Welcomed},
     refusal::{Obstacle, Refusal, Unreleased, reason},
     session::{Closing, MOST_LEASES_A_MESSAGE, Session, Turn},
+    witnesses::WitnessFile,
 };
 
 /// Commands taken in at once.
@@ -38,7 +38,7 @@ const GOOD_CONNECTION: Duration = Duration::from_secs(5);
 const DISPLACED_REST: Duration = Duration::from_secs(30);
 /// How long a shutdown may take.
 pub(crate) const SHUTDOWN_BOUND: Duration = Duration::from_secs(5);
-/// How often the highest lease ID is written, at most.
+/// How often witness statements are written, at most.
 const STORE_EVERY: Duration = Duration::from_secs(1);
 
 /// Answers to questions beside the stream.
@@ -84,8 +84,7 @@ pub(crate) struct Keeper {
     channel: watch::Sender<Option<Channel>>,
     /// Questions asked beside the stream, of the present connection.
     questions: JoinSet<Answer>,
-    highest: Option<HighestFile>,
-    highest_stored: u64,
+    witness_file: Option<WitnessFile>,
     stored_at: Moment,
 }
 
@@ -97,10 +96,9 @@ impl Keeper {
         servers: Vec<Endpoint>,
         connection: watch::Sender<Connection>,
         channel: watch::Sender<Option<Channel>>,
-        highest: Option<HighestFile>,
+        witness_file: Option<WitnessFile>,
     ) -> Self {
         Self {
-            highest_stored: session.highest_lease_id,
             session,
             commands,
             is_wanted: true,
@@ -114,7 +112,7 @@ impl Keeper {
             connection,
             channel,
             questions: JoinSet::new(),
-            highest,
+            witness_file,
             stored_at: Moment::default(),
         }
     }
@@ -145,8 +143,8 @@ impl Keeper {
     }
 
     fn next_wake(&self) -> Option<Moment> {
-        let store_at = (self.highest.is_some() && self.session.highest_lease_id > self.highest_stored)
-            .then(|| self.stored_at.plus(STORE_EVERY));
+        let store_at =
+            (self.witness_file.is_some() && self.session.has_new_witnesses).then(|| self.stored_at.plus(STORE_EVERY));
         [self.session.next_wake(), self.link.wake_at(), store_at].into_iter().flatten().min()
     }
 
@@ -156,11 +154,13 @@ impl Keeper {
 
     async fn finish(mut self) {
         self.channel.send_replace(None);
-        if let Some(file) = self.highest.take() {
-            let highest = self.session.highest_lease_id;
-            let stored = tokio::task::spawn_blocking(move || file.store(highest)).await;
+        if let Some(file) = self.witness_file.take()
+            && self.session.has_new_witnesses
+        {
+            let kept = self.session.witnesses.clone();
+            let stored = tokio::task::spawn_blocking(move || file.store(&kept)).await;
             if let Ok(Err(error)) = stored {
-                tracing::warn!(%error, "the highest lease ID could not be stored");
+                tracing::warn!(%error, "what the installation said last could not be stored");
             }
         }
         let unreleased = self.session.unreleased();
@@ -220,17 +220,16 @@ impl Keeper {
     }
 
     fn store(&mut self, now: Moment) {
-        let highest = self.session.highest_lease_id;
-        let is_due = highest > self.highest_stored && now >= self.stored_at.plus(STORE_EVERY);
-        if let Some(file) = &self.highest
+        let is_due = self.session.has_new_witnesses && now >= self.stored_at.plus(STORE_EVERY);
+        if let Some(file) = &self.witness_file
             && is_due
         {
-            self.highest_stored = highest;
+            self.session.has_new_witnesses = false;
             self.stored_at = now;
-            let file = file.clone();
+            let (file, kept) = (file.clone(), self.session.witnesses.clone());
             tokio::task::spawn_blocking(move || {
-                if let Err(error) = file.store(highest) {
-                    tracing::warn!(%error, "the highest lease ID could not be stored");
+                if let Err(error) = file.store(&kept) {
+                    tracing::warn!(%error, "what the installation said last could not be stored");
                 }
             });
         }
@@ -244,6 +243,7 @@ impl Keeper {
 
     fn dial(&mut self) {
         self.hello.highest_lease_id = self.session.highest_lease_id;
+        self.hello.witnesses = self.session.witnesses.shown();
         self.link = Link::dial(self.server(), self.hello.clone());
     }
 

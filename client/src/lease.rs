@@ -65,6 +65,10 @@ pub struct Lease {
     pub granted_at: Option<SystemTime>,
     /// Whether it is marked idle.
     pub idle: bool,
+    /// The lease as a token that the server's installation signed, where the request asked for it
+    /// ([`signed`](crate::Logon::signed)). It shows the lease as it was granted: once keys have joined or left it, have it
+    /// [signed](crate::Client::sign) anew.
+    pub token: Option<Vec<u8>>,
 }
 
 impl Lease {

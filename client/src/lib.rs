@@ -65,6 +65,10 @@
 //! - **Refusals are answers.** They are never asked again, save those by which a server says that it cannot decide now
 //!   (`STARTING`, `DRAINING`, `NOT_ACTIVE`, `STORAGE_UNAVAILABLE`, `OVERLOADED`), which are, with jitter, until the
 //!   caller's deadline. A lease that ended `LOGGED_ON_ELSEWHERE` is never taken again by itself (ALLOC-8).
+//! - **A server that was put back is found out.** The client keeps the highest statement that each installation signed of
+//!   how far it had come, in [a file](ClientBuilder::witness_file) where it is given one, and shows it whenever it attaches.
+//! - **Where a lease comes from can be proved.** A lease comes with a [token](Lease::token) where it is asked for
+//!   [signed](Logon::signed). With the feature `verify` the application checks it against its licensor's root.
 //! - **Everything is bounded.** At most [1,024](ClientBuilder::in_flight) requests are in flight, each under a
 //!   deadline; events for slow listeners are dropped, oldest first.
 //!
@@ -79,7 +83,6 @@ mod convert;
 mod endpoint;
 mod event;
 mod guard;
-mod highest;
 mod holdings;
 mod keeper;
 mod lease;
@@ -89,6 +92,10 @@ mod refusal;
 mod request;
 mod requests;
 mod session;
+mod signed;
+#[cfg(feature = "verify")]
+mod verify;
+mod witnesses;
 
 pub use client::{Client, ClientBuilder};
 pub use endpoint::{DEFAULT_PORT, DEFAULT_SOCKET, Endpoint, EndpointError, Unreachable, connect};
@@ -99,5 +106,8 @@ pub use lease::{HeldKey, KeySource, Lease, LeaseEvent, LeaseId, LeaseState, Miss
 pub use question::{Entitlement, ExplainStep, Explanation, KeyEntitlement, Subject};
 pub use refusal::{AcquireError, ConnectError, Ended, Invalid, Obstacle, Refusal, RequestError, Unreleased, reason};
 pub use request::{Acquire, Logon, StationUse, Units};
+pub use signed::ActivationFiles;
 /// The status codes of [`Refusal::code`].
 pub use tonic::Code;
+#[cfg(feature = "verify")]
+pub use verify::{BadRoot, Licensor, VerifiedLease, VerifyError};

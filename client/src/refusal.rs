@@ -238,9 +238,9 @@ pub enum ConnectError {
     /// Something that it was built with is not allowed.
     #[error("the client cannot be built: {0}")]
     Invalid(#[from] Invalid),
-    /// The file that keeps the highest lease ID could not be read.
-    #[error("the highest lease ID cannot be read from {path}: {cause}; correct or remove the file")]
-    HighestLease {
+    /// The file that keeps what installations said could not be read.
+    #[error("witness statements cannot be read from {path}: {cause}; correct or remove the file")]
+    Witnesses {
         /// The file.
         path: String,
         /// What is wrong with it.

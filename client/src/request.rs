@@ -21,6 +21,7 @@ struct Terms {
     ttl: Option<Duration>,
     wait: Duration,
     priority: u32,
+    sign: bool,
 }
 
 /// The settings that every kind of request has.
@@ -45,6 +46,14 @@ macro_rules! terms {
         #[must_use]
         pub fn priority(mut self, class: u32) -> Self {
             self.terms.priority = class;
+            self
+        }
+
+        /// Has the lease come with a token that the server's installation signs: the guard's
+        /// [`lease`](crate::LeaseGuard::lease) has it. It costs the server as much again as the grant.
+        #[must_use]
+        pub fn signed(mut self) -> Self {
+            self.terms.sign = true;
             self
         }
     };
@@ -196,7 +205,7 @@ impl Acquire {
     }
 
     pub(crate) fn check(&self) -> Result<(), Invalid> {
-        let Terms { ttl, wait, priority } = self.terms;
+        let Terms { ttl, wait, priority, sign: _ } = self.terms;
         if ttl.is_some_and(|ttl| !TTL_RANGE.contains(&ttl)) {
             return Err(Invalid::new("ttl", "must be 10 s to 24 h"));
         }
@@ -244,6 +253,7 @@ impl Acquire {
             ttl_ms: self.terms.ttl.map_or(0, millis),
             wait_ms: millis(self.terms.wait),
             priority: self.terms.priority,
+            sign: self.terms.sign,
         }
     }
 }

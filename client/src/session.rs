@@ -22,6 +22,7 @@ use crate::{
     lease::{LeaseId, SiteKeys},
     refusal::{AcquireError, Ended, Obstacle, RequestError, Unreleased, reason},
     requests::{Asked, Due, Pending, Requests},
+    witnesses::Witnesses,
 };
 
 mod answers;
@@ -63,6 +64,10 @@ pub(crate) struct Session {
     beats: Option<Beats>,
     answers_received: u64,
     pub(crate) highest_lease_id: u64,
+    /// The highest statements of installations …
+    pub(crate) witnesses: Witnesses,
+    /// … some of which are not stored yet.
+    pub(crate) has_new_witnesses: bool,
     strangers: Strangers,
     /// Leases whose end was told before their grant: events and answers travel apart.
     early_ends: BTreeMap<u64, Ended>,
@@ -114,7 +119,7 @@ impl Session {
         handle: Weak<Handle>,
         events: broadcast::Sender<ClientEvent>,
         site_keys: watch::Sender<SiteKeys>,
-        highest_lease_id: u64,
+        witnesses: Witnesses,
     ) -> Self {
         Self {
             holdings: Holdings::default(),
@@ -122,7 +127,9 @@ impl Session {
             outbox: VecDeque::new(),
             beats: None,
             answers_received: 0,
-            highest_lease_id,
+            highest_lease_id: 0,
+            witnesses,
+            has_new_witnesses: false,
             strangers: Strangers::default(),
             early_ends: BTreeMap::new(),
             site_keys_heard: false,

@@ -34,6 +34,7 @@ use crate::{
     folder::Folder,
     storage::Reader,
     usage::Usage,
+    witness::Witness,
 };
 
 /// What administrators are told of this process, and who they are now.
@@ -121,7 +122,9 @@ pub async fn serve(bound: Bound, rooms: Rooms, facts: Facts, stop: impl Future<O
             .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let leasing = sizes::BySize::new(leasing::Leasing::new(core, &installation_id));
+    let witness = Witness::start(core.clone(), daemon.folder.identity().clone(), daemon.usage.clone());
+    let leasing = leasing::Leasing::new(core, witness, daemon.folder.clone(), &installation_id);
+    let leasing = sizes::BySize::new(leasing);
     let administration = AdministrationServer::new(administration::Administration::new(daemon));
     Server::builder()
         .max_concurrent_streams(limits.streams_per_connection)

@@ -19,3 +19,4 @@ pub mod storage;
 mod test_site;
 pub mod trust_store;
 pub mod usage;
+pub mod witness;

@@ -64,7 +64,7 @@ pub(crate) fn administered(entry: &AuditRow) {
 /// What the engine says that people should know.
 pub(crate) fn notice(notice: &Notice) {
     match notice {
-        Notice::Exceeded { .. } | Notice::HostLost { .. } | Notice::FileEnded { .. } => {
+        Notice::Exceeded { .. } | Notice::HostLost { .. } | Notice::FileEnded { .. } | Notice::StateBehind(_) => {
             tracing::error!("{}", notice.message())
         }
         Notice::Standing(told) if told.stage > told.before => {

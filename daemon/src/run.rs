@@ -124,8 +124,10 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
         answers_per_identity: config.limits.answers_per_identity,
         waiting_per_pool: config.limits.waiting_per_pool,
     };
-    let Restored { engine, store, rows, left_out, unclean, new } =
+    let Restored { mut engine, store, rows, left_out, unclean, new } =
         core::restore(&state, trust.trust(), limits, &clock)?;
+    // What is granted from here on is told apart from what a copy of this state grants.
+    engine.begin_epoch(rand::random());
     let started_at = clock.trusted();
     for file in left_out {
         tracing::error!(

@@ -10,6 +10,7 @@ mod reading;
 mod standing;
 mod state_dir;
 mod usage;
+mod witness;
 mod write;
 
 #[cfg(test)]

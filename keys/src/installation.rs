@@ -30,6 +30,11 @@ impl InstallationId {
         id.copy_from_slice(&Sha256::of(key).0[..16]);
         Self(id)
     }
+
+    /// The 16 bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
 }
 
 /// Why a text is no installation ID or key.

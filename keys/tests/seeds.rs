@@ -11,6 +11,7 @@ use leasehold_keys::{
     digest::Sha256,
     host::HostId,
     installation::InstallationKey,
+    lease_token::{LeaseToken, Subject},
     note::Note,
     request::{self, HostRequest},
     root::Root,
@@ -93,6 +94,26 @@ fn reply() -> Vec<u8> {
     bytes
 }
 
+/// What a lease token says, without its signature.
+fn lease_token() -> Vec<u8> {
+    let key = InstallationKey::from_seed([1; 32]).unwrap();
+    let token = LeaseToken {
+        installation: key.public(),
+        fencing: 4_711,
+        issued: now(),
+        ttl_ms: 60_000,
+        subject: Subject::User { user: "Müller".parse().unwrap(), station: "station-012".parse().ok() },
+        application: "Interaction Desktop".parse().unwrap(),
+        holder: "name:acd-server-2".into(),
+        licenses: [activation().license_id].into(),
+        keys: [("I3_ACCESS_CLIENT".parse().unwrap(), 1)].into(),
+    };
+    let bytes = token.sign(&key).unwrap();
+    let said = bytes[..bytes.len() - 64].to_vec();
+    assert_eq!(LeaseToken::read_unverified(&said), Some(token));
+    said
+}
+
 #[test]
 fn the_seeds_of_the_fuzz_targets_are_good_files() {
     let hybrid = sign(&full().render(), &[&issuing(), &pq("acme.example/issuing-2026")]);
@@ -128,6 +149,7 @@ fn the_seeds_of_the_fuzz_targets_are_good_files() {
         ("check_in_answer/time", TimeNote { time: now() }.render().into_bytes()),
         ("check_in_reply/one", reply()),
         ("usage_receipt/one", usage_receipt().into_bytes()),
+        ("lease_token/one", lease_token()),
     ];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
     for (name, bytes) in seeds {

@@ -40,7 +40,16 @@ impl Attached {
     /// # Errors
     /// What the daemon refuses.
     pub async fn open_as(app: &App, run_id: Vec<u8>) -> Result<Self, Refused> {
-        let hello = v1::Hello { caller: Some(app.caller.clone()), run_id: run_id.clone(), ..v1::Hello::default() };
+        Self::open_showing(app, run_id, Vec::new()).await
+    }
+
+    /// Attaches as this process, and shows what it keeps of what installations have said.
+    ///
+    /// # Errors
+    /// What the daemon refuses.
+    pub async fn open_showing(app: &App, run_id: Vec<u8>, witnesses: Vec<v1::Witness>) -> Result<Self, Refused> {
+        let hello =
+            v1::Hello { caller: Some(app.caller.clone()), run_id: run_id.clone(), witnesses, ..v1::Hello::default() };
         let (to, outgoing) = mpsc::channel(1_024);
         let send = to.send(v1::AttachRequest { message: Some(Out::Hello(hello)), ..Default::default() });
         send.await.expect("the stream takes it");
@@ -186,6 +195,18 @@ impl Attached {
             _ => None,
         });
         Ok(answer.await?.into_iter().map(|outcome| (outcome.lease_id, app::done(outcome.refusal))).collect())
+    }
+
+    /// What the installation says of how far it had come, once that goes up to this lease at least.
+    ///
+    /// # Errors
+    /// How the stream ended.
+    pub async fn said(&mut self, lease: u64) -> Result<v1::Witness, Refused> {
+        self.find("a statement", |message| match message {
+            In::Witness(said) if said.lease_id >= lease => Some(said.clone()),
+            _ => None,
+        })
+        .await
     }
 
     /// The next event of which `pick` makes something.

@@ -38,6 +38,10 @@ impl Session {
             }
             Some(attach_response::Message::Event(event)) => self.event(event, now),
             Some(attach_response::Message::TakenOver(answer)) => self.taken_over(answer, now),
+            Some(attach_response::Message::Witness(said)) => {
+                self.has_new_witnesses |= self.witnesses.take(said);
+                Turn::Stay
+            }
             // A second welcome, or something newer than this library.
             Some(attach_response::Message::Welcome(_)) | None => Turn::Stay,
         }

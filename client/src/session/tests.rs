@@ -27,7 +27,7 @@ impl Played {
         let handle = Arc::new(Handle { commands, permits: Arc::new(Semaphore::new(100)), patience });
         let events = broadcast::Sender::new(8);
         let site_keys = watch::Sender::new(SiteKeys::default());
-        let session = Session::new(Arc::downgrade(&handle), events, site_keys, 0);
+        let session = Session::new(Arc::downgrade(&handle), events, site_keys, Witnesses::default());
         Self { session, handle, _inbox: inbox }
     }
 

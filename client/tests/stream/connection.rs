@@ -1,4 +1,4 @@
-//! Finding a server: failover, drain, refusals at the door, site keys, the highest lease ID.
+//! Finding a server: failover, drain, refusals at the door, site keys, what installations said.
 
 use std::time::Duration;
 
@@ -178,18 +178,27 @@ async fn a_site_key_that_is_gone_is_licensed_no_longer() {
     assert!(known.licensed("A") && !known.keys.contains_key("B"));
 }
 
+/// What a server says of itself in these tests.
+fn said(epoch: u64, lease_id: u64) -> v1::Witness {
+    let installation_id = "0123456789abcdef0123456789abcdef".to_owned();
+    v1::Witness { installation_id, epoch, epoch_id: 7, lease_id, signature: vec![9; 64] }
+}
+
 #[tokio::test]
-async fn the_highest_lease_is_remembered_over_runs() {
+async fn what_an_installation_said_is_remembered_over_runs_and_shown_to_it() {
     let folder = folder();
-    let (place, file) = (endpoint(&folder, "a"), folder.path().join("highest"));
+    let (place, file) = (endpoint(&folder, "a"), folder.path().join("witnesses"));
     let mut server = Server::start(&place);
-    for (before, number) in [(0, 41), (41, 40), (41, 42)] {
-        let client = client([place.clone()]).highest_lease_file(&file).build().expect("a client");
+    for (before, now) in [(None, said(2, 41)), (Some(said(2, 41)), said(2, 40)), (Some(said(2, 41)), said(3, 1))] {
+        let client = client([place.clone()]).witness_file(&file).build().expect("a client");
         let mut stream = server.welcome(&[]).await;
-        assert_eq!(stream.hello.highest_lease_id, before);
-        let (guard, ()) = tokio::join!(client.acquire(Logon::user("u")), async {
+        assert_eq!(stream.hello.witnesses, before.into_iter().collect::<Vec<_>>());
+        stream.say(now);
+        // Answers come in order: what comes before this one has been taken in.
+        let (guard, ()) = tokio::join!(client.acquire(Logon::user("u").signed()), async {
             let asked = stream.next_acquire().await;
-            stream.grant(&asked, number);
+            assert!(asked.sign);
+            stream.grant(&asked, 1);
         });
         drop(guard.expect("granted"));
         let (closed, ()) = tokio::join!(client.shutdown(), async {
@@ -198,7 +207,30 @@ async fn the_highest_lease_is_remembered_over_runs() {
         });
         assert_eq!(closed, Ok(()));
     }
-    assert_eq!(std::fs::read_to_string(&file).expect("the file").trim(), "42");
+    let client_of = |file: &std::path::Path| client([place.clone()]).witness_file(file).build();
+    let third = client_of(&file).expect("a client");
+    assert_eq!(server.welcome(&[]).await.hello.witnesses, [said(3, 1)]);
+    drop(third);
     std::fs::write(&file, "x").expect("written");
-    assert!(matches!(client([place]).highest_lease_file(&file).build(), Err(ConnectError::HighestLease { .. })));
+    assert!(matches!(client_of(&file), Err(ConnectError::Witnesses { .. })));
+}
+
+/// Without a file they are kept for as long as the client lives.
+#[tokio::test]
+async fn what_an_installation_said_is_shown_after_a_reconnect() {
+    let folder = folder();
+    let place = endpoint(&folder, "a");
+    let mut server = Server::start(&place);
+    let client = client([place.clone()]).build().expect("a client");
+    let mut stream = server.welcome(&[]).await;
+    stream.say(said(2, 41));
+    let (guard, ()) = tokio::join!(client.acquire(Logon::user("u")), async {
+        let asked = stream.next_acquire().await;
+        assert!(!asked.sign);
+        stream.grant(&asked, 42);
+    });
+    let _guard = guard.expect("granted");
+    server.crash();
+    let mut server = Server::start(&place);
+    assert_eq!(server.welcome(&[42]).await.hello.witnesses, [said(2, 41)]);
 }

@@ -257,6 +257,10 @@ impl Attach {
         self.send(attach_response::Message::IdleSet(answer), 0);
     }
 
+    pub(crate) fn say(&mut self, witness: v1::Witness) {
+        self.send(attach_response::Message::Witness(witness), 0);
+    }
+
     pub(crate) fn tell(&mut self, event: event::Event) {
         self.send(attach_response::Message::Event(v1::Event { event: Some(event) }), 0);
     }
@@ -320,6 +324,25 @@ impl Leasing for Script {
         let attach = Attach { hello, acknowledged: 0, is_mute: false, requests, answers: Some(answers), answered: 0 };
         let _ = self.opened.send(attach);
         Ok(Response::new(UnboundedReceiverStream::new(stream)))
+    }
+
+    async fn sign_leases(
+        &self,
+        request: Request<v1::SignLeasesRequest>,
+    ) -> Result<Response<v1::SignLeasesResponse>, Status> {
+        self.failure()?;
+        let refusal = Some(refusal(Code::NotFound, "LEASE_UNKNOWN"));
+        let one = |lease_id| v1::SignedLease { lease_id, token: Vec::new(), refusal: refusal.clone() };
+        let leases = request.into_inner().lease_ids.into_iter().map(one).collect();
+        Ok(Response::new(v1::SignLeasesResponse { leases }))
+    }
+
+    async fn activation_files(
+        &self,
+        _: Request<v1::ActivationFilesRequest>,
+    ) -> Result<Response<v1::ActivationFilesResponse>, Status> {
+        self.failure()?;
+        Ok(Response::new(v1::ActivationFilesResponse::default()))
     }
 
     async fn site_keys(&self, _: Request<v1::SiteKeysRequest>) -> Result<Response<v1::SiteKeysResponse>, Status> {

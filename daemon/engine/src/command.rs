@@ -81,6 +81,9 @@ pub enum Command {
     /// All keys that the roots held revoke, each with the date from which (02, Trust). Sent at the start and whenever a
     /// newer root was taken; marks that such a key set are dropped, files that it signed lose their effect.
     Revocations(Vec<(Sha256, WallTime)>),
+    /// An application server shows what this installation signed before; the signature was verified (03, Witness). Before
+    /// that server's [`Command::Attach`], so that what it is granted lies above.
+    Witnessed(Witnessed),
     /// What the daemon's usage room has sealed, written or delivered (04).
     Usage(UsageStep),
     /// The licensor's answer to a check-in, verified and found to answer the outstanding request (05, The exchange).
@@ -96,6 +99,30 @@ pub enum Command {
     SettleDenials,
     /// Time has passed: `Engine::next_wakeup` asked for this.
     Tick,
+}
+
+/// How far an installation's state has come (03, Witness).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// The number of the epoch.
+    pub epoch: u64,
+    /// The epoch's random ID.
+    pub epoch_id: u64,
+    /// The highest fencing number.
+    pub fencing: u64,
+}
+
+/// What an application server shows of this installation's own statements.
+#[derive(Clone, Debug)]
+pub struct Witnessed {
+    /// Who shows it.
+    pub by: Identity,
+    /// The machine that it runs on, as it says; may be empty.
+    pub host: String,
+    /// What the installation signed.
+    pub shown: Reached,
+    /// Random: the ID of the epoch that begins where this state is behind.
+    pub fresh: u64,
 }
 
 /// A step of usage from events to delivered files. All of it, or none, becomes durable.

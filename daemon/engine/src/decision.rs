@@ -9,7 +9,7 @@ use leasehold_keys::{
 use crate::{
     ids::{HolderId, LeaseId, RequestId, Ticket},
     refusal::{EndReason, Enforcement, FileRefusal, Refusal},
-    row::{Change, Warning},
+    row::{Change, Warning, WitnessRow},
     standing::{Stage, StageAhead},
 };
 
@@ -48,6 +48,8 @@ pub enum Reply {
         /// The predecessor's number, whose stream is to be cut.
         displaced: Option<HolderId>,
     },
+    /// An answer to [`crate::command::Command::Witnessed`]: evidence that is new, if any.
+    Witnessed(Option<Box<WitnessRow>>),
     /// Leases renewed by a beat.
     Beaten(u64),
     /// An outcome for each lease asked for, in the order asked.
@@ -298,6 +300,8 @@ pub enum Notice {
     },
     /// The site has come to another enforcement stage (05).
     Standing(Box<StandingTold>),
+    /// This state is behind what the installation had signed (03, Witness).
+    StateBehind(Box<WitnessRow>),
     /// The daily compliance check found nothing or was made on request; the count of pools checked.
     ComplianceChecked {
         /// Pools.

@@ -75,6 +75,8 @@ pub struct Engine {
     pub(crate) last_date: WallTime,
     /// The moment of the last command.
     pub(crate) last_now: Now,
+    /// The ID of the epoch that this start begins, until it has begun.
+    pub(crate) next_epoch: Option<u64>,
 }
 
 /// One command being decided.
@@ -122,6 +124,7 @@ impl Engine {
             next_stamp: LeaseTime::default(),
             last_date: WallTime::default(),
             last_now: Now { lease: LeaseTime::default(), wall: WallTime::default(), unconfirmed_ms: 0 },
+            next_epoch: None,
         }
     }
 
@@ -138,6 +141,7 @@ impl Engine {
         self.last_date = self.state.dated(now);
         self.next_stamp = now.lease.plus_ms(crate::upkeep::STAMP_EVERY_MS);
         let mut turn = Turn { engine: self, now, out: Outcome::default() };
+        turn.begin_start_epoch();
         turn.grace_after_restart();
         turn.refresh_grants();
         turn.warn_of_ends(true);
@@ -259,6 +263,7 @@ impl Turn<'_> {
             Command::Administer { by, act } => self.administer(&by, act),
             Command::Folder(files) => self.folder(files),
             Command::Revocations(keys) => self.revocations(keys),
+            Command::Witnessed(witnessed) => Ok(self.witnessed(witnessed)),
             Command::Usage(step) => self.usage_step(step),
             Command::CheckedIn(answer) => self.checked_in(answer),
             Command::Asked { license_id, asked } => self.asked(license_id, asked),

@@ -8,7 +8,7 @@ use crate::{
     answers::{body, hash},
     command::{Acquire, Origin, Release},
     decision::{Event, ReleaseOutcome, Reply, Told},
-    engine::Turn,
+    engine::{Engine, Turn},
     ids::{HolderId, Identity, LeaseId},
     plan::{Blocked, Plan, Planner, Want},
     queue::Place,
@@ -25,6 +25,27 @@ const LEASES_MAX: u64 = 10_000_000;
 const ANSWERS_MAX: u64 = 20_000_000;
 /// Ends of forgotten leases that can still be told.
 const RECENTLY_ENDED: usize = 65_536;
+
+impl Engine {
+    /// LEASE-9: the live lease of this identity, or why the caller may not act on it.
+    pub(crate) fn own_lease(&self, identity: &Identity, id: LeaseId) -> Result<(), Refusal> {
+        let state = &self.state;
+        let row = state.leases.get(&id).map(|lease| &lease.row).or_else(|| state.ended.get(&id));
+        if let Some(row) = row {
+            if state.holders.get(&row.holder).is_none_or(|holder| holder.row.identity != *identity) {
+                return Err(Refusal::NotYourLease(id));
+            }
+            return match row.ended {
+                None => Ok(()),
+                Some((_, how)) => Err(Refusal::LeaseEnded { lease: id, how: Some(how) }),
+            };
+        }
+        if id.0 == 0 || id.0 > state.site.last_lease {
+            return Err(Refusal::LeaseUnknown(id));
+        }
+        Err(Refusal::LeaseEnded { lease: id, how: self.recently_ended.get(&id).copied() })
+    }
+}
 
 impl Turn<'_> {
     /// The identity behind a command, and its version of the product.
@@ -252,23 +273,8 @@ impl Turn<'_> {
         1
     }
 
-    /// LEASE-9: the live lease of this identity, or why the caller may not act on it.
     fn own_lease(&self, identity: &Identity, id: LeaseId) -> Result<(), Refusal> {
-        let state = &self.engine.state;
-        let row = state.leases.get(&id).map(|lease| &lease.row).or_else(|| state.ended.get(&id));
-        if let Some(row) = row {
-            if state.holders.get(&row.holder).is_none_or(|holder| holder.row.identity != *identity) {
-                return Err(Refusal::NotYourLease(id));
-            }
-            return match row.ended {
-                None => Ok(()),
-                Some((_, how)) => Err(Refusal::LeaseEnded { lease: id, how: Some(how) }),
-            };
-        }
-        if id.0 == 0 || id.0 > state.site.last_lease {
-            return Err(Refusal::LeaseUnknown(id));
-        }
-        Err(Refusal::LeaseEnded { lease: id, how: self.engine.recently_ended.get(&id).copied() })
+        self.engine.own_lease(identity, id)
     }
 
     fn note_contact(&mut self, from: &Origin) {

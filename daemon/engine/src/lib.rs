@@ -41,6 +41,8 @@ mod state;
 mod upkeep;
 mod usage;
 mod waiting;
+mod witness;
 
 pub use engine::{Engine, Limits};
 pub use usage::{UsagePlan, UsagePresence};
+pub use witness::{EPOCHS_KEPT, EVIDENCE_KEPT, SignableLease, WitnessEvidence};

@@ -40,6 +40,8 @@ impl Engine {
         rows.extend(state.usage.segments.values().map(|row| Row::UsageSegment(Box::new(row.clone()))));
         rows.extend(state.standings.values().map(|row| Row::Standing(Box::new(row.clone()))));
         rows.push(Row::Site(state.site));
+        rows.extend(state.epochs.values().copied().map(Row::Epoch));
+        rows.extend(state.witnesses.values().cloned().map(Box::new).map(Row::Witness));
         rows
     }
 

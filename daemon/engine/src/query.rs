@@ -170,6 +170,9 @@ impl Engine {
         if let Some(told) = self.standing_told(self.state.enforcement.stage, now).filter(|told| told.why.is_some()) {
             notices.push((told.reason(), told.message()));
         }
+        if let Some(evidence) = self.recent_evidence(now) {
+            notices.push((crate::words::STATE_RESTORED, evidence.message()));
+        }
         for row in self.state.files.values() {
             let about = title(row);
             match self.state.file_state(row, now) {

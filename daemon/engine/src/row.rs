@@ -85,6 +85,10 @@ pub enum Row {
     Standing(Box<StandingRow>),
     /// The one row of the site's own state.
     Site(SiteRow),
+    /// An epoch of this state (03, Witness).
+    Epoch(EpochRow),
+    /// Evidence that this state was behind (03, Witness).
+    Witness(Box<WitnessRow>),
 }
 
 /// A key's number; kept for ever, so that old rows stay readable.
@@ -594,4 +598,72 @@ pub struct UsageSegmentRow {
     /// Its records are still in the database; they go when the file has been acknowledged, or was found whole a week after
     /// it was closed.
     pub stored: bool,
+}
+
+/// An epoch: the grants between one start of the daemon and the next, or until this state was found behind (03, Witness).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochRow {
+    /// Its number; each has the next, or a higher one.
+    pub number: u64,
+    /// Random, so that two epochs of one number are told apart.
+    pub id: u64,
+    /// When it began.
+    pub began: WallTime,
+    /// The highest fencing number before it.
+    pub after: u64,
+    /// The highest fencing number in it, once it is over.
+    pub last: Option<u64>,
+}
+
+/// In which way this state was behind what the installation had signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WitnessKind {
+    /// It knew nothing of it: this state is older.
+    Behind,
+    /// It knew another epoch under that number: both went on from one state.
+    Forked,
+}
+
+impl WitnessKind {
+    /// The name in the database, in the audit log and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            WitnessKind::Behind => "behind",
+            WitnessKind::Forked => "forked",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [WitnessKind::Behind, WitnessKind::Forked].into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// Something that this installation had signed and this state did not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WitnessRow {
+    /// Its number, from 1, without gaps.
+    pub number: u64,
+    /// In which way it was behind.
+    pub kind: WitnessKind,
+    /// The epoch that was shown …
+    pub epoch: u64,
+    /// … its ID …
+    pub epoch_id: u64,
+    /// … and the highest fencing number in it that was shown so far.
+    pub fencing: u64,
+    /// The epoch of this state then …
+    pub own_epoch: u64,
+    /// … and its highest fencing number.
+    pub own_fencing: u64,
+    /// Which application server showed it first …
+    pub by: Identity,
+    /// … and the machine that it runs on, as it says.
+    pub host: String,
+    /// When it was shown first …
+    pub first: WallTime,
+    /// … by lease time too …
+    pub first_lease: LeaseTime,
+    /// … and when more of it was shown last.
+    pub last: WallTime,
 }

@@ -23,8 +23,8 @@ use crate::{
     intern::Interner,
     pool::{Pool, Share},
     row::{
-        AssignmentRow, Change, FileRow, HolderRow, LeaseRow, LeaseSubject, OrganizationRow, Row, SiteRow, StationRow,
-        UserRow, WorkgroupRow,
+        AssignmentRow, Change, EpochRow, FileRow, HolderRow, LeaseRow, LeaseSubject, OrganizationRow, Row, SiteRow,
+        StationRow, UserRow, WitnessRow, WorkgroupRow,
     },
     standing::{Enforced, StandingRow},
     time::LeaseTime,
@@ -139,6 +139,10 @@ pub(crate) struct State {
     pub enforcement: Enforced,
     /// Events, segments, and whether there are to be any (04).
     pub usage: Usage,
+    /// The newest epochs of this state, by number (03, Witness).
+    pub epochs: BTreeMap<u64, EpochRow>,
+    /// The newest evidence that it was behind.
+    pub witnesses: BTreeMap<u64, WitnessRow>,
 }
 
 impl State {
@@ -342,6 +346,12 @@ impl State {
                 self.standings.remove(&row.license_id);
             }
             Row::Site(_) => self.site = SiteRow::default(),
+            Row::Epoch(row) => {
+                self.epochs.remove(&row.number);
+            }
+            Row::Witness(row) => {
+                self.witnesses.remove(&row.number);
+            }
             Row::UsageRecord(_) | Row::Denial(_) | Row::Audit(_) => {}
         }
     }
@@ -435,6 +445,12 @@ impl State {
             }
             Row::UsageSegment(row) => {
                 self.usage.segments.insert(row.number, (**row).clone());
+            }
+            Row::Epoch(row) => {
+                self.epochs.insert(row.number, *row);
+            }
+            Row::Witness(row) => {
+                self.witnesses.insert(row.number, (**row).clone());
             }
             Row::UsageRecord(_) | Row::Denial(_) | Row::Audit(_) => {}
         }

@@ -75,6 +75,13 @@ pub struct LicenseView {
     pub grants: Vec<Grant>,
 }
 
+impl LicenseView {
+    /// True where its grants count now.
+    pub fn is_in_effect(&self) -> bool {
+        self.state == crate::grants::FileState::InEffect.as_str()
+    }
+}
+
 /// One pool (ADMIN-1).
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolView {

@@ -12,6 +12,8 @@ use leasehold_keys::{
     definition::{Holder, MediaLevel},
 };
 
+pub(crate) use endings::STATE_RESTORED;
+
 use crate::refusal::{Exhausted, Holding, Limit, Refusal};
 
 /// Facts by name, for `google.rpc.ErrorInfo`.

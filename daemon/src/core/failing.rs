@@ -182,6 +182,7 @@ impl Deciding {
             | Command::Usage(_)
             | Command::CheckedIn(_)
             | Command::Asked { .. }
+            | Command::Witnessed(_)
             | Command::SettleDenials
             | Command::Tick => return to.send(Err(refusal)),
             Command::Attach(_)

@@ -210,7 +210,8 @@ type Answer<T> = Result<Response<T>, Status>;
 impl administration_server::Administration for Administration {
     async fn get_status(&self, request: Request<v1::GetStatusRequest>) -> Answer<v1::GetStatusResponse> {
         self.administrator(&request)?;
-        let view = self.read(|engine, now| engine.status(now)).await?;
+        let (view, witness) =
+            self.read(|engine, now| (engine.status(now), (engine.reached(), engine.witness_evidence()))).await?;
         let Daemon { core, folder, facts, .. } = &self.daemon;
         let storage_fault = core.storage_fault().borrow().clone();
         let seen = folder.view();
@@ -240,6 +241,7 @@ impl administration_server::Administration for Administration {
             clock: Some(wire::clock(&standing)),
             storage_ok: storage_fault.is_none(),
             usage: Some(usage),
+            witness: Some(wire::witness(witness.0, &witness.1)),
             storage_message: storage_fault.map_or_else(String::new, |fault| fault.to_string()),
             ..answer
         }))

@@ -26,7 +26,10 @@ use super::{
     convert::{Known, leasing as convert, malformed},
     status,
 };
-use crate::core::{Core, Refused};
+use crate::{
+    core::{Core, Refused},
+    witness::Witness,
+};
 
 /// How long a stream may stay silent before its Hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
@@ -150,6 +153,7 @@ impl Stream for Answers {
 /// Serves one stream until it ends. Its first word is the Hello.
 pub(super) fn serve(
     core: Core,
+    witness: Witness,
     attached: Arc<Attached>,
     installation_id: Arc<str>,
     known: Known,
@@ -158,7 +162,7 @@ pub(super) fn serve(
     let (outbound, messages) = mpsc::channel(OUTBOUND);
     let (say_end, end) = oneshot::channel();
     tokio::spawn(async move {
-        let ended = stream(&core, &attached, &installation_id, known, inbound, &outbound).await;
+        let ended = stream(&core, &witness, &attached, &installation_id, known, inbound, &outbound).await;
         if let Err(status) = ended {
             tracing::debug!(code = ?status.code(), message = status.message(), "A stream was ended.");
             // The reader may be gone.
@@ -171,6 +175,7 @@ pub(super) fn serve(
 
 async fn stream(
     core: &Core,
+    witness: &Witness,
     attached: &Attached,
     installation_id: &str,
     known: Known,
@@ -188,12 +193,14 @@ async fn stream(
     };
     let introduction = convert::hello(known, &hello).map_err(status::of_rule)?;
     let identity = introduction.attach.caller.identity.clone();
+    // Before anything is granted to it: where this state is behind, numbers go on above what it has seen.
+    witness.hear(&introduction.attach.caller, introduction.shown).await;
     let (seat, welcomed) =
         Seat::take(attached, core, introduction.attach).await.map_err(|refused| status::status(&refused))?;
     let holder = welcomed.holder;
     let events = core.subscribe(holder);
     let welcome = welcome(core, installation_id, welcomed).await;
-    let mut session = session::Session::new(core, holder, identity, introduction.watched, outbound);
+    let mut session = session::Session::new(core, witness, holder, identity, introduction.watched, outbound);
     let end = session.run(welcome, inbound, events).await;
     seat.leave(core, holder).await;
     end.into_status()

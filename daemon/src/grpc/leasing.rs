@@ -4,9 +4,14 @@
 use std::sync::Arc;
 
 use leasehold_engine::{
+    SignableLease,
     command::{CallerInfo, Command, Origin},
     decision::Reply,
+    ids::LeaseId,
+    refusal::Refusal,
+    time::WallTime,
 };
+use leasehold_keys::activation::LicenseId;
 use leasehold_proto::v1::{self, leasing_server};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -16,19 +21,25 @@ use super::{
     listen::known,
     status,
 };
-use crate::core::{Core, Refused};
+use crate::{
+    core::{Core, Refused},
+    folder::Folder,
+    witness::Witness,
+};
 
 /// The service. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Leasing {
     core: Core,
+    witness: Witness,
+    folder: Folder,
     attached: Arc<Attached>,
     installation_id: Arc<str>,
 }
 
 impl Leasing {
-    pub(super) fn new(core: Core, installation_id: &str) -> Self {
-        Self { core, attached: Arc::default(), installation_id: installation_id.into() }
+    pub(super) fn new(core: Core, witness: Witness, folder: Folder, installation_id: &str) -> Self {
+        Self { core, witness, folder, attached: Arc::default(), installation_id: installation_id.into() }
     }
 }
 
@@ -62,6 +73,7 @@ impl leasing_server::Leasing for Leasing {
         let known = known(&request);
         let answers = attach::serve(
             self.core.clone(),
+            self.witness.clone(),
             self.attached.clone(),
             self.installation_id.clone(),
             known,
@@ -82,7 +94,12 @@ impl leasing_server::Leasing for Leasing {
             Err(refusal) => tracing::debug!(%identity, %refusal, "Refused."),
         }
         let lease = answer.map_err(refused)?;
-        Ok(Response::new(v1::AcquireResponse { lease: Some(wire::lease(&lease)) }))
+        self.witness.moved();
+        let token = match message.sign {
+            true => self.witness.token_of(identity, lease.id).await.unwrap_or_default(),
+            false => Vec::new(),
+        };
+        Ok(Response::new(v1::AcquireResponse { lease: Some(v1::Lease { token, ..wire::lease(&lease) }) }))
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {
@@ -173,5 +190,72 @@ impl leasing_server::Leasing for Leasing {
         let acquire = wire::explained(Origin::Unary(caller), message).map_err(status::of_rule)?;
         let explanation = self.core.read(move |engine, now| engine.explain(now, &acquire)).await.map_err(refused)?;
         Ok(Response::new(wire::explanation(&explanation)))
+    }
+
+    async fn sign_leases(&self, request: Request<v1::SignLeasesRequest>) -> Answer<v1::SignLeasesResponse> {
+        let message = request.get_ref();
+        let identity = convert::identity(known(&request), message.caller.as_ref()).map_err(status::of_rule)?;
+        let leases = wire::to_sign(&message.lease_ids).map_err(status::of_rule)?;
+        let question = move |engine: &leasehold_engine::Engine, now: leasehold_engine::time::Now| {
+            let one =
+                |lease: &LeaseId| (*lease, engine.signable(now, &identity, *lease).map(|lease| (lease, now.wall)));
+            leases.iter().map(one).collect::<Vec<_>>()
+        };
+        let found = self.core.read(question).await.map_err(refused)?;
+        let witness = self.witness.clone();
+        // A thousand signatures take longer than a task may hold its thread.
+        let signed = tokio::task::spawn_blocking(move || {
+            let one = |(lease, found): (LeaseId, Result<(SignableLease, WallTime), Refusal>)| match found {
+                Ok((signable, now)) => match witness.token(&signable, now) {
+                    Some(token) => v1::SignedLease { lease_id: lease.0, token, refusal: None },
+                    None => v1::SignedLease {
+                        lease_id: lease.0,
+                        token: Vec::new(),
+                        refusal: Some(v1::Refusal {
+                            code: tonic::Code::Internal.into(),
+                            reason: "NOT_SIGNED".to_owned(),
+                            message: format!("Lease {} cannot be signed; the server's log tells why.", lease.0),
+                            ..v1::Refusal::default()
+                        }),
+                    },
+                },
+                Err(refusal) => {
+                    v1::SignedLease { lease_id: lease.0, token: Vec::new(), refusal: Some(status::wire(&refusal)) }
+                }
+            };
+            found.into_iter().map(one).collect()
+        });
+        let leases = signed.await.map_err(|_| refused(Refused::Draining))?;
+        Ok(Response::new(v1::SignLeasesResponse { leases }))
+    }
+
+    async fn activation_files(
+        &self,
+        request: Request<v1::ActivationFilesRequest>,
+    ) -> Answer<v1::ActivationFilesResponse> {
+        let message = request.get_ref();
+        asker(&request, message.caller.as_ref())?;
+        let wanted = wire::license_ids(&message.license_ids).map_err(status::of_rule)?;
+        let files = self
+            .core
+            .read(move |engine, now| {
+                let wanted = |id: &LicenseId| wanted.is_empty() || wanted.contains(id);
+                let views = engine.licenses(now).into_iter();
+                views
+                    .filter(|view| view.is_in_effect() && wanted(&view.license))
+                    .map(|view| view.terms)
+                    .collect::<Vec<_>>()
+            })
+            .await
+            .map_err(refused)?;
+        let trust = self.folder.trust();
+        let newer = trust.trust().chain().filter(|root| root.version > message.root_version);
+        Ok(Response::new(v1::ActivationFilesResponse {
+            roots: newer.map(|root| root.bytes().to_vec()).collect(),
+            files: files
+                .iter()
+                .map(|file| v1::ActivationNote { license_id: file.license_id.to_string(), note: file.bytes().to_vec() })
+                .collect(),
+        }))
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn u32_at(row: Columns, column: usize) -> rusqlite::Result<u32> {
     row.get(column)
 }
 
-fn time_at(row: Columns, column: usize) -> rusqlite::Result<LeaseTime> {
+pub(super) fn time_at(row: Columns, column: usize) -> rusqlite::Result<LeaseTime> {
     u64_at(row, column).map(LeaseTime::from_ms)
 }
 
@@ -306,6 +306,7 @@ pub(super) fn all(
         }));
         Ok(())
     })?;
+    super::witness::load(db, &mut take)?;
     Ok(left_out)
 }
 

@@ -33,6 +33,8 @@ enum RowKey {
     UsageRecord(u32, u64),
     UsageSegment(u32),
     Standing(Uuid),
+    Epoch(u64),
+    Witness(u64),
     Site,
 }
 
@@ -59,6 +61,8 @@ impl RowKey {
             Row::UsageRecord(row) => RowKey::UsageRecord(row.segment, row.place),
             Row::UsageSegment(row) => RowKey::UsageSegment(row.number),
             Row::Standing(row) => RowKey::Standing(row.license_id.0),
+            Row::Epoch(row) => RowKey::Epoch(row.number),
+            Row::Witness(row) => RowKey::Witness(row.number),
             Row::Site(_) => RowKey::Site,
         }
     }

@@ -20,6 +20,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004-older-part-of-a-jump.sql"),
     include_str!("migrations/0005-usage.sql"),
     include_str!("migrations/0006-standing.sql"),
+    include_str!("migrations/0007-witness.sql"),
 ];
 
 /// The mark of a new database: lease time begins, and trusted time was never stored.

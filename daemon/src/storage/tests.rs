@@ -266,6 +266,42 @@ fn one_of_each() -> Vec<Row> {
             compliance_day: 20_000,
             last_usage_event: 8,
         }),
+        Row::Epoch(EpochRow {
+            number: 7,
+            id: u64::MAX - 1,
+            began: WallTime::from_ms(50),
+            after: 3,
+            last: Some(1 << 40),
+        }),
+        Row::Epoch(EpochRow { number: 8, id: 5, began: WallTime::from_ms(51), after: 1 << 40, last: None }),
+        Row::Witness(Box::new(WitnessRow {
+            number: 1,
+            kind: WitnessKind::Behind,
+            epoch: 9,
+            epoch_id: 1 << 63,
+            fencing: 1 << 62,
+            own_epoch: 8,
+            own_fencing: 1 << 40,
+            by: Identity::Name(text("acd:2")),
+            host: "acd-1".to_owned(),
+            first: WallTime::from_ms(52),
+            first_lease: at(53),
+            last: WallTime::from_ms(54),
+        })),
+        Row::Witness(Box::new(WitnessRow {
+            number: 2,
+            kind: WitnessKind::Forked,
+            epoch: 8,
+            epoch_id: 0,
+            fencing: 0,
+            own_epoch: 8,
+            own_fencing: 0,
+            by: Identity::Uid(0),
+            host: String::new(),
+            first: WallTime::from_ms(-52),
+            first_lease: at(0),
+            last: WallTime::from_ms(-52),
+        })),
     ]
 }
 
@@ -375,7 +411,7 @@ fn a_database_of_a_newer_version_is_refused_and_not_touched() {
     place.open().close().unwrap();
     place.outside().pragma_update(None, "user_version", 99).unwrap();
     let Err(fault) = Database::open(&place.state) else { panic!("it was opened") };
-    assert!(matches!(fault, OpenFault::Newer { found: 99, known: 6, .. }));
+    assert!(matches!(fault, OpenFault::Newer { found: 99, known: 7, .. }));
     assert!(fault.to_string().contains("a newer version has written it"), "{fault}");
     let version: i64 = place.outside().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 99);

@@ -12,7 +12,7 @@ use leasehold_keys::{activation::HostRole, name::Method};
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
-use super::{standing, usage};
+use super::{standing, usage, witness};
 use crate::clock::evidence::Evidence;
 
 /// Texts of the terms of leases that were written last. Equal leases share their terms, so most need no new text.
@@ -52,7 +52,7 @@ pub(super) fn int(value: u64) -> rusqlite::Result<i64> {
     i64::try_from(value).map_err(|fault| rusqlite::Error::ToSqlConversionFailure(fault.into()))
 }
 
-fn time(value: LeaseTime) -> rusqlite::Result<i64> {
+pub(super) fn time(value: LeaseTime) -> rusqlite::Result<i64> {
     int(value.as_ms())
 }
 
@@ -221,6 +221,8 @@ pub(super) fn put(db: &Connection, row: &Row, texts: &mut TermsTexts) -> rusqlit
         Row::UsageRecord(row) => usage::put_record(db, row),
         Row::UsageSegment(row) => usage::put_segment(db, row),
         Row::Standing(row) => standing::put(db, row),
+        Row::Epoch(row) => witness::put_epoch(db, row),
+        Row::Witness(row) => witness::put_witness(db, row),
         // All of a commit are one row of the table: see `usage::Events`.
         Row::UsageEvent(_) | Row::UsageEvents(_) => Ok(0),
     };
@@ -313,6 +315,8 @@ pub(super) fn delete(db: &Connection, row: &Row) -> rusqlite::Result<()> {
         }
         Row::UsageSegment(row) => usage::delete_segment(db, row),
         Row::Standing(row) => standing::delete(db, row),
+        Row::Epoch(row) => witness::delete_epoch(db, row),
+        Row::Witness(row) => witness::delete_witness(db, row),
         // Events go together, records with their segment: see `usage`.
         Row::UsageEvent(_) | Row::UsageEvents(_) | Row::UsageRecord(_) => Ok(0),
         // Neither ever goes; what the engine asks for here would be a fault, and the entry stays.

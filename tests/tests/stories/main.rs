@@ -19,3 +19,4 @@ mod standby;
 mod startup;
 mod stations;
 mod usage;
+mod witness;

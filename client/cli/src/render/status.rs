@@ -46,6 +46,8 @@ pub struct StatusDocument {
     pub clock: Option<ClockDocument>,
     /// Whether usage is collected, and how far its files have come; null where the daemon is too old to say it.
     pub usage: Option<UsageStatusDocument>,
+    /// How far the state has come, and whether it was found behind; null where the daemon is too old to say it.
+    pub witness: Option<WitnessDocument>,
     /// What wants attention, worst first.
     pub notices: Vec<NoticeDocument>,
     /// The folder into which license files are dropped.
@@ -133,6 +135,79 @@ impl ClockDocument {
     }
 }
 
+/// How far the server's state has come, and what application servers have shown of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct WitnessDocument {
+    /// The epoch of the state: each start begins one.
+    pub epoch: u64,
+    /// The highest lease ID.
+    pub highest_lease_id: u64,
+    /// How often something was shown that the state did not know.
+    pub evidence: u64,
+    /// The newest of it; null where there is none.
+    pub newest: Option<EvidenceDocument>,
+}
+
+/// Something that the installation had signed, and its state did not know.
+#[derive(Clone, Debug, Serialize)]
+pub struct EvidenceDocument {
+    /// `behind`, or `forked` where another server went on from the same state.
+    pub kind: String,
+    /// The epoch that was shown.
+    pub epoch: u64,
+    /// The highest lease ID in it that was shown.
+    pub lease_id: u64,
+    /// The epoch of the state then.
+    pub own_epoch: u64,
+    /// The highest lease ID of the state then.
+    pub own_lease_id: u64,
+    /// The application server that showed it first.
+    pub shown_by: String,
+    /// The machine that it runs on; null where it does not say.
+    pub host: Option<String>,
+    /// When it was shown first.
+    pub first: Option<At>,
+    /// When more of it was shown last.
+    pub last: Option<At>,
+    /// All of it in words, and what to do.
+    pub message: String,
+}
+
+impl From<v1::WitnessStatus> for WitnessDocument {
+    fn from(witness: v1::WitnessStatus) -> Self {
+        Self {
+            epoch: witness.epoch,
+            highest_lease_id: witness.highest_lease_id,
+            evidence: witness.evidence,
+            newest: witness.newest.map(|newest| EvidenceDocument {
+                kind: newest.kind,
+                epoch: newest.epoch,
+                lease_id: newest.lease_id,
+                own_epoch: newest.own_epoch,
+                own_lease_id: newest.own_lease_id,
+                shown_by: newest.shown_by,
+                host: given(newest.host),
+                first: At::from_wire(newest.first),
+                last: At::from_wire(newest.last),
+                message: newest.message,
+            }),
+        }
+    }
+}
+
+impl WitnessDocument {
+    /// Nothing where nothing was found, as on nearly every server.
+    fn shown(&self, clock: &clock::Clock) -> String {
+        let Some(newest) = &self.newest else { return String::new() };
+        let times = match self.evidence {
+            1 => "once".to_owned(),
+            count => format!("{} times", number(count)),
+        };
+        let last = newest.last.map_or_else(String::new, |at| format!(", last on {}", clock.moment(at.0)));
+        format!("found {} {times}{last}, by {}", newest.kind, newest.shown_by)
+    }
+}
+
 /// A file in the watched folder and what became of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct FolderEntryDocument {
@@ -171,6 +246,7 @@ impl From<v1::GetStatusResponse> for StatusDocument {
             storage: StorageDocument { ok: status.storage_ok, message: given(status.storage_message) },
             clock: status.clock.map(Into::into),
             usage: status.usage.map(Into::into),
+            witness: status.witness.map(Into::into),
             notices: status.notices.into_iter().map(Into::into).collect(),
             watched_folder: status.watched_folder,
             state_directory: status.state_directory,
@@ -209,6 +285,7 @@ impl Document for StatusDocument {
             format!("{}, since {}", clock::duration(u64::try_from(ms).unwrap_or(0)), clock.moment(at.0))
         });
         let usage = self.usage.as_ref().map_or_else(Vec::new, |usage| usage.fields(clock));
+        let witness = self.witness.as_ref().map_or_else(String::new, |witness| witness.shown(clock));
         let clock = self.clock.as_ref().map_or_else(String::new, |status| status.shown(clock));
         let mut fields = vec![
             ("Running", up),
@@ -221,6 +298,7 @@ impl Document for StatusDocument {
             ("Denied today", number(self.denials_today)),
             ("Enforcement", format!("stage {} of 6", self.enforcement_stage)),
             ("Clock", clock),
+            ("State", witness),
         ];
         fields.extend(usage);
         fields.extend([

@@ -121,6 +121,8 @@ service! {
     entitlements: EntitlementsRequest -> EntitlementsResponse,
     site_keys: SiteKeysRequest -> SiteKeysResponse,
     explain: ExplainRequest -> ExplainResponse,
+    sign_leases: SignLeasesRequest -> SignLeasesResponse,
+    activation_files: ActivationFilesRequest -> ActivationFilesResponse,
 }
 
 /// A scripted daemon that listens.

@@ -5,7 +5,7 @@ use leasehold_keys::{activation::Level, name::Label};
 use crate::{
     decision::Notice,
     refusal::{EndReason, FileRefusal},
-    row::Warning,
+    row::{Warning, WitnessKind, WitnessRow},
 };
 
 use super::{Facts, are, counted, in_days, list};
@@ -153,6 +153,42 @@ impl FileRefusal {
     }
 }
 
+/// The stable name of what a witness has found.
+pub(crate) const STATE_RESTORED: &str = "STATE_RESTORED";
+
+impl WitnessRow {
+    /// The same in few words, for a usage record.
+    pub fn remark(&self) -> String {
+        let Self { number, kind, epoch, fencing, own_epoch, own_fencing, by, host, .. } = self;
+        let kind = kind.as_str();
+        format!(
+            "evidence {number}, {kind}: lease {fencing} of epoch {epoch} was shown by {by} on `{host}`, and this state had come to \
+             lease {own_fencing} of epoch {own_epoch}"
+        )
+    }
+
+    /// What was found, what it means and what to do, for the log, the status and the licensor.
+    pub fn message(&self) -> String {
+        let Self { kind, epoch, fencing, own_epoch, own_fencing, by, host, .. } = self;
+        let host = if host.is_empty() { String::new() } else { format!(" on {host}") };
+        let found = match kind {
+            WitnessKind::Behind => format!(
+                "Application server {by}{host} holds this installation's signature for lease {fencing} of epoch {epoch}; the state of \
+                 this server had come to lease {own_fencing} of epoch {own_epoch}. It was restored from an older copy, or another \
+                 server works with a copy of it."
+            ),
+            WitnessKind::Forked => format!(
+                "Application server {by}{host} holds this installation's signature of another epoch {epoch} than the one of this \
+                 server, up to lease {fencing}. Two servers have gone on from one state, or it was restored from an older copy."
+            ),
+        };
+        format!(
+            "{found} Leases are numbered above both from now on, and the licensor is told. If nobody restored a copy on purpose, \
+             look for a second server with a copy of this state directory and stop it."
+        )
+    }
+}
+
 impl Notice {
     /// The stable name.
     pub const fn reason(&self) -> &'static str {
@@ -163,6 +199,7 @@ impl Notice {
             Notice::FileAbsent { .. } => "FILE_ABSENT",
             Notice::HostLost { .. } => "HOST_LOST",
             Notice::Standing(_) => "STANDING",
+            Notice::StateBehind(_) => STATE_RESTORED,
             Notice::ComplianceChecked { .. } => "COMPLIANCE_CHECKED",
         }
     }
@@ -199,6 +236,7 @@ impl Notice {
                  made with `leasehold request`."
             ),
             Notice::Standing(told) => told.message(),
+            Notice::StateBehind(evidence) => evidence.message(),
             Notice::ComplianceChecked { pools, exceeded } => {
                 format!("Compliance check: {}, {exceeded} over capacity.", counted(*pools, "pool", "pools"))
             }

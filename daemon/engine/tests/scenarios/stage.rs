@@ -200,6 +200,7 @@ impl Stage {
                 if displaced.is_some() { ", another stream displaced" } else { "" }
             ),
             Ok(Reply::Beaten(count)) => format!("{count} renewed"),
+            Ok(Reply::Witnessed(evidence)) => evidence.map_or_else(|| "known".into(), |row| row.kind.as_str().into()),
             Ok(Reply::Leases(outcomes)) => {
                 let told: Vec<String> = outcomes
                     .into_iter()

@@ -112,6 +112,7 @@ pub(crate) fn notice(notice: &Notice) -> String {
         Notice::FileAbsent { name, hours_left } => format!("{reason} {name} {hours_left} h left"),
         Notice::HostLost { name, hours_left, .. } => format!("{reason} {name} {hours_left} h left"),
         Notice::Standing(told) => format!("{reason} {} to {}", told.before.number(), told.stage.number()),
+        Notice::StateBehind(row) => format!("{reason} {}", row.kind.as_str()),
         Notice::ComplianceChecked { exceeded, .. } => format!("{reason} {exceeded} exceeded"),
     }
 }

@@ -339,6 +339,36 @@ impl Site {
         (engine, outcome)
     }
 
+    /// A server that starts on a disk with these changes, at the moment of this one, and begins an epoch of this ID.
+    pub(crate) fn started_on(&self, disk: &[Change], epoch: u64) -> Self {
+        let mut site = Self {
+            engine: Engine::new(Limits::default()),
+            changes: disk.to_vec(),
+            answers: BTreeMap::new(),
+            events: Vec::new(),
+            notices: Vec::new(),
+            folder: self.folder.clone(),
+            revoked: self.revoked.clone(),
+            ..*self
+        };
+        for row in Self::rows_of(disk) {
+            site.engine.restore(row);
+        }
+        site.engine.begin_epoch(epoch);
+        let now = site.now();
+        let outcome = site.engine.recover(now);
+        site.keep(outcome);
+        site.run(Command::Revocations(site.revoked.clone())).unwrap();
+        site.judge_folder();
+        site
+    }
+
+    /// Takes back what was not committed since there were so many changes, as after a full disk.
+    pub(crate) fn undo_since(&mut self, durable: usize) {
+        let undone = self.changes.split_off(durable);
+        self.engine.undo(undone);
+    }
+
     /// Stops and starts: what was not a row is forgotten.
     pub(crate) fn restart(&mut self) {
         let now = self.now();
@@ -410,6 +440,8 @@ fn name_of(row: &Row) -> (u8, String) {
         Row::UsageSegment(row) => (17, format!("{:020}", row.number)),
         Row::Standing(row) => (18, row.license_id.to_string()),
         Row::Site(_) => (19, String::new()),
+        Row::Epoch(row) => (20, format!("{:020}", row.number)),
+        Row::Witness(row) => (21, format!("{:020}", row.number)),
     }
 }
 

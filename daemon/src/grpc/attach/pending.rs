@@ -12,6 +12,8 @@ pub(super) enum Asked {
     Acquire {
         request: RequestId,
         waits: bool,
+        /// It comes with its token.
+        sign: bool,
     },
     Release(RequestId),
     Beat(u64),
@@ -56,7 +58,7 @@ impl Pending {
     /// Notes that an acquire waits in the queue. `None` where the tag is no acquire, or waits already.
     pub(super) fn now_waits(&mut self, tag: u64) -> Option<RequestId> {
         match self.slots.get_mut(usize::try_from(tag).ok()?)? {
-            Some(Asked::Acquire { request, waits }) if !*waits => {
+            Some(Asked::Acquire { request, waits, .. }) if !*waits => {
                 *waits = true;
                 self.waiting += 1;
                 Some(*request)
@@ -120,7 +122,7 @@ mod tests {
     #[test]
     fn tags_are_used_again_only_after_their_last_answer() {
         let mut pending = Pending::default();
-        let first = pending.insert(Asked::Acquire { request: request(1), waits: false });
+        let first = pending.insert(Asked::Acquire { request: request(1), waits: false, sign: true });
         let second = pending.insert(Asked::Beat(9));
         assert_eq!((pending.in_hand(), pending.waiting()), (2, 0));
         assert_eq!(pending.now_waits(first), Some(request(1)));
@@ -130,7 +132,7 @@ mod tests {
         assert_eq!(pending.take(second), Some(Asked::Beat(9)));
         assert_eq!(pending.take(second), None);
         assert_eq!(pending.insert(Asked::Quiet), second);
-        assert_eq!(pending.take(first), Some(Asked::Acquire { request: request(1), waits: true }));
+        assert_eq!(pending.take(first), Some(Asked::Acquire { request: request(1), waits: true, sign: true }));
         assert_eq!((pending.in_hand(), pending.waiting()), (1, 0));
         assert_eq!(pending.take(77), None);
     }

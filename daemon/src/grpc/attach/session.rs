@@ -7,14 +7,17 @@ use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use leasehold_engine::{
     command::{Command, Origin},
-    ids::{HolderId, Identity},
+    ids::{HolderId, Identity, LeaseId, RequestId},
     refusal::Refusal,
 };
 use leasehold_keys::name::KeyName;
 use leasehold_proto::v1::{
     self, acquire_answer::Outcome, attach_request::Message as Request, attach_response::Message as Response,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tokio_stream::Stream;
 use tonic::{Code, Status, Streaming};
 
@@ -25,6 +28,7 @@ use crate::{
         convert::{self, MOST_LEASES, leasing, malformed},
         sizes, status,
     },
+    witness::{Said, Witness},
 };
 
 /// Messages and answers that are handled in one go.
@@ -37,6 +41,8 @@ const MOST_WAITING: usize = 12_288;
 const READER_GIVES_UP: Duration = Duration::from_secs(10);
 /// Leases that one answer to a taking over carries in full, so that it stays below what clients take by default.
 const MOST_IN_FULL: usize = 1_000;
+/// Leases of one stream that are being signed; no more is read from it until some are.
+const MOST_TOKENS: usize = 256;
 /// How soon a renewal is tried again where the queue was full.
 const AGAIN_AFTER: Duration = Duration::from_millis(5);
 
@@ -80,10 +86,16 @@ impl End {
 /// One attached stream.
 pub(super) struct Session<'a> {
     core: &'a Core,
+    witness: &'a Witness,
     holder: HolderId,
     identity: Identity,
     watched: Vec<KeyName>,
     outbound: &'a mpsc::Sender<v1::AttachResponse>,
+    said: watch::Receiver<Option<Said>>,
+    /// It is told what is said as soon as that goes up to here; else with its next beat.
+    owed: Option<LeaseId>,
+    /// Leases that are being signed.
+    tokens: JoinSet<(RequestId, v1::Lease)>,
     to: ReplySender,
     replies: ReplyReceiver,
     pending: Pending,
@@ -95,6 +107,7 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     pub(super) fn new(
         core: &'a Core,
+        witness: &'a Witness,
         holder: HolderId,
         identity: Identity,
         watched: Vec<KeyName>,
@@ -104,6 +117,10 @@ impl<'a> Session<'a> {
         let (to, replies) = replies(2 * MOST_IN_HAND + MOST_WAITING + BATCH);
         Self {
             core,
+            witness,
+            said: witness.follow(),
+            owed: Some(LeaseId(0)),
+            tokens: JoinSet::new(),
             holder,
             identity,
             watched,
@@ -141,8 +158,8 @@ impl<'a> Session<'a> {
         let mut answers = Vec::with_capacity(BATCH);
         let mut told = Vec::new();
         loop {
-            let room = self.pending.in_hand() < MOST_IN_HAND;
-            if !reading && self.pending.in_hand() == 0 {
+            let room = self.pending.in_hand() < MOST_IN_HAND && self.tokens.len() < MOST_TOKENS;
+            if !reading && self.pending.in_hand() == 0 && self.tokens.is_empty() {
                 return Ok(());
             }
             tokio::select! {
@@ -153,6 +170,13 @@ impl<'a> Session<'a> {
                     }
                     for tagged in answers.drain(..) {
                         self.answer(tagged).await?;
+                    }
+                }
+                Some(signed) = self.tokens.join_next() => {
+                    // A panic while signing has been told; the lease can be asked for again.
+                    if let Ok((request, lease)) = signed {
+                        let number = self.numbered.next(request);
+                        self.acquired(request.0.to_vec(), Outcome::Lease(lease), number).await?;
                     }
                 }
                 cut = events.recv(&mut told) => {
@@ -171,6 +195,7 @@ impl<'a> Session<'a> {
                     let drain = v1::Drain { message: "The server is stopping. Attach to another, or here when it is back.".to_owned() };
                     self.event(v1::event::Event::Drain(drain)).await?;
                 }
+                Ok(()) = self.said.changed(), if self.owed.is_some() => self.say().await?,
                 more = next_batch(&mut inbound, &mut messages), if reading && room => {
                     for message in messages.drain(..) {
                         self.hear(message).await?;
@@ -224,7 +249,7 @@ impl<'a> Session<'a> {
                 })
             }
             Ok(acquire) => {
-                let asked = Asked::Acquire { request: acquire.request, waits: false };
+                let asked = Asked::Acquire { request: acquire.request, waits: false, sign: message.sign };
                 match self.submit(Command::Acquire(Box::new(acquire)), asked) {
                     Ok(()) => return Ok(()),
                     Err(refused) => refused,

@@ -10,16 +10,21 @@ use leasehold_engine::{
     words::duration,
 };
 use leasehold_keys::{
+    activation::LicenseId,
     definition::KeyKind,
     name::{KeyName, PoolName},
+    witness::Statement,
 };
 use leasehold_proto::v1;
 
 use super::{
     Checked, Known, MOST_KEYS, MOST_LEASES, MOST_SUBJECTS, at_most, caller, key_names, label, label_or_none, labels,
-    lease_ids, malformed, or_empty, request_id, run_id, texts, timestamp,
+    lease_ids, license_id, malformed, or_empty, request_id, run_id, some_lease_ids, texts, timestamp,
 };
-use crate::grpc::status;
+use crate::{
+    grpc::status,
+    witness::{Said, Shown},
+};
 
 /// The time that a lease stands where the request names none, in milliseconds.
 pub(crate) const DEFAULT_TTL_MS: u64 = 60_000;
@@ -30,21 +35,63 @@ pub(crate) const MOST_WAIT_MS: u64 = 3_600_000;
 /// The most units of one lease.
 pub(crate) const MOST_UNITS: u32 = 1_000_000;
 
+/// Statements of installations that an application server may show.
+const MOST_WITNESSES: usize = 64;
+/// Leases that one call signs.
+const MOST_SIGNED: usize = 1_000;
+/// Licenses that one call names.
+const MOST_LICENSES: usize = 64;
+
 /// An application server's introduction.
 pub(crate) struct Introduction {
     /// The command that it makes.
     pub(crate) attach: Attach,
     /// Site-wide keys that it wants to be told of; empty: all.
     pub(crate) watched: Vec<KeyName>,
+    /// What installations signed, as it shows it.
+    pub(crate) shown: Vec<Shown>,
 }
 
-/// The first message of a stream. The highest lease ID that it has seen says nothing yet: without the installation's
-/// signature it would be a claim.
+/// The first message of a stream. The highest lease ID that it has seen says nothing: without the installation's signature
+/// it is a claim. What it shows that cannot be understood is left out, since an application server that keeps something
+/// damaged must not be locked out.
 pub(crate) fn hello(known: Known, hello: &v1::Hello) -> Checked<Introduction> {
     Ok(Introduction {
         attach: Attach { caller: caller(known, hello.caller.as_ref())?, run: run_id("run_id", &hello.run_id)? },
         watched: key_names("watch_site_keys", &hello.watch_site_keys, MOST_KEYS)?,
+        shown: hello.witnesses.iter().take(MOST_WITNESSES).filter_map(shown).collect(),
     })
+}
+
+fn shown(witness: &v1::Witness) -> Option<Shown> {
+    let &v1::Witness { epoch, epoch_id, lease_id, .. } = witness;
+    let installation = witness.installation_id.parse().ok()?;
+    let statement = Statement { installation, epoch, epoch_id, fencing: lease_id };
+    Some(Shown { statement, signature: witness.signature.clone() })
+}
+
+/// What the installation says, for an application server to keep.
+pub(crate) fn said(said: &Said) -> v1::Witness {
+    let Said { statement, signature } = said;
+    v1::Witness {
+        installation_id: statement.installation.to_string(),
+        epoch: statement.epoch,
+        epoch_id: statement.epoch_id,
+        lease_id: statement.fencing,
+        signature: signature.to_vec(),
+    }
+}
+
+/// Leases that are to be signed: 1 to 1,000.
+pub(crate) fn to_sign(ids: &[u64]) -> Checked<Vec<LeaseId>> {
+    at_most("lease_ids", ids.len(), MOST_SIGNED)?;
+    some_lease_ids("lease_ids", ids)
+}
+
+/// License IDs: at most 64.
+pub(crate) fn license_ids(texts: &[String]) -> Checked<Vec<LicenseId>> {
+    at_most("license_ids", texts.len(), MOST_LICENSES)?;
+    texts.iter().map(|text| license_id("license_ids", text)).collect()
 }
 
 /// A request for one lease. The core fills in the ticket.
@@ -195,6 +242,7 @@ pub(crate) fn lease(view: &LeaseView) -> v1::Lease {
         granted_at: Some(timestamp(view.granted)),
         idle: view.idle,
         remote_number: or_empty(view.remote_number.as_ref()),
+        token: Vec::new(),
     }
 }
 

@@ -326,6 +326,7 @@ fn acquire_of_anyone() -> impl Strategy<Value = v1::AcquireRequest> {
             ttl_ms,
             wait_ms,
             priority,
+            sign: priority % 2 == 1,
         })
 }
 

@@ -166,4 +166,15 @@ impl Leasing for Echo {
     async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         not_served()
     }
+
+    async fn sign_leases(&self, _: Request<v1::SignLeasesRequest>) -> Result<Response<v1::SignLeasesResponse>, Status> {
+        not_served()
+    }
+
+    async fn activation_files(
+        &self,
+        _: Request<v1::ActivationFilesRequest>,
+    ) -> Result<Response<v1::ActivationFilesResponse>, Status> {
+        not_served()
+    }
 }

@@ -47,6 +47,24 @@ fn about_the_server(script: &Script) {
             folder: folder(),
             denials_today: 17,
             usage: Some(super::usage::status()),
+            witness: Some(v1::WitnessStatus {
+                epoch: 12,
+                highest_lease_id: 4_807,
+                evidence: 1,
+                newest: Some(v1::WitnessEvidence {
+                    kind: "behind".into(),
+                    epoch: 11,
+                    lease_id: 4_711,
+                    own_epoch: 10,
+                    own_lease_id: 4_100,
+                    shown_by: "name:acd-server-2".into(),
+                    host: "acd-2.acme.example".into(),
+                    first: at("2026-11-20T08:00:00Z"),
+                    last: at("2026-11-20T08:00:00Z"),
+                    message: "the state was restored from an older copy, or another server works with a copy of it"
+                        .into(),
+                }),
+            }),
             storage_ok: true,
             storage_message: String::new(),
             clock: Some(v1::ClockStatus {

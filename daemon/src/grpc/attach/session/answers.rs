@@ -28,8 +28,18 @@ impl Session<'_> {
         let Some(asked) = self.pending.take(tag) else { return Ok(()) };
         match (asked, answer) {
             (Asked::Quiet, _) => Ok(()),
-            (Asked::Acquire { request, .. }, Ok(Answer::Lease(lease))) => {
+            (Asked::Acquire { request, sign, .. }, Ok(Answer::Lease(lease))) => {
                 tracing::debug!(identity = %self.identity, lease = %lease.id, "Granted.");
+                self.owed = self.owed.max(Some(lease.id));
+                self.witness.moved();
+                if sign {
+                    let (witness, identity) = (self.witness.clone(), self.identity.clone());
+                    self.tokens.spawn(async move {
+                        let token = witness.token_of(identity, lease.id).await.unwrap_or_default();
+                        (request, v1::Lease { token, ..leasing::lease(&lease) })
+                    });
+                    return Ok(());
+                }
                 let number = self.numbered.next(request);
                 self.acquired(request.0.to_vec(), Outcome::Lease(leasing::lease(&lease)), number).await
             }
@@ -50,7 +60,8 @@ impl Session<'_> {
                 self.send(Response::Released(answer), 0).await
             }
             (Asked::Beat(number), Ok(Answer::Reply(Reply::Beaten(renewed)))) => {
-                self.send(Response::Beat(v1::BeatAnswer { number, renewed, refusal: None }), 0).await
+                self.send(Response::Beat(v1::BeatAnswer { number, renewed, refusal: None }), 0).await?;
+                if self.said.has_changed().unwrap_or(false) { self.say().await } else { Ok(()) }
             }
             (Asked::Beat(number), Err(refused)) => self.beat_refused(number, &refused).await,
             (Asked::SetIdle(request), Ok(Answer::Reply(Reply::Leases(outcomes)))) => {
@@ -69,6 +80,15 @@ impl Session<'_> {
                 Err(End::Broken(Status::internal("The server made a mistake; its log tells which. Attach again.")))
             }
         }
+    }
+
+    /// What the installation says of how far it has come.
+    pub(super) async fn say(&mut self) -> Result<(), End> {
+        let Some(said) = *self.said.borrow_and_update() else { return Ok(()) };
+        if self.owed.is_some_and(|owed| owed.0 <= said.statement.fencing) {
+            self.owed = None;
+        }
+        self.send(Response::Witness(leasing::said(&said)), 0).await
     }
 
     /// What was taken over, with the leases as they are now: the new run has never seen them.

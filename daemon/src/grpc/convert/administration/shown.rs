@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use leasehold_engine::{
-    command::{EntityName, HostFinding, ShareName},
+    WitnessEvidence,
+    command::{EntityName, HostFinding, Reached, ShareName},
     decision::{Administered, AssignOutcome, Notice},
     row::{AuditRow, DenialRow},
     view::{
@@ -50,6 +51,27 @@ pub(crate) fn status_of(view: &StatusView) -> v1::GetStatusResponse {
             .map(|(reason, message)| v1::Notice { reason: (*reason).to_owned(), message: message.clone() })
             .collect(),
         ..Default::default()
+    }
+}
+
+/// How far the state has come, and whether it was found behind.
+pub(crate) fn witness(reached: Option<Reached>, evidence: &WitnessEvidence) -> v1::WitnessStatus {
+    v1::WitnessStatus {
+        epoch: reached.map_or(0, |reached| reached.epoch),
+        highest_lease_id: reached.map_or(0, |reached| reached.fencing),
+        evidence: evidence.count,
+        newest: evidence.newest.as_ref().map(|row| v1::WitnessEvidence {
+            kind: row.kind.as_str().to_owned(),
+            epoch: row.epoch,
+            lease_id: row.fencing,
+            own_epoch: row.own_epoch,
+            own_lease_id: row.own_fencing,
+            shown_by: row.by.to_string(),
+            host: row.host.clone(),
+            first: Some(timestamp(row.first)),
+            last: Some(timestamp(row.last)),
+            message: row.message(),
+        }),
     }
 }
 

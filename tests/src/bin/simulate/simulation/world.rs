@@ -7,6 +7,7 @@ mod network;
 
 use std::{cell::RefCell, rc::Rc};
 
+use leasehold_engine::command::Reached;
 use leaseholdd::clock::Hands;
 
 use super::{
@@ -64,6 +65,10 @@ pub(crate) struct World {
     /// What happened, line by line, where it is told.
     pub(crate) story: Option<Vec<String>>,
     since_recount: u32,
+    /// How often the daemon was started.
+    lives: u64,
+    /// What a witness was told last (03, Witness).
+    said: Option<Reached>,
 }
 
 impl World {
@@ -103,6 +108,8 @@ impl World {
             folder_due: false,
             story: tell.then(Vec::new),
             since_recount: 0,
+            lives: 0,
+            said: None,
         };
         world.hands.set(world.boot_ms, world.wall_ms);
         world.start();

@@ -75,6 +75,8 @@ impl World {
                 self.oracle.tally.happened(Kind::Unsettled);
             }
         }
+        self.lives += 1;
+        engine.begin_epoch(self.seed.rotate_left(32) ^ self.lives);
         let store = SimStore::open(&self.disk);
         let core = Stepped::start(engine, store, clock.clone(), Bounds::default());
         let (sender, receiver) = replies(1 << 20);
@@ -94,6 +96,11 @@ impl World {
             self.turn_writer(usize::MAX);
         }
         if let Some(life) = &mut self.life {
+            // 03, Witness: what was said of what was durable accuses no later life, whatever ended the one before.
+            if let Some(kind) = self.said.and_then(|said| life.core.engine().would_be_found(said)) {
+                let said = self.said;
+                self.oracle.broken("LEASE-4", || format!("an honest state is found {} by {said:?}", kind.as_str()));
+            }
             life.served_ms = self.boot_ms;
             life.core.core().set_phase(Phase::Serving);
         }
@@ -247,6 +254,12 @@ impl World {
             self.happened(kind);
         }
         self.take_log();
+        if let Some(life) = self.life.as_ref().filter(|_| done.is_ok()) {
+            let (core, fails) = (&life.core, life.core.core().storage_fault().borrow().is_some());
+            if core.all_written() && !core.has_unheard() && !fails {
+                self.said = core.engine().reached();
+            }
+        }
         match done {
             Ok(false) => false,
             Ok(true) => {
