@@ -67,6 +67,10 @@ pub(crate) fn notice(notice: &Notice) {
         Notice::Exceeded { .. } | Notice::HostLost { .. } | Notice::FileEnded { .. } => {
             tracing::error!("{}", notice.message())
         }
+        Notice::Standing(told) if told.stage > told.before => {
+            tracing::warn!(stage = told.stage.number(), "{}", notice.message())
+        }
+        Notice::Standing(told) => tracing::info!(stage = told.stage.number(), "{}", notice.message()),
         Notice::FileAbsent { .. } | Notice::FileEndsSoon { .. } => tracing::warn!("{}", notice.message()),
         Notice::ComplianceChecked { .. } => tracing::info!("{}", notice.message()),
     }

@@ -7,6 +7,7 @@ mod load;
 mod net;
 mod opening;
 mod reading;
+mod standing;
 mod state_dir;
 mod usage;
 mod write;

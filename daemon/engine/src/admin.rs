@@ -187,7 +187,7 @@ impl Turn<'_> {
                     .filter(|share| share.row.holder != holder)
                     .map(|share| u64::from(share.row.reserve))
                     .sum(),
-                pool.capacity,
+                pool.granted,
             ),
         };
         let after = match share {

@@ -337,6 +337,9 @@ impl Turn<'_> {
                     held_before.contains(key) && pool.is_some_and(|pool| pool.free(method) == 0)
                 };
                 let key = converted.iter().copied().find(full).unwrap_or(lost);
+                if state.enforced_away(key, false) {
+                    return Err(state.enforced(key));
+                }
                 return Err(state.exhausted(PoolId { key, method }, 1, 0, self.now));
             }
         }

@@ -115,6 +115,11 @@ impl Catalog {
         self.get(key).is_some_and(|definition| definition.def.call_port)
     }
 
+    /// True for a key that is refused from enforcement stage 4 on.
+    pub(crate) fn is_supervisor(&self, key: KeyId) -> bool {
+        self.get(key).is_some_and(|definition| definition.def.supervisor)
+    }
+
     /// True where `outer` includes `inner`, directly or not.
     pub(crate) fn includes(&self, outer: KeyId, inner: KeyId) -> bool {
         self.get(outer).is_some_and(|definition| definition.includes.contains(&inner))

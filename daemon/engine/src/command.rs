@@ -14,6 +14,7 @@ use leasehold_keys::{
 use crate::{
     ids::{HolderId, Identity, LeaseId, RequestId, RunId, Ticket, UsageEventId},
     row::{StationKind, UsageRecordRow, UsageSegmentRow},
+    standing::{Asked, Verdict},
 };
 
 /// One thing to decide.
@@ -82,6 +83,15 @@ pub enum Command {
     Revocations(Vec<(Sha256, WallTime)>),
     /// What the daemon's usage room has sealed, written or delivered (04).
     Usage(UsageStep),
+    /// The licensor's answer to a check-in, verified and found to answer the outstanding request (05, The exchange).
+    CheckedIn(CheckedIn),
+    /// A request for a check-in by file was written: its nonce is kept for 14 days, in place of an earlier one.
+    Asked {
+        /// For which license.
+        license_id: LicenseId,
+        /// What the answer must fit.
+        asked: Asked,
+    },
     /// Somebody reads the denials: counts of the running minute are stored now (LEASE-12).
     SettleDenials,
     /// Time has passed: `Engine::next_wakeup` asked for this.
@@ -99,6 +109,23 @@ pub struct UsageStep {
     pub forgotten: Vec<u32>,
     /// Events up to this one are in `records`.
     pub sealed_through: Option<UsageEventId>,
+}
+
+/// What the licensor answered to a check-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedIn {
+    /// For which license.
+    pub license_id: LicenseId,
+    /// The counter of the request that is answered. One below the highest known is refused: a later answer was taken.
+    pub counter: u64,
+    /// SHA-256 of the answer.
+    pub answer: Sha256,
+    /// The moment from which a good answer counts: the licensor's, as it is signed.
+    pub at: WallTime,
+    /// What it says.
+    pub verdict: Verdict,
+    /// For the administrator; what is beyond 1,000 bytes is cut off.
+    pub message: String,
 }
 
 /// Where a command of an application server comes from.

@@ -8,8 +8,9 @@ use leasehold_keys::{
 
 use crate::{
     ids::{HolderId, LeaseId, RequestId, Ticket},
-    refusal::{EndReason, FileRefusal, Refusal},
+    refusal::{EndReason, Enforcement, FileRefusal, Refusal},
     row::{Change, Warning},
+    standing::{Stage, StageAhead},
 };
 
 /// All that comes of one command. Nothing of it may be seen by anyone before `changes` are durable, but for an answer
@@ -230,6 +231,23 @@ pub enum Told {
     },
     /// Which site-wide keys are licensed has changed (SITE-1).
     SiteKeysChanged,
+    /// The site has come to another enforcement stage, or is at stage 3 or below as the holder attaches (05).
+    Standing(Box<StandingTold>),
+}
+
+/// What is said of the site's standing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StandingTold {
+    /// The stage that it was at; the same where nothing changed.
+    pub before: Stage,
+    /// The stage that is in effect.
+    pub stage: Stage,
+    /// What brought the site there; none at stage 1.
+    pub why: Option<Enforcement>,
+    /// The next stage for the worse; none where there is none.
+    pub next: Option<StageAhead>,
+    /// At stage 6: leases other than call ports end in so many milliseconds at the latest.
+    pub leases_end_in_ms: Option<u64>,
 }
 
 /// What the log is told.
@@ -278,6 +296,8 @@ pub enum Notice {
         /// How each factor compares.
         comparison: String,
     },
+    /// The site has come to another enforcement stage (05).
+    Standing(Box<StandingTold>),
     /// The daily compliance check found nothing or was made on request; the count of pools checked.
     ComplianceChecked {
         /// Pools.

@@ -168,6 +168,7 @@ fn is_denial(refusal: &Refusal) -> bool {
         | Refusal::PrerequisiteMissing { .. }
         | Refusal::LimitReached(_)
         | Refusal::VersionNotCovered { .. }
+        | Refusal::Enforced { .. }
         | Refusal::ApplicationHeld { .. }
         | Refusal::UserUnknown(_)
         | Refusal::StationUnknown(_)

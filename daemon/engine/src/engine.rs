@@ -16,6 +16,7 @@ use crate::{
     queue::{Place, Queue, Walk},
     refusal::{EndReason, Refusal},
     row::{Change, Row, SiteRow},
+    standing::{Due, Sweep},
     state::State,
     time::{LeaseTime, Now},
 };
@@ -63,6 +64,12 @@ pub struct Engine {
     /// What each file was when files were last looked at; only to tell what changed.
     pub(crate) file_states: Option<BTreeMap<LicenseId, FileState>>,
     pub(crate) next_file_boundary: Option<WallTime>,
+    /// The leases and waiting requests that another enforcement stage concerns are being gone through.
+    pub(crate) sweep: Option<Sweep>,
+    /// What stage 6 leaves for 12 hours has been ended.
+    pub(crate) stage_ended: bool,
+    /// When the standing is to be looked at next.
+    pub(crate) standing_due: Due,
     pub(crate) next_stamp: LeaseTime,
     /// The date up to which ends of files were told.
     pub(crate) last_date: WallTime,
@@ -109,6 +116,9 @@ impl Engine {
             idle_look_at: LeaseTime::default(),
             file_states: None,
             next_file_boundary: None,
+            sweep: None,
+            stage_ended: false,
+            standing_due: Due::default(),
             next_stamp: LeaseTime::default(),
             last_date: WallTime::default(),
             last_now: Now { lease: LeaseTime::default(), wall: WallTime::default(), unconfirmed_ms: 0 },
@@ -131,6 +141,8 @@ impl Engine {
         turn.grace_after_restart();
         turn.refresh_grants();
         turn.warn_of_ends(true);
+        // What a stage had begun to end or to give back may have been cut short by the stop.
+        turn.engine.begin_sweep();
         turn.out
     }
 
@@ -139,6 +151,10 @@ impl Engine {
         self.last_now = now;
         let mut turn = Turn { engine: self, now, out: Outcome::default() };
         let tick = matches!(command, Command::Tick);
+        if turn.engine.standing_is_due(now) {
+            // Whatever comes is decided at the stage that the site is at by now.
+            turn.refresh_grants();
+        }
         let expiries = if tick { EXPIRIES_PER_TICK } else { EXPIRIES_PER_TURN };
         turn.end_due(expiries);
         let reply = turn.decide(command);
@@ -194,6 +210,7 @@ impl Engine {
                 state.list_waiter(&self.queue, place, &waiter.pools, &[], self.last_now.lease);
             }
         }
+        self.begin_sweep();
         // Warnings went with the rest; they are given again.
         self.idle_warned.clear();
         self.closing_told.clear();
@@ -202,7 +219,7 @@ impl Engine {
     /// When [`Command::Tick`] is wanted next, in lease time. At most a minute away.
     pub fn next_wakeup(&self, now: Now) -> Option<LeaseTime> {
         let looking = self.contacts_stored.is_some() || self.state.identities_looked.is_some();
-        if !self.serving.is_empty() || !self.state.freed.is_empty() || looking {
+        if !self.serving.is_empty() || !self.state.freed.is_empty() || looking || self.sweep.is_some() {
             return Some(now.lease);
         }
         let date = self.state.dated(now);
@@ -215,6 +232,7 @@ impl Engine {
             self.next_file_boundary.map(at_wall),
             self.state.assignment_ends.first().map(|(ms, _)| at_wall(WallTime::from_ms(*ms))),
             self.next_idle(now),
+            self.next_standing_moment(now),
             self.next_pool_moment(now),
         ]
         .into_iter()
@@ -242,6 +260,8 @@ impl Turn<'_> {
             Command::Folder(files) => self.folder(files),
             Command::Revocations(keys) => self.revocations(keys),
             Command::Usage(step) => self.usage_step(step),
+            Command::CheckedIn(answer) => self.checked_in(answer),
+            Command::Asked { license_id, asked } => self.asked(license_id, asked),
             Command::SettleDenials => {
                 self.settle_denials();
                 Ok(Reply::Done)
@@ -288,7 +308,7 @@ impl Turn<'_> {
 
     /// After an undo: what hangs on files and organizations, without changing a row.
     fn refresh_derived(&mut self) {
-        self.refresh_grants();
+        self.refresh(false);
         // The rows that this would change are decided afresh by the next turn.
         let changes = std::mem::take(&mut self.out.changes);
         for change in changes.into_iter().rev() {

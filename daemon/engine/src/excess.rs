@@ -34,7 +34,7 @@ struct SeatHeld {
 impl State {
     /// The pools that are counted together with one: an unlicensed site's call ports, else the pool alone.
     fn counted_with(&self, id: PoolId) -> Vec<PoolId> {
-        if self.joint_call_ports.is_some() && self.catalog.is_call_port(id.key) {
+        if self.unlicensed_call_ports().is_some() && self.catalog.is_call_port(id.key) {
             return self.call_ports().map(|(id, _)| id).collect();
         }
         vec![id]
@@ -42,7 +42,7 @@ impl State {
 
     /// By how much a pool, with those that are counted together with it, is over the capacity.
     fn excess(&self, id: PoolId) -> u64 {
-        match self.joint_call_ports {
+        match self.unlicensed_call_ports() {
             Some(joint) if self.catalog.is_call_port(id.key) => self.call_ports_held().saturating_sub(joint),
             _ => self.pools.get(&id).map_or(0, |pool| pool.excess(id.method)),
         }
@@ -53,9 +53,9 @@ impl State {
         self.held(id) > 0 && self.excess(id) > 0
     }
 
-    /// Never a call port that is in use.
+    /// Never a call port that is in use; none at all while enforcement limits them.
     fn is_spared(&self, id: PoolId, row: &LeaseRow) -> bool {
-        self.catalog.is_call_port(id.key) && row.idle_since.is_none()
+        self.catalog.is_call_port(id.key) && (row.idle_since.is_none() || self.enforcement.limits_ports())
     }
 
     /// The assignment that gives a lease a key; none where it comes with another one.

@@ -92,6 +92,7 @@ impl Turn<'_> {
             .flat_map(|old| old.leases.iter().copied())
             .collect();
         let leases = self.engine.state.holders.get(&holder).map(|holder| holder.leases.iter().copied().collect());
+        self.tell_standing_to(holder);
         Ok(Reply::Attached { holder, leases: leases.unwrap_or_default(), predecessor, displaced })
     }
 

@@ -384,6 +384,7 @@ impl Turn<'_> {
                 self.engine.idle_warned.remove(&id);
                 let after = LeaseRow { idle_since: idle.then_some(self.now.lease), ..row.clone() };
                 self.change(Some(Row::Lease(Box::new(row))), Some(Row::Lease(Box::new(after))));
+                self.end_beyond_stage(id);
             }
             outcomes.push((id, result));
         }
@@ -417,8 +418,18 @@ impl Turn<'_> {
             roomy: false,
             steps: None,
         };
-        match planner.plan(&want) {
+        let mut planned = planner.plan(&want);
+        if let Err(Blocked { refusal: Refusal::Enforced { .. }, .. }) = &planned
+            && self.engine.state.is_call_port_lease(&row)
+        {
+            // 05: no stage ends a call that runs; it goes on without the keys that are refused.
+            let mut kept = want.clone();
+            kept.needed.retain(|key| !planner.state.enforced_away(*key, true));
+            planned = planner.plan(&kept);
+        }
+        match planned {
             Ok(plan) => self.retell(row, plan.terms),
+            Err(Blocked { refusal: Refusal::Enforced { .. }, .. }) => self.end(id, EndReason::Enforced, None),
             Err(Blocked { refusal: Refusal::StationNotLicensed { .. }, .. }) => {
                 self.end(id, EndReason::StationNotLicensed, None);
             }

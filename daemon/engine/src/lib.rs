@@ -9,6 +9,7 @@ pub mod decision;
 pub mod ids;
 pub mod refusal;
 pub mod row;
+pub mod standing;
 pub mod time;
 pub mod view;
 pub mod words;

@@ -61,7 +61,11 @@ impl Planner<'_> {
             // STATION-4: the user needs no client key.
             let roles = [Role::BasicStation, Role::Client];
             brought.extend(
-                roles.into_iter().flat_map(|role| state.catalog.with_role(role)).map(|key| (key, Source::Logon)),
+                roles
+                    .into_iter()
+                    .flat_map(|role| state.catalog.with_role(role))
+                    .filter(|key| !state.enforced_away(*key, held_before.contains(key)))
+                    .map(|key| (key, Source::Logon)),
             );
         }
 

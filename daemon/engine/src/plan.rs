@@ -183,6 +183,11 @@ impl Planner<'_> {
             self.step("SITE-5", false, || refusal.message());
             return Err(refusal.into());
         }
+        if state.enforced_away(key, false) {
+            let refusal = state.enforced(key);
+            self.step("05", false, || refusal.message());
+            return Err(refusal.into());
+        }
         if let Some(refusal) = state.version_refusal(key, want.version, self.now) {
             self.step("SITE-6", false, || refusal.message());
             return Err(refusal.into());
@@ -328,7 +333,10 @@ impl Planner<'_> {
                 missing.iter().find(|(key, _)| state.catalog.includes(**key, *needed)).map(|(_, refusal)| refusal);
             let refusal = missing.get(needed).or(outer).map(|refusal| cause(state, missing, refusal).clone());
             let refusal = refusal.unwrap_or_else(|| {
-                if state.is_licensed(*needed) || state.site_has(*needed) {
+                let comes_with = held.keys().any(|outer| state.catalog.includes(*outer, *needed));
+                if comes_with && state.enforced_away(*needed, true) {
+                    state.enforced(*needed)
+                } else if state.is_licensed(*needed) || state.site_has(*needed) {
                     Refusal::NotAssigned { subject: state.subject_name(subject), key: state.key_name(*needed) }
                 } else {
                     state.not_licensed(*needed, self.now)

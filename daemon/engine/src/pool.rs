@@ -28,6 +28,8 @@ pub(crate) struct Share {
 #[derive(Debug)]
 pub(crate) struct Pool {
     /// What the files in effect grant.
+    pub granted: Units,
+    /// What counts of it: less than that where enforcement limits call ports (05, stages 5 and 6).
     pub capacity: Units,
     /// Assignments, oldest first. In a concurrent pool they take no seat (ALLOC-5).
     pub assigned: BTreeSet<AssignmentId>,
@@ -57,6 +59,7 @@ pub(crate) struct Pool {
 impl Default for Pool {
     fn default() -> Self {
         Self {
+            granted: Units::Count(0),
             capacity: Units::Count(0),
             assigned: BTreeSet::new(),
             last_counted: None,
@@ -96,8 +99,9 @@ impl Pool {
         }
     }
 
-    /// Another capacity; returns the one before.
-    pub(crate) fn set_capacity(&mut self, capacity: Units) -> Units {
+    /// Another capacity, of so much that is granted; returns the one before.
+    pub(crate) fn set_capacity(&mut self, capacity: Units, granted: Units) -> Units {
+        self.granted = granted;
         let old = std::mem::replace(&mut self.capacity, capacity);
         if old != capacity {
             self.last_counted = self.find_last_counted();
@@ -140,9 +144,9 @@ impl Pool {
         }
     }
 
-    /// By how much it is over its capacity (ALLOC-11).
+    /// By how much it is over what is granted (ALLOC-11). What enforcement limits ends nothing that runs, and is none.
     pub(crate) fn excess(&self, method: Method) -> u64 {
-        match self.capacity {
+        match self.granted {
             Units::Unlimited => 0,
             Units::Count(capacity) => self.held(method).saturating_sub(u64::from(capacity)),
         }

@@ -38,6 +38,7 @@ impl Engine {
         rows.extend(state.marks.values().copied().map(Row::Mark));
         rows.extend(state.usage.unsealed.iter().cloned().map(Row::UsageEvent));
         rows.extend(state.usage.segments.values().map(|row| Row::UsageSegment(Box::new(row.clone()))));
+        rows.extend(state.standings.values().map(|row| Row::Standing(Box::new(row.clone()))));
         rows.push(Row::Site(state.site));
         rows
     }

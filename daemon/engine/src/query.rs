@@ -34,8 +34,9 @@ impl Engine {
     /// When a lease ends whatever is renewed: at its own end, or when a pool that a needed key of it comes from closes
     /// (LEVEL-5).
     fn ends_by_itself(&self, row: &LeaseRow) -> Option<(LeaseTime, EndReason)> {
+        let by_stage = self.state.ends_with_stage(row).map(|at| (at, EndReason::Enforced));
         if self.state.watched_pools.is_empty() || row.ended.is_some() {
-            return row.ends;
+            return row.ends.into_iter().chain(by_stage).min();
         }
         let needed = |key: KeyId| row.terms.needed.is_empty() || row.terms.needed.contains(&key);
         let by_assignment = row.terms.keys.iter().filter(|held| matches!(held.source, Source::User | Source::Station));
@@ -45,7 +46,7 @@ impl Engine {
             .filter(|pool| needed(pool.key))
             .filter_map(|pool| self.state.pools.get(&pool)?.state?.closes)
             .map(|at| (at, EndReason::LicenseEnded));
-        closing.chain(row.ends).min()
+        closing.chain(row.ends).chain(by_stage).min()
     }
 
     pub(crate) fn lease_view(&self, row: &LeaseRow, now: Now) -> LeaseView {
@@ -140,6 +141,7 @@ impl Engine {
         };
         StatusView {
             state: site_state,
+            stage: state.enforcement.stage,
             development: state.development,
             leases: state.leases.len() as u64,
             users: state.users.len() as u64,
@@ -164,6 +166,9 @@ impl Engine {
                 "This is the switchover server and stands by. `leasehold promote` makes it the active one.".to_string(),
             )),
             SiteState::Licensed => {}
+        }
+        if let Some(told) = self.standing_told(self.state.enforcement.stage, now).filter(|told| told.why.is_some()) {
+            notices.push((told.reason(), told.message()));
         }
         for row in self.state.files.values() {
             let about = title(row);

@@ -4,14 +4,14 @@
 use std::borrow::Cow;
 
 use leasehold_keys::{
-    activation::{Level, Units, VersionRange},
+    activation::{Level, LicenseId, Units, VersionRange},
     definition::{Holder, MediaLevel},
     name::{KeyName, Label, Method, PoolName},
     time::WallTime,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::ids::LeaseId;
+use crate::{ids::LeaseId, standing::Stage};
 
 /// Why a request was refused. Each variant is one stable reason; the fields are the facts that a person needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +124,13 @@ pub enum Refusal {
     },
     /// The lease belongs to another identity (LEASE-9) or to another run (LEASE-13).
     NotYourLease(LeaseId),
+    /// Enforcement refuses the key for want of a good check-in (05).
+    Enforced {
+        /// The key.
+        key: KeyName,
+        /// The stage, and what brought the site there.
+        why: Box<Enforcement>,
+    },
     /// The same request ID came with another body (LEASE-3).
     RequestIdReused,
     /// The request cannot be understood.
@@ -195,6 +202,38 @@ pub struct Exhausted {
     pub holders: Holding,
     /// The soonest moment at which a held seat ends by itself, in milliseconds from now, where one is known.
     pub frees_in_ms: Option<u64>,
+    /// Set where enforcement makes the capacity less than what is granted: that, and why (05, stages 5 and 6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<(Units, Box<Enforcement>)>,
+}
+
+/// The stage of the site, and the license that brought it there (05).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enforcement {
+    /// The stage.
+    pub stage: Stage,
+    /// The license.
+    pub license: LicenseId,
+    /// Its product.
+    pub product: Label,
+    /// What is wrong.
+    pub cause: Cause,
+    /// Since when: the ramp, the last good check-in, or the date of the revocation.
+    pub since: WallTime,
+}
+
+/// What a license's good standing lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// No good check-in is known since enforcement began with the ramp.
+    Never,
+    /// The last good check-in is too long ago.
+    Silent,
+    /// The licensor answers that this installation is a duplicate of another one, or was rolled back.
+    Duplicate,
+    /// The licensor has taken the license back.
+    Revoked,
 }
 
 /// Who holds the seats of a pool (LEASE-12).
@@ -294,6 +333,8 @@ pub enum EndReason {
     HolderRestarted,
     /// The station was switched off or lost the key that it needs.
     StationNotLicensed,
+    /// Enforcement took a key that it needs, or ended all but call ports (05, stages 4 and 6).
+    Enforced,
 }
 
 impl EndReason {
@@ -312,6 +353,7 @@ impl EndReason {
             EndReason::CapacityLowered => "CAPACITY_LOWERED",
             EndReason::HolderRestarted => "HOLDER_RESTARTED",
             EndReason::StationNotLicensed => "STATION_NOT_LICENSED",
+            EndReason::Enforced => "ENFORCED",
         }
     }
 }

@@ -111,6 +111,10 @@ impl State {
         match pool.capacity {
             Units::Unlimited => true,
             Units::Count(0) => self.serves(row.pool(), now, held_before),
+            // What runs goes on where enforcement limits ports (05).
+            Units::Count(_) if held_before && self.enforcement.limits_ports() && self.catalog.is_call_port(row.key) => {
+                true
+            }
             Units::Count(_) => pool.last_counted.is_none_or(|last| row.id <= last),
         }
     }
@@ -124,6 +128,19 @@ impl State {
         now: Now,
         held_before: impl Fn(KeyId) -> bool,
     ) -> Given {
+        self.given_as(subject, source, version, now, held_before, true)
+    }
+
+    /// The same; `enforce`: with the stage of the site, which takes keys away.
+    fn given_as(
+        &self,
+        subject: Subject,
+        source: Source,
+        version: Option<ProductVersion>,
+        now: Now,
+        held_before: impl Fn(KeyId) -> bool,
+        enforce: bool,
+    ) -> Given {
         let mut given = Given::default();
         for (key, id) in self.assignments_of(subject).into_iter().flatten() {
             let Some(row) = self.assignments.get(id) else {
@@ -132,6 +149,8 @@ impl State {
             let before = held_before(*key);
             let refusal = if !self.serves(row.pool(), now, before) {
                 Some(self.not_licensed(*key, now))
+            } else if enforce && self.enforced_away(*key, before) {
+                Some(self.enforced(*key))
             } else if !self.assignment_counts(row, now, before) {
                 Some(self.exhausted(row.pool(), 1, 0, now))
             } else if let Some(leader) = self.lacking_leader(subject, *key, now) {
@@ -163,10 +182,11 @@ impl State {
         (!self.owner_keys(owner, now).contains_key(&leader)).then_some(leader)
     }
 
-    /// What a device's owner holds, logged on or not.
+    /// What a device's owner holds, logged on or not. Enforcement is left out of it: what it takes comes back, and devices are
+    /// not configured anew for it.
     pub(crate) fn owner_keys(&self, owner: UserId, now: Now) -> BTreeMap<KeyId, Source> {
-        let given = self.given(Subject::User(owner), Source::User, None, now, |_| true);
-        self.effective(&given.held).0
+        let given = self.given_as(Subject::User(owner), Source::User, None, now, |_| true, false);
+        self.effective_as(&given.held, false).0
     }
 
     /// Closes keys under `includes` (ALLOC-9) and drops those whose prerequisites are missing, with what they lack. What
@@ -174,6 +194,14 @@ impl State {
     pub(crate) fn effective(
         &self,
         direct: &BTreeMap<KeyId, Source>,
+    ) -> (BTreeMap<KeyId, Source>, BTreeMap<KeyId, Vec<KeyName>>) {
+        self.effective_as(direct, true)
+    }
+
+    fn effective_as(
+        &self,
+        direct: &BTreeMap<KeyId, Source>,
+        enforce: bool,
     ) -> (BTreeMap<KeyId, Source>, BTreeMap<KeyId, Vec<KeyName>>) {
         let mut dropped: BTreeMap<KeyId, Vec<KeyName>> = BTreeMap::new();
         loop {
@@ -184,7 +212,9 @@ impl State {
             let outer: Vec<KeyId> = held.keys().copied().collect();
             for key in outer {
                 for inner in self.catalog.get(key).into_iter().flat_map(|definition| &definition.includes) {
-                    if !dropped.contains_key(inner) {
+                    // What a key that is held includes goes with it, but for what no one may hold.
+                    let away = enforce && self.enforced_away(*inner, true);
+                    if !dropped.contains_key(inner) && !away {
                         held.entry(*inner).or_insert(Source::Included(key));
                     }
                 }

@@ -61,6 +61,10 @@ impl State {
         let Some(pool) = self.pools.get(&id).filter(|_| self.is_granted(id)) else {
             return Err(self.not_licensed(id.key, now));
         };
+        // What is assigned is recorded all the same, and has effect when the site is in good standing.
+        if !claimant.assigns && self.enforced_away(id.key, false) {
+            return Err(self.enforced(id.key));
+        }
         if claimant.roomy {
             return Ok(());
         }
@@ -125,6 +129,12 @@ impl State {
         Err(self.exhausted_for(id, units, set_aside.min(free), claimant.place, now))
     }
 
+    /// The bound on all call ports together of a site without a file (01, Levels). That of stage 6 is none of this: it ends
+    /// nothing that runs.
+    pub(crate) fn unlicensed_call_ports(&self) -> Option<u64> {
+        self.joint_call_ports.filter(|_| !self.enforcement.limits_ports())
+    }
+
     /// What frees one of an unlicensed site's call ports frees them all (01, Levels).
     pub(crate) fn free_jointly(&self, freed: &mut BTreeSet<PoolId>) {
         if self.joint_call_ports.is_some() && freed.iter().any(|id| self.catalog.is_call_port(id.key)) {
@@ -146,6 +156,7 @@ impl State {
             Refusal::PoolExhausted(account) => Refusal::PoolExhausted(Box::new(Exhausted {
                 capacity: Units::Count(u32::try_from(joint).unwrap_or(u32::MAX)),
                 held,
+                cut: account.cut.clone().or_else(|| self.cut_to(id, joint)),
                 ..*account
             })),
             other => other,
@@ -188,6 +199,7 @@ impl State {
             waiting: pool.map_or(0, |pool| pool.waiting(place)),
             holders: self.holding(id),
             frees_in_ms: self.frees_in_ms(id, now),
+            cut: self.cut(id),
         }))
     }
 

@@ -13,6 +13,7 @@ use leasehold_keys::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use crate::standing::StandingRow;
 use crate::{
     ids::{
         AssignmentId, AuditId, DenialId, HolderId, Identity, KeyId, LeaseId, OrganizationId, PoolId, RequestId, RunId,
@@ -80,6 +81,8 @@ pub enum Row {
     UsageRecord(UsageRecordRow),
     /// A segment of usage: one file.
     UsageSegment(Box<UsageSegmentRow>),
+    /// A license ID's standing (05).
+    Standing(Box<StandingRow>),
     /// The one row of the site's own state.
     Site(SiteRow),
 }

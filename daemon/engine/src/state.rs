@@ -26,6 +26,7 @@ use crate::{
         AssignmentRow, Change, FileRow, HolderRow, LeaseRow, LeaseSubject, OrganizationRow, Row, SiteRow, StationRow,
         UserRow, WorkgroupRow,
     },
+    standing::{Enforced, StandingRow},
     time::LeaseTime,
     usage::Usage,
 };
@@ -132,6 +133,10 @@ pub(crate) struct State {
     pub watched_pools: BTreeSet<PoolId>,
     /// All call ports together may hold so many, while the site is unlicensed (01, Levels).
     pub joint_call_ports: Option<u64>,
+    /// What is remembered of check-ins, by license ID; of licenses without a file too.
+    pub standings: BTreeMap<LicenseId, StandingRow>,
+    /// What the standing of the licenses in effect comes to (05).
+    pub enforcement: Enforced,
     /// Events, segments, and whether there are to be any (04).
     pub usage: Usage,
 }
@@ -333,6 +338,9 @@ impl State {
             Row::UsageSegment(row) => {
                 self.usage.segments.remove(&row.number);
             }
+            Row::Standing(row) => {
+                self.standings.remove(&row.license_id);
+            }
             Row::Site(_) => self.site = SiteRow::default(),
             Row::UsageRecord(_) | Row::Denial(_) | Row::Audit(_) => {}
         }
@@ -412,6 +420,9 @@ impl State {
             }
             Row::Mark(mark) => {
                 self.marks.insert(mark.license_id, *mark);
+            }
+            Row::Standing(row) => {
+                self.standings.insert(row.license_id, (**row).clone());
             }
             Row::Site(row) => self.site = *row,
             Row::UsageEvent(row) => {

@@ -118,6 +118,7 @@ impl Turn<'_> {
         self.serve_queue();
         self.end_waits();
         self.end_timed_assignments();
+        self.sweep();
         self.look_at_idle();
         if stamp || self.engine.contacts_stored.is_some() {
             self.store_contacts();
@@ -155,6 +156,7 @@ impl Turn<'_> {
             self.change_site(|site| site.compliance_day = day);
             self.check_compliance(true);
             self.warn_of_ends(false);
+            self.forget_old_standings();
         }
     }
 

@@ -13,6 +13,7 @@ use crate::{
     ids::Identity,
     refusal::Refusal,
     row::{OrganizationRow, StationRow, UserRow, WorkgroupRow},
+    standing::Stage,
 };
 
 /// The state of the site as a whole.
@@ -31,6 +32,8 @@ pub enum SiteState {
 pub struct StatusView {
     /// Licensed, unlicensed or standby.
     pub state: SiteState,
+    /// The enforcement stage (05).
+    pub stage: Stage,
     /// True where a development file is in effect (LEVEL-2).
     pub development: bool,
     /// Live leases.

@@ -174,7 +174,7 @@ impl Turn<'_> {
     }
 
     /// Serves a waiter, or refuses it where room is not all that is missing any more.
-    fn reconsider(&mut self, place: Place) {
+    pub(crate) fn reconsider(&mut self, place: Place) {
         // One that was overtaken keeps its place, to be told so.
         let waiter = self.engine.queue.waiters.get(&place).filter(|waiter| waiter.overtaken.is_none());
         let Some(acquire) = waiter.map(|waiter| waiter.acquire.clone()) else {

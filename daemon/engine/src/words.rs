@@ -3,6 +3,7 @@
 
 mod endings;
 mod facts;
+mod standing;
 
 use std::fmt::Write;
 
@@ -135,6 +136,7 @@ impl Refusal {
             Refusal::NotYourLease(lease) => format!(
                 "Lease {lease} belongs to another application server. `leasehold leases` shows to whom."
             ),
+            Refusal::Enforced { key, why } => why.refuses(key),
             Refusal::RequestIdReused => {
                 "This request ID came before with another content. Use a new ID for each request, and the same ID only to repeat \
                  it."
@@ -173,7 +175,7 @@ fn sentence(text: String) -> String {
 }
 
 fn exhausted(account: &Exhausted) -> String {
-    let Exhausted { pool, capacity, held, wanted, set_aside, waiting, holders, frees_in_ms } = account;
+    let Exhausted { pool, capacity, held, wanted, set_aside, waiting, holders, frees_in_ms, cut } = account;
     let full = matches!(capacity, Units::Count(count) if *held >= u64::from(*count));
     let mut text = match *wanted {
         2.. => format!("{wanted} units of {pool} were asked for"),
@@ -192,6 +194,10 @@ fn exhausted(account: &Exhausted) -> String {
         }
     }
     text.push('.');
+    if let Some((granted, why)) = cut {
+        text.push(' ');
+        text.push_str(&why.cuts(*granted));
+    }
     if let Some(sentence) = holding(holders) {
         text.push(' ');
         text.push_str(&sentence);

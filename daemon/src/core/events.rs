@@ -7,7 +7,7 @@ use std::{
 };
 
 use leasehold_engine::{
-    decision::{Event, Told},
+    decision::{Event, StandingTold, Told},
     ids::{HolderId, LeaseId},
 };
 use tokio::sync::Notify;
@@ -28,6 +28,7 @@ pub enum Cut {
 struct Waiting {
     leases: BTreeMap<LeaseId, Told>,
     site_keys: bool,
+    standing: Option<Box<StandingTold>>,
     cut: Option<Cut>,
 }
 
@@ -59,6 +60,11 @@ impl Slot {
         }
         match told {
             Told::SiteKeysChanged => waiting.site_keys = true,
+            Told::Standing(told) => {
+                // From where it was when it was last told.
+                let before = waiting.standing.as_ref().map_or(told.before, |held| held.before);
+                waiting.standing = Some(Box::new(StandingTold { before, ..*told }));
+            }
             Told::Ended { lease, .. } | Told::Warned { lease, .. } => merge(&mut waiting.leases, lease, told),
             Told::Changed { ref lease, .. } => merge(&mut waiting.leases, lease.id, told),
         }
@@ -134,9 +140,10 @@ impl EventReceiver {
         if let Some(cut) = waiting.cut {
             return Err(cut);
         }
-        if !waiting.site_keys && waiting.leases.is_empty() {
+        if !waiting.site_keys && waiting.standing.is_none() && waiting.leases.is_empty() {
             return Ok(false);
         }
+        into.extend(waiting.standing.take().map(Told::Standing));
         into.extend(std::mem::take(&mut waiting.leases).into_values());
         if std::mem::take(&mut waiting.site_keys) {
             into.push(Told::SiteKeysChanged);

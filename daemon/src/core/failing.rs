@@ -180,6 +180,8 @@ impl Deciding {
             | Command::Folder(_)
             | Command::Revocations(_)
             | Command::Usage(_)
+            | Command::CheckedIn(_)
+            | Command::Asked { .. }
             | Command::SettleDenials
             | Command::Tick => return to.send(Err(refusal)),
             Command::Attach(_)

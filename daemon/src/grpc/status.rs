@@ -44,6 +44,7 @@ pub(crate) const fn code(refusal: &Refusal) -> Code {
         | Refusal::ApplicationHeld { .. }
         | Refusal::LoggedOnElsewhere { .. }
         | Refusal::LeaseEnded { .. }
+        | Refusal::Enforced { .. }
         | Refusal::InUse { .. } => Code::FailedPrecondition,
         Refusal::UserUnknown(_)
         | Refusal::StationUnknown(_)
@@ -192,6 +193,7 @@ fn particulars(refusal: &Refusal, details: &mut ErrorDetails) {
         Refusal::NotLicensed { key, .. }
         | Refusal::HolderNotAllowed { key, .. }
         | Refusal::VersionNotCovered { key, .. }
+        | Refusal::Enforced { key, .. }
         | Refusal::PrerequisiteMissing { key, .. } => unmet(details, format!("key {key}")),
         Refusal::ApplicationHeld { user, held, .. } => unmet(details, format!("user {user}, key {held}")),
         Refusal::StationNotLicensed { station, .. } => unmet(details, format!("station {station}")),

@@ -48,7 +48,7 @@ pub struct LeftOut {
 const PIECE: usize = 1_024;
 const PIECES_AHEAD: usize = 16;
 
-type Columns<'r> = &'r rusqlite::Row<'r>;
+pub(super) type Columns<'r> = &'r rusqlite::Row<'r>;
 
 /// What a column holds is not what was written.
 pub(super) fn fault(column: usize, why: impl ToString) -> rusqlite::Error {
@@ -67,7 +67,7 @@ fn time_at(row: Columns, column: usize) -> rusqlite::Result<LeaseTime> {
     u64_at(row, column).map(LeaseTime::from_ms)
 }
 
-fn time_maybe(row: Columns, column: usize) -> rusqlite::Result<Option<LeaseTime>> {
+pub(super) fn time_maybe(row: Columns, column: usize) -> rusqlite::Result<Option<LeaseTime>> {
     match row.get_ref(column)? {
         rusqlite::types::ValueRef::Null => Ok(None),
         _ => time_at(row, column).map(Some),
@@ -290,6 +290,7 @@ pub(super) fn all(
         Ok(())
     })?;
     super::usage::load(db, &mut take)?;
+    super::standing::load(db, &mut take)?;
     let site = "SELECT last_lease, last_assignment, last_entity, last_denial, last_audit, promoted, compliance_day, \
                 last_usage_event FROM site";
     each(db, site, |row| {

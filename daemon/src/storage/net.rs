@@ -32,6 +32,7 @@ enum RowKey {
     UsageEvents(u64),
     UsageRecord(u32, u64),
     UsageSegment(u32),
+    Standing(Uuid),
     Site,
 }
 
@@ -57,6 +58,7 @@ impl RowKey {
             Row::UsageEvents(rows) => RowKey::UsageEvents(rows.last().map_or(0, |row| row.id.0)),
             Row::UsageRecord(row) => RowKey::UsageRecord(row.segment, row.place),
             Row::UsageSegment(row) => RowKey::UsageSegment(row.number),
+            Row::Standing(row) => RowKey::Standing(row.license_id.0),
             Row::Site(_) => RowKey::Site,
         }
     }

@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003-grace-of-a-lease.sql"),
     include_str!("migrations/0004-older-part-of-a-jump.sql"),
     include_str!("migrations/0005-usage.sql"),
+    include_str!("migrations/0006-standing.sql"),
 ];
 
 /// The mark of a new database: lease time begins, and trusted time was never stored.

@@ -6,6 +6,7 @@ use leasehold_engine::{
     ids::*,
     refusal::{EndReason, Holding},
     row::*,
+    standing::{Answer, Asked, Stage, Verdict},
     time::WallTime,
 };
 use leasehold_keys::{
@@ -97,6 +98,22 @@ fn denial(id: u64, at: WallTime) -> Row {
         held: 5,
         holders: Holding::default(),
     }))
+}
+
+/// A license that was never asked about, but for the last word on it.
+fn fresh_standing(license: u128, verdict: Option<Verdict>) -> StandingRow {
+    StandingRow {
+        license_id: LicenseId(Uuid::from_u128(license)),
+        stage: Stage::Functional,
+        reached: WallTime::from_ms(-1),
+        stepped_down: None,
+        last_good: None,
+        verdict,
+        counter: 0,
+        answer: None,
+        asked: None,
+        message: String::new(),
+    }
 }
 
 /// One of each kind and more where a column may be empty, in the order of loading; denials and audit entries apart.
@@ -219,6 +236,26 @@ fn one_of_each() -> Vec<Row> {
         }),
         Row::Mark(mark),
         Row::Mark(Mark { license_id: LicenseId(Uuid::max()), ..mark }),
+        Row::Standing(Box::new(StandingRow {
+            license_id: LicenseId(Uuid::from_u128(1)),
+            stage: Stage::SupervisorDisabled,
+            reached: WallTime::from_ms(50),
+            stepped_down: Some(at(51)),
+            last_good: Some(WallTime::from_ms(52)),
+            verdict: Some(Verdict::Revoked { from: WallTime::from_ms(53) }),
+            counter: 1 << 40,
+            answer: Some(Answer { at: WallTime::from_ms(54), counter: 6, sha256: Sha256::of(b"answer") }),
+            asked: Some(Asked {
+                nonce: [9; 32],
+                request: Sha256::of(b"request"),
+                counter: 7,
+                at: WallTime::from_ms(55),
+            }),
+            message: "Grüße vom Lizenzgeber".to_owned(),
+        })),
+        Row::Standing(Box::new(fresh_standing(2, None))),
+        Row::Standing(Box::new(fresh_standing(3, Some(Verdict::Good)))),
+        Row::Standing(Box::new(fresh_standing(4, Some(Verdict::Duplicate)))),
         Row::Site(SiteRow {
             last_lease: (1 << 40) + 1,
             last_assignment: 12,

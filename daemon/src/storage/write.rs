@@ -12,7 +12,7 @@ use leasehold_keys::{activation::HostRole, name::Method};
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
-use super::usage;
+use super::{standing, usage};
 use crate::clock::evidence::Evidence;
 
 /// Texts of the terms of leases that were written last. Equal leases share their terms, so most need no new text.
@@ -48,7 +48,7 @@ fn json<T: Serialize + ?Sized>(value: &T) -> rusqlite::Result<String> {
 }
 
 /// Ids and times to the integers of SQLite; a number beyond them is a fault of ours and refuses the commit.
-fn int(value: u64) -> rusqlite::Result<i64> {
+pub(super) fn int(value: u64) -> rusqlite::Result<i64> {
     i64::try_from(value).map_err(|fault| rusqlite::Error::ToSqlConversionFailure(fault.into()))
 }
 
@@ -56,7 +56,7 @@ fn time(value: LeaseTime) -> rusqlite::Result<i64> {
     int(value.as_ms())
 }
 
-fn time_of(value: Option<LeaseTime>) -> rusqlite::Result<Option<i64>> {
+pub(super) fn time_of(value: Option<LeaseTime>) -> rusqlite::Result<Option<i64>> {
     value.map(time).transpose()
 }
 
@@ -220,6 +220,7 @@ pub(super) fn put(db: &Connection, row: &Row, texts: &mut TermsTexts) -> rusqlit
         ]),
         Row::UsageRecord(row) => usage::put_record(db, row),
         Row::UsageSegment(row) => usage::put_segment(db, row),
+        Row::Standing(row) => standing::put(db, row),
         // All of a commit are one row of the table: see `usage::Events`.
         Row::UsageEvent(_) | Row::UsageEvents(_) => Ok(0),
     };
@@ -311,6 +312,7 @@ pub(super) fn delete(db: &Connection, row: &Row) -> rusqlite::Result<()> {
             db.prepare_cached("DELETE FROM marks WHERE license_id = ?")?.execute([mark.license_id.to_string()])
         }
         Row::UsageSegment(row) => usage::delete_segment(db, row),
+        Row::Standing(row) => standing::delete(db, row),
         // Events go together, records with their segment: see `usage`.
         Row::UsageEvent(_) | Row::UsageEvents(_) | Row::UsageRecord(_) => Ok(0),
         // Neither ever goes; what the engine asks for here would be a fault, and the entry stays.

@@ -6,12 +6,20 @@ use super::*;
 impl Turn<'_> {
     /// Makes definitions, capacities and their consequences follow the accepted files.
     pub(crate) fn refresh_grants(&mut self) {
+        self.refresh(true);
+    }
+
+    /// The same; `steps`: what time has made of the standing of the licenses (05) is noted too.
+    pub(crate) fn refresh(&mut self, steps: bool) {
         let before = self.site_keys_licensed();
         self.compile_catalog();
         self.audit_states();
         let now = self.now;
+        self.look_at_standing(steps);
         let (grants, joint) = self.engine.state.grants_at(now);
-        self.engine.state.joint_call_ports = joint;
+        let joint = joint.or(self.engine.state.enforcement.call_ports_in_all());
+        let ports_freed =
+            std::mem::replace(&mut self.engine.state.joint_call_ports, joint).is_some() && joint.is_none();
         self.engine.state.development = self.engine.state.is_development(now);
         let mut pools: Vec<_> = self.engine.state.pools.keys().copied().collect();
         pools.extend(grants.keys().copied());
@@ -19,11 +27,13 @@ impl Turn<'_> {
         pools.dedup();
         let mut changed = false;
         for id in pools {
-            let capacity = grants.get(&id).copied().unwrap_or(Units::Count(0));
+            let granted = grants.get(&id).copied().unwrap_or(Units::Count(0));
+            let capacity = self.engine.state.counted(id, granted);
+            let call_port = self.engine.state.catalog.is_call_port(id.key);
             let pool = self.engine.state.pool(id);
-            let old = pool.set_capacity(capacity);
+            let old = pool.set_capacity(capacity, granted);
             changed |= old != capacity;
-            if old < capacity {
+            if old < capacity || ports_freed && call_port {
                 self.engine.state.freed.insert(id);
             }
         }
@@ -50,7 +60,7 @@ impl Turn<'_> {
             .filter(|(_, definition)| definition.def.kind.is_site_wide() || definition.def.kind.is_counted())
             .map(|(key, _)| {
                 let pool = crate::ids::PoolId { key, method: leasehold_keys::name::Method::Assignable };
-                (key, state.site_has(key), state.capacity(pool))
+                (key, state.site_has(key) && !state.enforced_away(key, false), state.capacity(pool))
             })
             .collect()
     }

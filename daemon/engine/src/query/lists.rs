@@ -142,6 +142,9 @@ impl Engine {
         let state = &self.state;
         let inactive = if !state.is_granted(row.pool()) {
             Some("no activation file in effect grants it; it comes back with one".to_string())
+        } else if state.enforced_away(row.key, false) {
+            let stage = state.enforcement.stage;
+            Some(format!("enforcement stage {stage} refuses it; it comes back with a good check-in"))
         } else if !state.assignment_counts(row, now, false) {
             Some("the pool is over its capacity, and this is one of the newest assignments".to_string())
         } else {

@@ -12,6 +12,7 @@ use crate::{
     ids::{OrganizationId, PoolId, ShareHolder},
     refusal::Refusal,
     row::{AssignmentRow, PoolStateRow},
+    standing::Stage,
     time::Now,
     view::{ExceededView, PoolView, ShareView},
 };
@@ -83,6 +84,14 @@ impl Engine {
                     if call_port { "leases that are not in use are" } else { "leases are" },
                 )
             }
+            _ if state.cut(id).is_some() => {
+                let stage = state.enforcement.stage;
+                let jointly = if stage == Stage::Unlicensed { ", two of all call ports together" } else { "" };
+                format!("limited to {} of {} by enforcement stage {stage}{jointly}", pool.capacity, pool.granted)
+            }
+            _ if state.enforced_away(id.key, false) && pool.capacity != Units::Count(0) => {
+                format!("refused at enforcement stage {}", state.enforcement.stage)
+            }
             _ if pool.capacity == Units::Count(0) => "not granted; assignments stay recorded".to_string(),
             _ => String::new(),
         };
@@ -141,7 +150,7 @@ impl Engine {
         let mut found = Vec::new();
         let mut checked = 0;
         for (id, pool) in &state.pools {
-            let Units::Count(capacity) = pool.capacity else {
+            let Units::Count(capacity) = pool.granted else {
                 continue;
             };
             // A pool of which nothing is left is no pool, though it may be remembered.
@@ -173,7 +182,7 @@ impl Engine {
     /// An unlicensed site's call ports are one pool, so that one error tells of them all: it names the first that is in use.
     fn call_ports_exceeded(&self) -> Option<ExceededView> {
         let state = &self.state;
-        let licensed = state.joint_call_ports?;
+        let licensed = state.unlicensed_call_ports()?;
         let used = state.call_ports_held();
         let in_use = state.call_ports().filter(|(_, pool)| pool.leased > 0 || !pool.assigned.is_empty());
         let mut pools: Vec<PoolName> = in_use.map(|(id, _)| state.pool_name(id)).collect();

@@ -52,8 +52,10 @@ impl Engine {
             .into_iter()
             .map(|key| {
                 let missing = state.missing_for_site(key);
+                let away = state.enforced_away(key, false);
                 let reason = match missing {
                     _ if standby => Refusal::NotActive.message(),
+                    None if away => state.enforced(key).message(),
                     None => String::new(),
                     Some(other) if other == key => state.not_licensed(key, now).message(),
                     Some(other) => {
@@ -64,7 +66,7 @@ impl Engine {
                 SiteKeyView {
                     key: state.key_name(key),
                     kind: state.catalog.get(key).map_or(KeyKind::Access, |definition| definition.def.kind),
-                    licensed: missing.is_none() && !standby,
+                    licensed: missing.is_none() && !standby && !away,
                     units: state.capacity(PoolId { key, method: Method::Assignable }),
                     reason,
                 }
@@ -220,6 +222,9 @@ impl Engine {
         }
         if !state.is_licensed(key) && !state.site_has(key) {
             return state.not_licensed(key, now).message();
+        }
+        if state.enforced_away(key, false) {
+            return state.enforced(key).message();
         }
         match subject {
             Subject::User(id) if state.users.get(&id).is_some_and(|user| user.row.method == Method::Concurrent) => {

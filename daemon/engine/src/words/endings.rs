@@ -26,6 +26,9 @@ impl EndReason {
             EndReason::CapacityLowered => "more seats were in use than are licensed, for more than 24 hours",
             EndReason::HolderRestarted => "its application server was restarted and did not take it over",
             EndReason::StationNotLicensed => "its station was switched off or lost its basic station key",
+            EndReason::Enforced => {
+                "enforcement took its keys, since the site has not checked in with its licensor in good standing"
+            }
         }
     }
 
@@ -44,6 +47,7 @@ impl EndReason {
             EndReason::CapacityLowered,
             EndReason::HolderRestarted,
             EndReason::StationNotLicensed,
+            EndReason::Enforced,
         ]
         .into_iter()
         .find(|reason| reason.as_str() == name)
@@ -158,6 +162,7 @@ impl Notice {
             Notice::FileEnded { .. } => "FILE_ENDED",
             Notice::FileAbsent { .. } => "FILE_ABSENT",
             Notice::HostLost { .. } => "HOST_LOST",
+            Notice::Standing(_) => "STANDING",
             Notice::ComplianceChecked { .. } => "COMPLIANCE_CHECKED",
         }
     }
@@ -193,6 +198,7 @@ impl Notice {
                 "This host no longer matches {name}, which runs on for {hours_left} h. {comparison} Send the licensor a new request \
                  made with `leasehold request`."
             ),
+            Notice::Standing(told) => told.message(),
             Notice::ComplianceChecked { pools, exceeded } => {
                 format!("Compliance check: {}, {exceeded} over capacity.", counted(*pools, "pool", "pools"))
             }

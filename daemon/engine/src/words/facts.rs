@@ -30,6 +30,7 @@ impl Refusal {
             Refusal::RequestUnknown => "REQUEST_UNKNOWN",
             Refusal::LeaseEnded { .. } => "LEASE_ENDED",
             Refusal::NotYourLease(_) => "NOT_YOUR_LEASE",
+            Refusal::Enforced { .. } => "ENFORCED",
             Refusal::RequestIdReused => "REQUEST_ID_REUSED",
             Refusal::Malformed { .. } => "MALFORMED",
             Refusal::AlreadyExists { .. } => "ALREADY_EXISTS",
@@ -66,6 +67,10 @@ impl Refusal {
                 ];
                 if let Some(oldest) = full.holders.oldest.first() {
                     facts.push(("oldest_holder", oldest.who.clone()));
+                }
+                if let Some((granted, why)) = &full.cut {
+                    facts.push(("granted", granted.to_string()));
+                    facts.push(("stage", why.stage.number().to_string()));
                 }
                 if let Some(ms) = full.frees_in_ms {
                     facts.push(("frees_in_ms", ms.to_string()));
@@ -123,6 +128,11 @@ impl Refusal {
             Refusal::LeaseEnded { lease, how } => {
                 let mut facts = vec![("lease_id", lease.to_string())];
                 facts.extend(how.map(|how| ("how", how.as_str().to_string())));
+                facts
+            }
+            Refusal::Enforced { key, why } => {
+                let mut facts = vec![("key", key.to_string())];
+                facts.extend(why.facts());
                 facts
             }
             Refusal::Malformed { field, fault } => {

@@ -99,6 +99,7 @@ pub(crate) fn event(told: &Told, name: impl Fn(leasehold_engine::ids::LeaseId) -
             format!("{} changed{}{}", name(lease.id), added.concat(), removed.concat())
         }
         Told::SiteKeysChanged => "site keys changed".to_string(),
+        Told::Standing(told) => format!("stage {}", told.stage.number()),
     }
 }
 
@@ -110,6 +111,7 @@ pub(crate) fn notice(notice: &Notice) -> String {
         Notice::FileEnded { title, .. } => format!("{reason} {title}"),
         Notice::FileAbsent { name, hours_left } => format!("{reason} {name} {hours_left} h left"),
         Notice::HostLost { name, hours_left, .. } => format!("{reason} {name} {hours_left} h left"),
+        Notice::Standing(told) => format!("{reason} {} to {}", told.before.number(), told.stage.number()),
         Notice::ComplianceChecked { exceeded, .. } => format!("{reason} {exceeded} exceeded"),
     }
 }

@@ -408,7 +408,8 @@ fn name_of(row: &Row) -> (u8, String) {
         Row::UsageEvents(_) => unreachable!("many rows in one have no name"),
         Row::UsageRecord(row) => (16, format!("{:020} {:020}", row.segment, row.place)),
         Row::UsageSegment(row) => (17, format!("{:020}", row.number)),
-        Row::Site(_) => (18, String::new()),
+        Row::Standing(row) => (18, row.license_id.to_string()),
+        Row::Site(_) => (19, String::new()),
     }
 }
 

@@ -368,6 +368,9 @@ pub(crate) fn told(told: &Told) -> Option<v1::event::Event> {
             added: added.iter().map(ToString::to_string).collect(),
             removed: removed.iter().map(ToString::to_string).collect(),
         })),
+        Told::Standing(told) => {
+            Some(Event::Notice(v1::Notice { reason: told.reason().to_owned(), message: told.message() }))
+        }
         Told::SiteKeysChanged => None,
     }
 }

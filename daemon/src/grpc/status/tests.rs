@@ -2,11 +2,12 @@
 
 use leasehold_engine::{
     ids::LeaseId,
-    refusal::{EndReason, Exhausted, HolderLine, Holding},
+    refusal::{Cause, EndReason, Enforcement, Exhausted, HolderLine, Holding},
+    standing::Stage,
     time::WallTime,
 };
 use leasehold_keys::{
-    activation::{Units, VersionRange},
+    activation::{LicenseId, Units, VersionRange},
     definition::{Holder, MediaLevel},
     name::{KeyName, Label, Method, PoolName},
 };
@@ -36,7 +37,18 @@ fn exhausted() -> Refusal {
         waiting: 2,
         holders: Holding { by_application: vec![("Interaction Desktop".into(), 50)], oldest: vec![oldest] },
         frees_in_ms: Some(30_000),
+        cut: None,
     }))
+}
+
+fn enforcement(product: &str) -> Box<Enforcement> {
+    Box::new(Enforcement {
+        stage: Stage::PortsLimited,
+        license: LicenseId(uuid::Uuid::from_u128(1)),
+        product: label(product),
+        cause: Cause::Duplicate,
+        since: WallTime::from_ms(0),
+    })
 }
 
 /// One of each. A new variant fails to compile in `code`, and then belongs here.
@@ -107,6 +119,7 @@ fn every_refusal() -> Vec<(Refusal, Code, &'static str)> {
             Code::FailedPrecondition,
             "APPLICATION_HELD",
         ),
+        (Refusal::Enforced { key: key(), why: enforcement("CIC") }, Code::FailedPrecondition, "ENFORCED"),
         (Refusal::UserUnknown("a".into()), Code::NotFound, "USER_UNKNOWN"),
         (Refusal::StationUnknown("s".into()), Code::NotFound, "STATION_UNKNOWN"),
         (Refusal::WorkgroupUnknown("w".into()), Code::NotFound, "WORKGROUP_UNKNOWN"),
@@ -212,9 +225,11 @@ fn the_longest_status_fits_into_the_trailers_that_clients_take() {
         waiting: u64::MAX,
         holders: Holding { by_application: vec![(long.clone(), u64::MAX); 8], oldest: vec![oldest; 8] },
         frees_in_ms: Some(u64::MAX),
+        cut: Some((Units::Count(u32::MAX), enforcement(&long))),
     };
     let worst = [
         Refusal::PoolExhausted(Box::new(full)),
+        Refusal::Enforced { key: "K".repeat(128).parse().unwrap(), why: enforcement(&long) },
         Refusal::UserUnknown(long.clone()),
         Refusal::PrerequisiteMissing { key: key(), missing: vec!["K".repeat(128).parse().unwrap(); 1_000] },
         Refusal::InUse { what: long.repeat(100), by: long.repeat(100) },

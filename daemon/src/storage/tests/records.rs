@@ -104,7 +104,14 @@ fn views_for_people_can_be_read() {
     assert!(line.1.starts_with("Müller"));
     assert!(line.2.starts_with("I3_ACCESS_CLIENT"));
     assert_eq!(line.3, "ended: LOGGED_ON_ELSEWHERE");
-    for view in ["assignments_readable", "shares_readable", "denials_readable", "audit_readable", "pools_readable"] {
+    for view in [
+        "assignments_readable",
+        "shares_readable",
+        "denials_readable",
+        "audit_readable",
+        "pools_readable",
+        "standings_readable",
+    ] {
         db.prepare(&format!("SELECT * FROM {view}")).unwrap();
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn status_of(view: &StatusView) -> v1::GetStatusResponse {
             SiteState::Standby => "standby",
         }
         .to_owned(),
-        enforcement_stage: 1,
+        enforcement_stage: view.stage.number().into(),
         leases: view.leases,
         users: view.users,
         stations: view.stations,

@@ -88,7 +88,10 @@ pub(crate) fn place(row: &Row) -> (usize, u128) {
         Row::UsageEvents(rows) => (15, rows.last().map_or(0, |row| row.id.0.into())),
         Row::UsageRecord(row) => (16, u128::from(row.segment) << 64 | u128::from(row.place)),
         Row::UsageSegment(row) => (17, row.number.into()),
-        Row::Site(_) => (18, 0),
+        // Many rows in one: see [`Disk::settle`].
+        Row::UsageEvents(rows) => (15, rows.last().map_or(0, |row| row.id.0.into())),
+        Row::Standing(row) => (18, row.license_id.0.as_u128()),
+        Row::Site(_) => (19, 0),
     }
 }
 
@@ -102,7 +105,7 @@ fn share_number(row: &leasehold_engine::row::ShareRow) -> u128 {
     u128::from(u64::from(row.pool)) << 64 | u128::from(holder)
 }
 
-pub(crate) const KINDS_OF_ROWS: usize = 19;
+pub(crate) const KINDS_OF_ROWS: usize = 20;
 
 impl Disk {
     pub(crate) fn new() -> Self {
@@ -112,6 +115,11 @@ impl Disk {
     /// A change of the log takes effect on the rows.
     pub(crate) fn settle(&mut self, change: Change) {
         match change {
+            Change { before: Some(Row::UsageEvents(sealed)), after: None } => {
+                for event in sealed.iter() {
+                    self.rows[15].remove(&event.id.0.into());
+                }
+            }
             Change { after: Some(row), .. } => {
                 let (kind, number) = place(&row);
                 self.rows[kind].insert(number, row);

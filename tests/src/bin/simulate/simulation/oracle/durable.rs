@@ -583,6 +583,7 @@ impl Oracle {
                 }
                 fails("LEASE-13", "no newer run attached 10 s before".into())
             }
+            EndReason::Enforced => fails("05", "no file that enforcement applies to is loaded".into()),
             EndReason::DevelopmentHourlyDisconnect => fails("LEVEL-2", "no development file is loaded".into()),
         }
     }
