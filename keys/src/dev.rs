@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::{
     activation::Activation,
+    check_in::{CheckInAnswer, TimeNote},
     digest::Sha256,
     key::{Algorithm, SEED_BYTES, SigningKey},
     note,
@@ -19,6 +20,7 @@ use crate::{
 pub struct DevLicensor {
     issuing: SigningKey,
     receipt: SigningKey,
+    check_in: SigningKey,
     usage_seed: [u8; SEED_BYTES],
     root: String,
 }
@@ -38,7 +40,7 @@ impl DevLicensor {
         let key =
             |name: &str| SigningKey::from_seed(name, Algorithm::Ed25519, &Sha256::of_parts(&[seed, name.as_bytes()]).0);
         let (anchor, issuing) = (key("dev.leasehold/root")?, key("dev.leasehold/issuing")?);
-        let receipt = key("dev.leasehold/receipt")?;
+        let (receipt, check_in) = (key("dev.leasehold/receipt")?, key("dev.leasehold/check-in")?);
         let usage_seed = Sha256::of_parts(&[seed, b"usage"]).0;
         let listed = |key: &SigningKey, role| RoleKey {
             key: key.public().clone(),
@@ -54,11 +56,15 @@ impl DevLicensor {
             usage_key: *UsagePrivateKey::from_seed(usage_seed.into()).public().as_bytes(),
             policy: Policy { root: one, activation: one, check_in: one, receipt: one },
             root_keys: vec![anchor.public().clone()],
-            role_keys: vec![listed(&issuing, KeyRole::Issuing), listed(&receipt, KeyRole::Receipt)],
+            role_keys: vec![
+                listed(&issuing, KeyRole::Issuing),
+                listed(&receipt, KeyRole::Receipt),
+                listed(&check_in, KeyRole::CheckIn),
+            ],
             revoked: Vec::new(),
         };
         let root = note::sign(&root.render(), &[&anchor])?;
-        Ok(Self { issuing, receipt, usage_seed, root })
+        Ok(Self { issuing, receipt, check_in, usage_seed, root })
     }
 
     /// The bytes of its root note.
@@ -81,6 +87,22 @@ impl DevLicensor {
     pub fn issue(&self, activation: &Activation) -> Result<Vec<u8>, Refusal> {
         activation.check()?;
         Ok(note::sign(&activation.render(), &[&self.issuing])?.into_bytes())
+    }
+
+    /// A signed answer to a check-in.
+    ///
+    /// # Errors
+    /// A text beyond the limits of notes.
+    pub fn answer(&self, answer: &CheckInAnswer) -> Result<Vec<u8>, Refusal> {
+        Ok(answer.sign(&[&self.check_in])?.into_bytes())
+    }
+
+    /// A signed time note.
+    ///
+    /// # Errors
+    /// None that a time can cause.
+    pub fn time_note(&self, time: WallTime) -> Result<Vec<u8>, Refusal> {
+        Ok(TimeNote { time }.sign(&[&self.check_in])?.into_bytes())
     }
 
     /// The key that opens what is sealed to its root's usage key.

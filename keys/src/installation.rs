@@ -37,6 +37,13 @@ impl InstallationId {
 #[error("it is not {0} digits 0-9 a-f")]
 pub struct NotHex(usize);
 
+impl NotHex {
+    /// Not so many digits.
+    pub(crate) fn digits(digits: usize) -> Self {
+        Self(digits)
+    }
+}
+
 impl fmt::Display for InstallationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex(&self.0))

@@ -7,6 +7,7 @@
 pub mod activation;
 mod activation_rules;
 mod activation_text;
+pub mod check_in;
 mod counting;
 pub mod definition;
 pub mod dev;

@@ -177,12 +177,7 @@ impl FromStr for Label {
         if text.len() > LABEL_MAX_BYTES {
             return Err(NameFault::TooLong { bytes: text.len(), most: LABEL_MAX_BYTES });
         }
-        // Directional marks and line separators could make one name look like another in a log or a table.
-        let hidden = |c: &char| {
-            c.is_control()
-                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-        };
-        if let Some(bad) = text.chars().find(hidden) {
+        if let Some(bad) = text.chars().find(|c| is_hidden(*c)) {
             return Err(NameFault::Character(bad));
         }
         if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
@@ -190,6 +185,12 @@ impl FromStr for Label {
         }
         Ok(Self(text.into()))
     }
+}
+
+/// Directional marks and line separators could make one name look like another in a log or a table.
+pub(crate) fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 impl TryFrom<String> for Label {

@@ -50,16 +50,25 @@ pub enum NoteKind {
     DeactivationReceipt,
     /// The licensor has a usage file.
     UsageReceipt,
+    /// An installation asks how its license stands.
+    CheckInRequest,
+    /// The licensor says how a license stands.
+    CheckInAnswer,
+    /// The licensor says what time it is.
+    Time,
 }
 
 impl NoteKind {
     /// Every kind.
-    pub const ALL: [NoteKind; 5] = [
+    pub const ALL: [NoteKind; 8] = [
         NoteKind::Root,
         NoteKind::Activation,
         NoteKind::Request,
         NoteKind::DeactivationReceipt,
         NoteKind::UsageReceipt,
+        NoteKind::CheckInRequest,
+        NoteKind::CheckInAnswer,
+        NoteKind::Time,
     ];
 
     /// The value of the `format` field.
@@ -70,6 +79,9 @@ impl NoteKind {
             NoteKind::Request => "leasehold/request/1",
             NoteKind::DeactivationReceipt => "leasehold/deactivation-receipt/1",
             NoteKind::UsageReceipt => "leasehold/usage-receipt/1",
+            NoteKind::CheckInRequest => "leasehold/check-in-request/1",
+            NoteKind::CheckInAnswer => "leasehold/check-in-answer/1",
+            NoteKind::Time => "leasehold/time/1",
         }
     }
 
@@ -93,6 +105,9 @@ impl fmt::Display for NoteKind {
             NoteKind::Request => "host request",
             NoteKind::DeactivationReceipt => "deactivation receipt",
             NoteKind::UsageReceipt => "usage receipt",
+            NoteKind::CheckInRequest => "check-in request",
+            NoteKind::CheckInAnswer => "check-in answer",
+            NoteKind::Time => "time note",
         })
     }
 }

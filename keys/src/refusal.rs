@@ -38,6 +38,7 @@ pub(crate) use reasons;
 const COPY_AGAIN: &str =
     "Copy the file again, byte for byte, as the licensor sent it; do not open it in an editor that saves it.";
 const ASK: &str = "Ask the licensor for a corrected file.";
+const CHECK_IN_AGAIN: &str = "Check in again, and take the answer to that very request. If it happens again, something between this server and the licensor stores or changes answers.";
 const NEWER_ROOT: &str = "If the licensor has published a newer root, drop it into the same folder first; otherwise ask the licensor for a new file.";
 
 reasons! {
@@ -179,6 +180,20 @@ reasons! {
     NotItsInstallation = "not-its-installation", "Make it again on the machine itself.";
     /// A receipt for another file than the one at hand.
     AnotherFile = "another-file", "Ask the licensor for the receipt of this file, or send the file again.";
+    /// An answer to another request than the one that is open, as one that comes a second time.
+    AnotherRequest = "another-request", CHECK_IN_AGAIN;
+    /// An answer that quotes another nonce than the request.
+    AnotherNonce = "another-nonce", CHECK_IN_AGAIN;
+    /// An answer for another license.
+    AnotherLicense = "another-license", CHECK_IN_AGAIN;
+    /// An answer for another installation.
+    AnotherInstallation = "another-installation", "Take the answer to the installation that it names. For this one, check in again.";
+    /// An answer with another counter than the request.
+    AnotherCounter = "another-counter", CHECK_IN_AGAIN;
+    /// Something that came beside an answer which does not name it.
+    NotInAnswer = "not-in-answer", "Nothing needs to be done: what the answer names is taken. If it happens again, something between this server and the licensor changes what passes.";
+    /// No reply to a check-in: not the JSON object that it ought to be.
+    NotAReply = "not-a-reply", "Check that the check-in endpoint is the licensor's, and that no proxy answers in its place.";
 }
 
 /// A refusal: what was wrong, where, and what to do.

@@ -73,6 +73,21 @@ impl Text {
         self.list(field, chunks);
     }
 
+    /// Words of people, in chunks where they are long.
+    pub(crate) fn words(&mut self, field: &str, value: &str) {
+        let (mut chunks, mut rest) = (Vec::new(), value);
+        while !rest.is_empty() {
+            let whole = |at: &usize| rest.is_char_boundary(*at);
+            let (chunk, after) = rest.split_at((1..=CHUNK_BYTES).rev().find(whole).unwrap_or(rest.len()));
+            chunks.push(chunk);
+            rest = after;
+        }
+        match chunks[..] {
+            [] | [_] => self.text(field, value),
+            _ => self.list(field, chunks),
+        }
+    }
+
     /// A public key.
     pub(crate) fn key(&mut self, field: &str, key: &PublicKey) {
         // A name may hold any letters; only its ASCII spelling can be cut anywhere.

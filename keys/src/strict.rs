@@ -195,6 +195,21 @@ impl<'a> Value<'a> {
         })
     }
 
+    /// A number of 0 to 9223372036854775807, the most of TOML, in plain decimal digits.
+    pub(crate) fn number(&self) -> Result<u64, Refusal> {
+        let raw = self.source.text.get(self.span.clone()).unwrap_or_default();
+        if !matches!(self.value, DeValue::Integer(_)) {
+            return Err(self.wrong_type("a number"));
+        }
+        let plain = raw.bytes().all(|byte| byte.is_ascii_digit()) && (raw == "0" || !raw.starts_with('0'));
+        raw.parse().ok().filter(|number| plain && i64::try_from(*number).is_ok()).ok_or_else(|| {
+            self.refuse(
+                Reason::NotACount,
+                format_args!("is {}, which is not a number of 0 to {} in plain digits", quote(raw), i64::MAX),
+            )
+        })
+    }
+
     /// Yes or no.
     pub(crate) fn flag(&self) -> Result<bool, Refusal> {
         match self.value {

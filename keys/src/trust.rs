@@ -7,6 +7,7 @@ use std::sync::Arc;
 pub use crate::verified::Verified;
 use crate::{
     activation::Activation,
+    check_in::{CheckInAnswer, TimeNote},
     counting::{Standing, counted},
     digest::Sha256,
     note::{Note, NoteKind},
@@ -32,6 +33,22 @@ enum Judged {
     New,
     /// After it was accepted once: revocation alone counts.
     Again,
+}
+
+/// A moment that is not known exactly, because the machine's clock is not confirmed: it lies between these two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presumed {
+    /// The line that is confirmed.
+    pub earliest: WallTime,
+    /// Trusted time with what is not confirmed yet.
+    pub latest: WallTime,
+}
+
+impl From<WallTime> for Presumed {
+    /// A moment that is known.
+    fn from(now: WallTime) -> Self {
+        Self { earliest: now, latest: now }
+    }
 }
 
 impl Trust {
@@ -187,6 +204,35 @@ impl Trust {
         Ok(Verified::new(UsageReceipt::parse(note.text)?, bytes, signers))
     }
 
+    /// Judges an answer to a check-in: signatures, and the windows and revocation of the check-in keys. The expiry of the root is
+    /// not judged (02). Where the machine's clock is not confirmed, a key has expired if it has by the confirmed line, is not
+    /// yet valid if it is not by the other, and is revoked if it is by either: a dead clock chip must not shut out the very
+    /// answer that would set the time right. An answer says nothing before it [fits](CheckInAnswer::fits) the open request.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn check_in_answer(&self, bytes: &[u8], now: impl Into<Presumed>) -> Result<Verified<CheckInAnswer>, Refusal> {
+        let note = Note::parse(bytes)?;
+        note.expect_kind(NoteKind::CheckInAnswer)?;
+        let signers = self.check_in_signers(&note, now.into())?;
+        Ok(Verified::new(CheckInAnswer::parse(note.text)?, bytes, signers))
+    }
+
+    /// Judges a time note, by the same keys and in the same way as [`Self::check_in_answer`].
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn time_note(&self, bytes: &[u8], now: impl Into<Presumed>) -> Result<Verified<TimeNote>, Refusal> {
+        let note = Note::parse(bytes)?;
+        note.expect_kind(NoteKind::Time)?;
+        let signers = self.check_in_signers(&note, now.into())?;
+        Ok(Verified::new(TimeNote::parse(note.text)?, bytes, signers))
+    }
+
+    fn check_in_signers(&self, note: &Note<'_>, now: Presumed) -> Result<Signers, Refusal> {
+        self.signers(note, &self.current, KeyRole::CheckIn, now, Judged::New)
+    }
+
     /// The keys of a role that signed, as any root that is held lists them, the newest first.
     fn signers_by_any(&self, note: &Note<'_>, role: KeyRole, now: WallTime) -> Result<Signers, Refusal> {
         let mut first = None;
@@ -236,9 +282,10 @@ impl Trust {
         note: &Note<'_>,
         root: &Root,
         role: KeyRole,
-        now: WallTime,
+        now: impl Into<Presumed>,
         judged: Judged,
     ) -> Result<Signers, Refusal> {
+        let now = now.into();
         let required = match role {
             KeyRole::Issuing => root.policy.activation,
             KeyRole::CheckIn => root.policy.check_in,
@@ -250,15 +297,15 @@ impl Trust {
             .map(|key| (key, Standing::Not(Reason::WrongRole, "is a root key, and those sign roots only".into())));
         let roles = root.role_keys.iter().map(|listed| {
             let not = |reason, why: String| Standing::Not(reason, why);
-            let standing = match self.revoked_from(&listed.key.sha256()).filter(|from| *from <= now) {
+            let standing = match self.revoked_from(&listed.key.sha256()).filter(|from| *from <= now.latest) {
                 Some(from) => not(Reason::KeyRevoked, format!("is revoked from {from}")),
                 None if listed.role != role => {
                     not(Reason::WrongRole, format!("is {}, not {}", listed.role.a_key(), role.a_key()))
                 }
-                None if judged == Judged::New && listed.not_after <= now => {
+                None if judged == Judged::New && listed.not_after <= now.earliest => {
                     not(Reason::KeyExpired, format!("expired at {}", listed.not_after))
                 }
-                None if judged == Judged::New && now < listed.not_before => {
+                None if judged == Judged::New && now.latest < listed.not_before => {
                     not(Reason::KeyNotYetValid, format!("is valid from {} only", listed.not_before))
                 }
                 None => Standing::Counts(listed.epoch),

@@ -1,7 +1,9 @@
-//! The licensor's records: roots published, files issued, installations known, receipts taken, usage files received. One
-//! SQLite file that any SQLite tool reads; every change is on disk before it is told to anyone. Accounts and orders are
+//! The licensor's records: roots published, files issued, installations known, receipts taken, usage files received,
+//! check-ins answered. One SQLite file that any SQLite tool reads; every change is on disk before it is told to anyone. Accounts and orders are
 //! not kept here.
 
+mod check_in;
+mod standing;
 mod usage;
 
 use std::{collections::BTreeMap, fs::OpenOptions, io, path::Path};
@@ -14,7 +16,12 @@ use leasehold_keys::{
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
-pub use self::usage::{UsageFile, UsageFlag};
+pub(crate) use self::check_in::{CheckInDesk, Given};
+pub use self::{
+    check_in::{CheckInRemark, Installed, Misfit},
+    standing::{AccountState, Remarked},
+    usage::{UsageFile, UsageFlag},
+};
 
 /// "LHlc": tells the file from other SQLite databases.
 const APPLICATION_ID: i32 = 0x4c48_6c63;
@@ -22,10 +29,10 @@ const APPLICATION_ID: i32 = 0x4c48_6c63;
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// The version of the tables: how many of [`MIGRATIONS`] they went through.
-const SCHEMA_VERSION: i32 = 2;
+const SCHEMA_VERSION: i32 = 4;
 
 /// Each takes the tables from one version to the next. Only ever added to.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [FIRST, usage::TABLES];
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [FIRST, usage::TABLES, check_in::TABLES, standing::TABLES];
 
 const FIRST: &str = "
 CREATE TABLE root (
@@ -287,12 +294,7 @@ impl Ledger {
     ///
     /// See [`LedgerFault`].
     pub fn file(&self, license_id: LicenseId, sequence: Option<u32>) -> Result<Option<IssuedFile>, LedgerFault> {
-        let sql = format!(
-            "{SELECT_ISSUED} WHERE license_id = ?1 AND (?2 IS NULL OR sequence = ?2) ORDER BY sequence DESC LIMIT 1"
-        );
-        let mut query = self.db.prepare(&sql)?;
-        let mut rows = query.query(params![license_id.to_string(), sequence])?;
-        rows.next()?.map(issued_file).transpose()
+        find_file(&self.db, license_id, sequence)
     }
 
     /// Records an installation that a host request named.
@@ -359,6 +361,15 @@ const SELECT_ISSUED: &str = "SELECT license_id, sequence, closes, account, insta
       WHERE receipt.license_id = issued.license_id AND receipt.sequence = issued.sequence),
     (SELECT count(*) FROM receipt
       WHERE receipt.license_id = issued.license_id AND receipt.sequence = issued.sequence) FROM issued";
+
+fn find_file(db: &Connection, license_id: LicenseId, sequence: Option<u32>) -> Result<Option<IssuedFile>, LedgerFault> {
+    let sql = format!(
+        "{SELECT_ISSUED} WHERE license_id = ?1 AND (?2 IS NULL OR sequence = ?2) ORDER BY sequence DESC LIMIT 1"
+    );
+    let mut query = db.prepare(&sql)?;
+    let mut rows = query.query(params![license_id.to_string(), sequence])?;
+    rows.next()?.map(issued_file).transpose()
+}
 
 fn issued_file(row: &Row<'_>) -> Result<IssuedFile, LedgerFault> {
     let license_id: String = row.get(0)?;

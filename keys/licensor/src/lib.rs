@@ -6,6 +6,7 @@
 pub mod billing;
 mod calendar;
 pub mod catalog;
+pub mod check_in;
 pub mod intake;
 pub mod ledger;
 pub mod order;

@@ -35,13 +35,15 @@ use leasehold_keys::{
 };
 use uuid::Uuid;
 
-use self::files::file_name;
 pub use self::{
     fault::WorkshopFault,
     files::write_whole,
     found::{CreateOptions, KEYS_MAX},
 };
-pub(crate) use self::{files::sync_folder, signers::Signers};
+pub(crate) use self::{
+    files::{file_name, sync_folder},
+    signers::Signers,
+};
 use crate::{
     calendar::whole_second,
     catalog::Catalog,
@@ -177,6 +179,10 @@ impl Workshop {
     /// The records.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    pub(crate) fn ledger_mut(&mut self) -> &mut Ledger {
+        &mut self.ledger
     }
 
     /// Issues a file: checks the order, signs, reads the outcome back as a daemon would, records it, and writes it to
@@ -357,6 +363,9 @@ impl Workshop {
             Some(NoteKind::Root) => return Err(WorkshopFault::NotAReceipt("a root")),
             Some(NoteKind::Request) => return Err(WorkshopFault::NotAReceipt("a host request")),
             Some(NoteKind::UsageReceipt) => return Err(WorkshopFault::NotAReceipt("a receipt for a usage file")),
+            Some(NoteKind::CheckInRequest) => return Err(WorkshopFault::NotAReceipt("a request of a check-in")),
+            Some(NoteKind::CheckInAnswer) => return Err(WorkshopFault::NotAReceipt("an answer to a check-in")),
+            Some(NoteKind::Time) => return Err(WorkshopFault::NotAReceipt("a time note")),
             Some(NoteKind::DeactivationReceipt) | None => {}
         }
         let signer = note.signatures.first().map_or_else(String::new, |signature| signature.name.to_owned());

@@ -77,13 +77,7 @@ impl HostId {
     pub fn compare(&self, facts: &HostFacts) -> Comparison {
         let facts = facts.normal();
         let state = |factor: Factor| {
-            let recorded = match factor {
-                Factor::Platform => self.single[0].as_slice(),
-                Factor::System => self.single[1].as_slice(),
-                Factor::Disk => self.single[2].as_slice(),
-                Factor::Installation => self.single[3].as_slice(),
-                Factor::Network => &self.network,
-            };
+            let recorded = self.recorded(factor);
             let values = facts.values(factor);
             if recorded.is_empty() || values.is_empty() {
                 FactorState::Missing
@@ -109,12 +103,26 @@ impl HostId {
 
     /// True where the fact was there when the ID was made.
     pub fn records(&self, factor: Factor) -> bool {
+        !self.recorded(factor).is_empty()
+    }
+
+    /// The factors that another ID with the same salt has otherwise; `None` where the salts differ, which tells nothing. What
+    /// one of them lacks, and network addresses of which one is shared, are no difference.
+    pub fn differs_in(&self, other: &HostId) -> Option<Vec<Factor>> {
+        let differs = |factor: &Factor| {
+            let (one, two) = (self.recorded(*factor), other.recorded(*factor));
+            !one.is_empty() && !two.is_empty() && !one.iter().any(|value| two.contains(value))
+        };
+        (self.salt == other.salt).then(|| Factor::ALL.into_iter().filter(differs).collect())
+    }
+
+    fn recorded(&self, factor: Factor) -> &[Value] {
         match factor {
-            Factor::Platform => self.single[0].is_some(),
-            Factor::System => self.single[1].is_some(),
-            Factor::Disk => self.single[2].is_some(),
-            Factor::Installation => self.single[3].is_some(),
-            Factor::Network => !self.network.is_empty(),
+            Factor::Platform => self.single[0].as_slice(),
+            Factor::System => self.single[1].as_slice(),
+            Factor::Disk => self.single[2].as_slice(),
+            Factor::Installation => self.single[3].as_slice(),
+            Factor::Network => &self.network,
         }
     }
 

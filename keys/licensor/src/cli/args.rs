@@ -77,7 +77,19 @@ pub(crate) enum Command {
     /// Usage files: verify, open, bill, answer for them
     #[command(subcommand)]
     Usage(UsageCommand),
-    /// Take usage files over HTTPS and answer with signed receipts, until SIGINT or SIGTERM
+    /// Check-ins: who asked, who counts as a duplicate, answers by file
+    #[command(subcommand)]
+    CheckIn(CheckInCommand),
+    /// How licenses stand: check-ins are answered by it
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Sign a note that tells any site the time, for one whose clock was wrong and that cannot check in
+    TimeNote {
+        /// Where to (else printed)
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Take usage files and answer check-ins over HTTPS, until SIGINT or SIGTERM
     Serve(Serve),
 }
 
@@ -170,6 +182,90 @@ pub(crate) enum UsageCommand {
         #[arg(long, value_name = "ID")]
         license: Option<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CheckInCommand {
+    /// The installations that checked in, and what to look into
+    List {
+        /// Only for this license
+        #[arg(long, value_name = "ID")]
+        license: Option<String>,
+        /// Only duplicates and those with something to look into
+        #[arg(long)]
+        flagged: bool,
+    },
+    /// All that is known of an installation that checked in, with its last request
+    Show(Which),
+    /// Take an installation for the honest one: it is no duplicate any more, and its next request is believed
+    Clear(Which),
+    /// Forget an installation that is no more, so that another one has its place
+    Forget(Which),
+    /// Answer a request that came by file
+    Answer {
+        /// The request, as `leasehold check-in --request` wrote it
+        #[arg(long, value_name = "FILE")]
+        request: PathBuf,
+        /// Where the answer goes, for `leasehold check-in --answer`; newer roots and files go beside it
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// An installation of a license.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// The license
+    pub(crate) license_id: String,
+    /// The installation, by its 32 digits or the first of them (else the only one, or the only duplicate)
+    pub(crate) installation: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// The licenses that are not in good standing
+    List,
+    /// In good standing again: check-ins are answered so
+    Good {
+        #[command(flatten)]
+        whose: Whose,
+    },
+    /// On hold, as while a bill is open: check-ins are refused with the reason, and the site goes down its stages
+    Hold {
+        #[command(flatten)]
+        whose: Whose,
+        /// Why, for the customer to read
+        #[arg(long, value_name = "WORDS")]
+        reason: String,
+        /// Who says so, for the records
+        #[arg(long, env = "LICENSOR_OPERATOR", value_name = "NAME")]
+        issued_by: Option<String>,
+    },
+    /// Withdrawn from a date: check-ins are answered so, and the site goes down to the last stage from then on
+    Revoke {
+        #[command(flatten)]
+        whose: Whose,
+        /// From when: a date or a UTC time
+        #[arg(long, value_name = "DATE")]
+        from: String,
+        /// Why, for the customer to read
+        #[arg(long, value_name = "WORDS")]
+        reason: String,
+        /// Who says so, for the records
+        #[arg(long, env = "LICENSOR_OPERATOR", value_name = "NAME")]
+        issued_by: Option<String>,
+    },
+}
+
+/// Which licenses.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Whose {
+    /// The license
+    pub(crate) license_id: Option<String>,
+    /// Every license that was issued to this account
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<String>,
 }
 
 /// How opened files are printed.

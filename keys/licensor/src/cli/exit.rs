@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use licensor::{ledger::LedgerFault, vault::VaultFault, workshop::WorkshopFault};
+use licensor::{check_in::CheckInFault, ledger::LedgerFault, vault::VaultFault, workshop::WorkshopFault};
 
 /// How the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,8 @@ impl From<WorkshopFault> for Fault {
             WorkshopFault::NoWorkshop(_)
             | WorkshopFault::LostRecords(_)
             | WorkshopFault::UnknownLicense(_)
+            | WorkshopFault::UnknownAccount(_)
+            | WorkshopFault::NotCheckedIn { .. }
             | WorkshopFault::UnknownSequence { .. } => Exit::NotFound,
             WorkshopFault::Options(_) | WorkshopFault::TermsAnew { .. } => Exit::Usage,
             WorkshopFault::NotEmpty(_)
@@ -79,6 +81,21 @@ impl From<WorkshopFault> for Fault {
             | WorkshopFault::NotAReceipt(_)
             | WorkshopFault::OtherInstallation { .. }
             | WorkshopFault::ReceiptMismatch(_) => Exit::Refused,
+        };
+        Self::new(exit, fault.to_string())
+    }
+}
+
+impl From<CheckInFault> for Fault {
+    fn from(fault: CheckInFault) -> Self {
+        let exit = match fault {
+            CheckInFault::Failed(fault) => return fault.into(),
+            CheckInFault::UnknownLicense(_) => Exit::NotFound,
+            CheckInFault::Refused(_)
+            | CheckInFault::UnknownFile { .. }
+            | CheckInFault::OnHold { .. }
+            | CheckInFault::Stale { .. }
+            | CheckInFault::Crowd(_) => Exit::Refused,
         };
         Self::new(exit, fault.to_string())
     }

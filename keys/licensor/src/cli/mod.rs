@@ -3,8 +3,10 @@
 #[macro_use]
 mod output;
 
+mod account;
 pub(crate) mod args;
 mod catalog;
+mod check_in;
 pub(crate) mod exit;
 mod order;
 mod passphrase;
@@ -126,6 +128,9 @@ pub(crate) fn run(arguments: Arguments, clock: fn() -> WallTime) -> Result<(), F
             }
         }
         Command::Usage(command) => usage::run(command, &dir, passphrase_file, json, now)?,
+        Command::CheckIn(command) => check_in::run(command, &dir, passphrase_file, json, now)?,
+        Command::Account(command) => account::run(command, &dir, json, now)?,
+        Command::TimeNote { out } => check_in::time_note(out.as_deref(), &dir, passphrase_file, json, now)?,
         Command::Serve(serve) => serve::run(&serve, &dir, passphrase_file, clock)?,
     }
     Ok(())
@@ -278,6 +283,12 @@ fn license_id(text: &str) -> Result<LicenseId, Fault> {
     uuid::Uuid::parse_str(text.trim())
         .map(LicenseId)
         .map_err(|_| Fault::new(Exit::Usage, format!("`{text}` is no license ID; `licensor list` shows them")))
+}
+
+/// A date, or a moment in UTC, as people type it.
+fn date(text: &str) -> Result<WallTime, String> {
+    let time = if text.len() == "2027-01-31".len() { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    time.parse().map_err(|_| format!("`{text}` is no date like 2027-01-31 and no UTC time like 2027-01-31T12:00:00Z"))
 }
 
 /// Who is at work: as named, or the user that is logged on.

@@ -169,10 +169,7 @@ impl Texts {
 
     fn date(&mut self, option: &str, text: Option<&str>) -> Option<WallTime> {
         let text = text?;
-        let time = if text.len() == "2027-01-31".len() { format!("{text}T00:00:00Z") } else { text.to_owned() };
-        let time = time
-            .parse()
-            .map_err(|_| format!("`{text}` is no date like 2027-01-31 and no UTC time like 2027-01-31T12:00:00Z"));
+        let time = super::date(text);
         self.note(option, time)
     }
 

@@ -49,6 +49,11 @@ pub(crate) fn unlock_receipts(workshop: &mut Workshop, file: Option<&Path>) -> R
     if workshop.is_locked_for(KeyRole::Receipt)? { give(workshop, file) } else { Ok(()) }
 }
 
+/// Opens the check-in keys where they are sealed.
+pub(crate) fn unlock_check_ins(workshop: &mut Workshop, file: Option<&Path>) -> Result<(), Fault> {
+    if workshop.is_locked_for(KeyRole::CheckIn)? { give(workshop, file) } else { Ok(()) }
+}
+
 /// Opens the usage keys where they are sealed.
 pub(crate) fn unlock_usage(workshop: &mut Workshop, file: Option<&Path>) -> Result<(), Fault> {
     if workshop.is_locked_for_usage()? { give(workshop, file) } else { Ok(()) }

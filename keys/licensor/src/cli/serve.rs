@@ -4,7 +4,7 @@ use std::{io::IsTerminal as _, path::Path, sync::Arc};
 
 use leasehold_keys::time::WallTime;
 use licensor::{
-    serve::{self, tls},
+    serve::{self, Desks, tls},
     workshop::Workshop,
 };
 use tokio::net::TcpListener;
@@ -30,8 +30,20 @@ pub(super) fn run(
     if !state.is_dir() {
         return Err(Fault::new(Exit::NotFound, format!("--state: {} is no folder; make it first", state.display())));
     }
-    let intake = workshop.intake(state, clock())?;
-    // From here on only the receipt keys are in memory.
+    let mut desks = Desks::new(workshop.intake(state, clock())?);
+    let check_ins = match passphrase::unlock_check_ins(&mut workshop, passphrase_file) {
+        // Without its key this endpoint is for usage files alone.
+        Err(Fault { exit: Exit::Locked, message }) => Err(message),
+        unlocked => match unlocked.and_then(|()| Ok(workshop.check_ins(clock())?)) {
+            Ok(check_ins) => {
+                desks = desks.with_check_ins(check_ins);
+                Ok(())
+            }
+            Err(Fault { exit: Exit::Locked, message }) => Err(message),
+            Err(fault) => return Err(fault),
+        },
+    };
+    // From here on only the receipt and check-in keys are in memory.
     drop(workshop);
     let filter = EnvFilter::try_from_env("LICENSOR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -49,8 +61,12 @@ pub(super) fn run(
         // Before anyone is told that it runs: what comes after that is not lost.
         let ends = end().map_err(|fault| failed("signals", fault))?;
         let listener = TcpListener::bind(arguments.listen).await.map_err(|fault| failed(&listen, fault))?;
-        let serving = serve::start(listener, tls, intake, Arc::new(clock)).map_err(|fault| failed(&listen, fault))?;
+        let serving = serve::start(listener, tls, desks, Arc::new(clock)).map_err(|fault| failed(&listen, fault))?;
         say!("Listening on https://{}; usage files go below {}.", serving.address(), state.display());
+        match &check_ins {
+            Ok(()) => say!("Check-ins are answered."),
+            Err(why) => say!("Check-ins are NOT answered here: {why}."),
+        }
         ends.await;
         tracing::info!("stopping");
         serving.stop().await.map_err(|fault| Fault::new(Exit::Failed, format!("the endpoint failed: {fault}")))

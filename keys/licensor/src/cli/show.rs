@@ -4,6 +4,7 @@ use std::path::Path;
 
 use leasehold_keys::{
     activation::{Activation, HostRole, Model, Units},
+    check_in::CheckInRequest,
     note::{Note, NoteKind},
     receipt::DeactivationReceipt,
     request::HostRequest,
@@ -50,11 +51,15 @@ pub(super) fn unverified(bytes: &[u8], json: bool) -> Result<(), Fault> {
             }
             request_json(&request)
         }
-        NoteKind::DeactivationReceipt | NoteKind::UsageReceipt => {
+        NoteKind::DeactivationReceipt
+        | NoteKind::UsageReceipt
+        | NoteKind::CheckInRequest
+        | NoteKind::CheckInAnswer
+        | NoteKind::Time => {
             if !json {
                 say_part!("{}", note.text);
             }
-            receipt_text_json(note.text, note_kind)
+            text_json(note.text, note_kind)
         }
     };
     if json {
@@ -119,7 +124,7 @@ pub(super) fn verified(bytes: &[u8], roots: &[Vec<u8>], dir: &Path, now: WallTim
             let receipt = trust.usage_receipt(bytes, now)?;
             if json {
                 let text = receipt.render();
-                return tell_json(receipt_text_json(&text, kind), true, receipt.signed_by());
+                return tell_json(text_json(&text, kind), true, receipt.signed_by());
             }
             say!("Usage receipt");
             say!("  license       {}", receipt.license_id);
@@ -127,6 +132,34 @@ pub(super) fn verified(bytes: &[u8], roots: &[Vec<u8>], dir: &Path, now: WallTim
             say!("  SHA-256       {}", receipt.sha256);
             say!("  received      {}", receipt.received);
             say!("{}", signers_line(receipt.signed_by(), Some(trust.root().version)));
+        }
+        NoteKind::CheckInRequest => {
+            let request = CheckInRequest::verify(bytes)?;
+            let text = request.render();
+            if json {
+                return tell_json(text_json(&text, kind), true, request.signed_by());
+            }
+            say_part!("{text}");
+            say!("Verified: signed by the installation that it names. `licensor check-in answer` answers it.");
+        }
+        NoteKind::CheckInAnswer => {
+            let trust = trust(roots, dir)?;
+            let answer = trust.check_in_answer(bytes, now)?;
+            let text = answer.render();
+            if json {
+                return tell_json(text_json(&text, kind), true, answer.signed_by());
+            }
+            say_part!("{text}");
+            say!("{}", signers_line(answer.signed_by(), Some(trust.root().version)));
+        }
+        NoteKind::Time => {
+            let trust = trust(roots, dir)?;
+            let note = trust.time_note(bytes, now)?;
+            if json {
+                return tell_json(text_json(&note.render(), kind), true, note.signed_by());
+            }
+            say!("Time note: it was {} or later when this was signed.", note.time);
+            say!("{}", signers_line(note.signed_by(), Some(trust.root().version)));
         }
     }
     Ok(())
@@ -147,7 +180,10 @@ fn kind(bytes: &[u8]) -> Result<NoteKind, Fault> {
     // The shape first: what is wrong with it says more than that its kind is unknown.
     Note::parse(bytes)?;
     NoteKind::claimed(bytes).ok_or_else(|| {
-        Fault::new(Exit::Refused, "this is a signed note, but no activation file, root, host request or receipt")
+        Fault::new(
+            Exit::Refused,
+            "this is a signed note, but no activation file, root, host request, receipt, check-in or time note",
+        )
     })
 }
 
@@ -419,10 +455,10 @@ fn receipt_json(receipt: &DeactivationReceipt) -> Value {
 }
 
 /// A receipt's fields as they stand, where its installation is not known.
-fn receipt_text_json(text: &str, kind: NoteKind) -> Value {
+fn text_json(text: &str, kind: NoteKind) -> Value {
     let fields: toml::Table = toml::from_str(text).unwrap_or_default();
     let mut value = json!(fields);
-    let kind = if kind == NoteKind::UsageReceipt { "usage-receipt" } else { "deactivation-receipt" };
-    value["kind-of-note"] = json!(kind);
+    let word = kind.format().strip_prefix("leasehold/").and_then(|format| format.strip_suffix("/1"));
+    value["kind-of-note"] = json!(word);
     value
 }

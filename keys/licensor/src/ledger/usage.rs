@@ -224,7 +224,7 @@ impl UsageIntake<'_> {
 const SELECT: &str = "SELECT license_id, name, sha256, size, records, start_ms, end_ms, previous_end, end_chain,
     received_ms, receipt FROM usage_file";
 
-fn find(
+pub(super) fn find(
     db: &rusqlite::Connection,
     installation: InstallationId,
     segment: u32,
@@ -251,11 +251,11 @@ fn usage_file(row: &Row<'_>) -> Result<UsageFile, LedgerFault> {
     })
 }
 
-fn parsed<T: std::str::FromStr>(row: &Row<'_>, index: usize, what: &'static str) -> Result<T, LedgerFault> {
+pub(super) fn parsed<T: std::str::FromStr>(row: &Row<'_>, index: usize, what: &'static str) -> Result<T, LedgerFault> {
     row.get::<_, String>(index)?.parse().map_err(|_| LedgerFault::Damaged { what })
 }
 
-fn license_id(row: &Row<'_>, index: usize) -> Result<LicenseId, LedgerFault> {
+pub(super) fn license_id(row: &Row<'_>, index: usize) -> Result<LicenseId, LedgerFault> {
     let text: String = row.get(index)?;
     uuid::Uuid::parse_str(&text).map(LicenseId).map_err(|_| LedgerFault::Damaged { what: "a license ID" })
 }

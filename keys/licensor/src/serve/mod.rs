@@ -1,8 +1,11 @@
-//! The licensor's HTTPS endpoint (VENDOR-9): usage files in, signed receipts out. One router for each concern, each with
+//! The licensor's HTTPS endpoint (VENDOR-9): usage files in, signed receipts out; check-ins answered. One router for each concern, each with
 //! its own state, merged in [`start`]; TLS, bounds on connections and the orderly stop are the same for all.
 
 mod body;
+mod check_ins;
 mod connections;
+#[cfg(any(debug_assertions, feature = "scripted-faults"))]
+pub mod faults;
 mod problem;
 pub mod tls;
 mod uploads;
@@ -26,11 +29,51 @@ use tokio::{
 };
 use tokio_rustls::rustls::ServerConfig;
 
-use self::{body::hear_out, problem::Problem, uploads::Desk};
-use crate::intake::Intake;
+use self::{body::hear_out, problem::Problem};
+use crate::{check_in::CheckIns, intake::Intake};
 
 /// Where the endpoint has the time from.
 pub type Clock = Arc<dyn Fn() -> WallTime + Send + Sync>;
+
+/// What the endpoint serves.
+#[derive(Debug)]
+pub struct Desks {
+    intake: Intake,
+    check_ins: Option<CheckIns>,
+    #[cfg(any(debug_assertions, feature = "scripted-faults"))]
+    script: faults::Script,
+}
+
+impl Desks {
+    /// Usage files, and no check-ins: those are answered by 503.
+    pub fn new(intake: Intake) -> Self {
+        Self {
+            intake,
+            check_ins: None,
+            #[cfg(any(debug_assertions, feature = "scripted-faults"))]
+            script: faults::Script::default(),
+        }
+    }
+
+    /// Check-ins besides.
+    #[must_use]
+    pub fn with_check_ins(self, check_ins: CheckIns) -> Self {
+        Self { check_ins: Some(check_ins), ..self }
+    }
+
+    /// Check-ins answered wrongly, as the script says. For tests.
+    #[cfg(any(debug_assertions, feature = "scripted-faults"))]
+    #[must_use]
+    pub fn with_faults(self, script: faults::Script) -> Self {
+        Self { script, ..self }
+    }
+}
+
+impl From<Intake> for Desks {
+    fn from(intake: Intake) -> Self {
+        Self::new(intake)
+    }
+}
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
@@ -66,18 +109,30 @@ impl Serving {
 /// # Errors
 ///
 /// Where the listener has no address.
-pub fn start(listener: TcpListener, tls: Arc<ServerConfig>, intake: Intake, clock: Clock) -> io::Result<Serving> {
+pub fn start(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    desks: impl Into<Desks>,
+    clock: Clock,
+) -> io::Result<Serving> {
     let address = listener.local_addr()?;
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(connections::serve(listener, tls, router(intake, clock), stopped));
+    let task = tokio::spawn(connections::serve(listener, tls, router(desks.into(), clock), stopped));
     Ok(Serving { address, stop, task })
 }
 
-fn router(intake: Intake, clock: Clock) -> Router {
-    let desk = Desk::new(intake, clock);
+fn router(desks: Desks, clock: Clock) -> Router {
+    let uploads = uploads::Desk::new(desks.intake, clock.clone());
+    let check_ins = check_ins::Desk::new(
+        desks.check_ins,
+        clock,
+        #[cfg(any(debug_assertions, feature = "scripted-faults"))]
+        desks.script,
+    );
     Router::new()
-        .merge(health(desk.clone()))
-        .merge(uploads::routes(desk))
+        .merge(health(uploads.clone(), check_ins.clone()))
+        .merge(uploads::routes(uploads))
+        .merge(check_ins::routes(check_ins))
         .fallback(|body: Body| async {
             hear_out(body).await;
             Problem::new(StatusCode::NOT_FOUND, "no-such-path", "nothing is served under this path")
@@ -89,14 +144,15 @@ fn router(intake: Intake, clock: Clock) -> Router {
         .layer(middleware::from_fn(log))
 }
 
-/// `GET /v1/health`: whether usage files can be taken now.
-fn health(desk: Desk) -> Router {
+/// `GET /v1/health`: whether usage files can be taken now, and check-ins answered where they are.
+fn health(uploads: uploads::Desk, check_ins: check_ins::Desk) -> Router {
     let answer = |healthy: bool| {
         let (status, word) =
             if healthy { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "failing") };
         (status, [(header::CONTENT_TYPE, "application/json")], format!("{{\"status\":\"{word}\"}}\n"))
     };
-    Router::new().route("/v1/health", get(async move || answer(desk.is_well().await)))
+    let look = async move || answer(uploads.is_well().await && check_ins.is_well().await);
+    Router::new().route("/v1/health", get(look))
 }
 
 async fn log(Extension(Peer(peer)): Extension<Peer>, request: Request, next: Next) -> Response {

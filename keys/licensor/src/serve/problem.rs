@@ -1,4 +1,4 @@
-//! What an answer says that is no receipt: RFC 9457, with a stable `code` and a `detail` in words.
+//! What an answer says that is neither receipt nor reply: RFC 9457, with a stable `code` and a `detail` in words.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -6,7 +6,7 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::intake::IntakeFault;
+use crate::{check_in::CheckInFault, intake::IntakeFault};
 
 /// An answer that refuses.
 #[derive(Debug)]
@@ -22,12 +22,9 @@ impl Problem {
     }
 
     /// Too much at once: to be tried again.
-    pub(super) fn busy() -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "busy",
-            "too many files are on their way at once; send this one again later",
-        )
+    pub(super) fn busy(what: &str) -> Self {
+        let detail = format!("too many {what} are on their way at once; send this one again later");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
     }
 }
 
@@ -47,6 +44,27 @@ impl From<IntakeFault> for Problem {
             // Paths and keys of the licensor are nobody else's business.
             IntakeFault::Failed(_) => {
                 "the licensor cannot take files at the moment; send this one again later".to_owned()
+            }
+            fault => fault.to_string(),
+        };
+        Self::new(status, fault.code(), detail)
+    }
+}
+
+impl From<CheckInFault> for Problem {
+    fn from(fault: CheckInFault) -> Self {
+        let status = match &fault {
+            CheckInFault::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            CheckInFault::UnknownLicense(_) | CheckInFault::UnknownFile { .. } | CheckInFault::Crowd(_) => {
+                StatusCode::FORBIDDEN
+            }
+            CheckInFault::OnHold { .. } => StatusCode::PAYMENT_REQUIRED,
+            CheckInFault::Stale { .. } => StatusCode::CONFLICT,
+            CheckInFault::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let detail = match &fault {
+            CheckInFault::Failed(_) => {
+                "the licensor cannot answer check-ins at the moment; check in again later".to_owned()
             }
             fault => fault.to_string(),
         };

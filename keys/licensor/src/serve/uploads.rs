@@ -13,12 +13,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, put},
 };
-use leasehold_keys::usage::{FILE_MAX_BYTES, SegmentName};
+use leasehold_keys::usage::SegmentName;
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     Clock,
-    body::{hear_out, receive, too_large},
+    body::{Sent, hear_out, receive},
     problem::Problem,
 };
 use crate::intake::{Intake, IntakeFault, Sent};
@@ -88,15 +88,12 @@ async fn take(
         hear_out(body).await;
         return Err(IntakeFault::Name(name.chars().take(120).collect()).into());
     }
-    let stated = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if stated.is_some_and(|length| length > FILE_MAX_BYTES) {
-        return Err(too_large());
-    }
+    let stated = Sent::UsageFile.stated(&headers)?;
     let Ok(Ok(_turn)) = timeout(TURN, desk.turns.clone().acquire_owned()).await else {
         hear_out(body).await;
-        return Err(Problem::busy());
+        return Err(Problem::busy("files"));
     };
-    let bytes = receive(body, stated.unwrap_or(0)).await?;
+    let bytes = receive(body, stated, Sent::UsageFile).await?;
     let now = (desk.clock)();
     let file = name.clone();
     let is_final = query.is_some_and(|query| query.split('&').any(|pair| pair == "final=true"));

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use leasehold_keys::{
-    activation::LicenseId, installation::InstallationId, refusal::Refusal, root::KeyRole, time::WallTime,
+    activation::LicenseId, installation::InstallationId, name::Label, refusal::Refusal, root::KeyRole, time::WallTime,
 };
 
 use crate::{ledger::LedgerFault, order::TermsFault, vault::VaultFault};
@@ -131,6 +131,19 @@ pub enum WorkshopFault {
         /// Its level.
         level: &'static str,
     },
+    /// The installation never checked in for the license.
+    #[error(
+        "installation {installation} never checked in for license {license_id}; `licensor check-in list` shows those that did"
+    )]
+    NotCheckedIn {
+        /// The license.
+        license_id: LicenseId,
+        /// Who was named.
+        installation: InstallationId,
+    },
+    /// Nothing was issued to the account.
+    #[error("no license was issued to `{0}`; `licensor list` shows the accounts")]
+    UnknownAccount(Label),
     /// The receipt is from a machine that sent no request.
     #[error(
         "installation {0} is not known here, so its receipt cannot be verified; give the machine's host request with --request"

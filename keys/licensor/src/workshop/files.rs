@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::WorkshopFault;
 
 /// The name of an issued file in `issued/`.
-pub(super) fn file_name(license_id: LicenseId, sequence: u32) -> String {
+pub(crate) fn file_name(license_id: LicenseId, sequence: u32) -> String {
     format!("{license_id}-{sequence}.i3lic")
 }
 

@@ -36,10 +36,10 @@ use crate::{
 
 /// What was answered.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
@@ -49,7 +49,7 @@ impl Answer {
 
     /// Asserts a refusal by its status and code, with words.
     #[track_caller]
-    fn refuses(&self, status: u16, code: &str, words: &str) {
+    pub(crate) fn refuses(&self, status: u16, code: &str, words: &str) {
         assert_eq!(self.status, status, "{self:?}");
         assert!(self.head.contains("content-type: application/problem+json"), "{self:?}");
         let problem: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
@@ -59,13 +59,13 @@ impl Answer {
 }
 
 /// A client that trusts one certificate.
-struct Client {
-    address: SocketAddr,
-    certificate: CertificateDer<'static>,
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
+    pub(crate) certificate: CertificateDer<'static>,
 }
 
 impl Client {
-    async fn connect(&self, protocols: &[&str]) -> TlsStream<TcpStream> {
+    pub(crate) async fn connect(&self, protocols: &[&str]) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
@@ -77,7 +77,7 @@ impl Client {
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
 
-    async fn ask(&self, head: &str, body: &[u8]) -> Answer {
+    pub(crate) async fn ask(&self, head: &str, body: &[u8]) -> Answer {
         let mut stream = self.connect(&["http/1.1"]).await;
         let head = format!("{head}\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -86,7 +86,7 @@ impl Client {
         answer(stream).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask(&format!("GET {path} HTTP/1.1"), b"").await
     }
 
@@ -106,7 +106,7 @@ async fn answer(mut stream: TlsStream<TcpStream>) -> Answer {
 }
 
 /// A certificate for localhost.
-fn certificate() -> CertifiedKey<rcgen::KeyPair> {
+pub(crate) fn certificate() -> CertifiedKey<rcgen::KeyPair> {
     generate_simple_self_signed(["localhost".to_owned()]).unwrap()
 }
 
@@ -286,8 +286,8 @@ async fn many_at_once_get_each_their_own_receipt() {
 }
 
 /// All of them at once, in one task.
-async fn join<F: Future<Output = Answer> + Unpin>(mut futures: Vec<F>) -> Vec<Answer> {
-    let mut answers: Vec<Option<Answer>> = futures.iter().map(|_| None).collect();
+pub(crate) async fn join<F: Future + Unpin>(mut futures: Vec<F>) -> Vec<F::Output> {
+    let mut answers: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
     std::future::poll_fn(|context| {
         for (future, answer) in futures.iter_mut().zip(&mut answers) {
             if answer.is_none()
@@ -376,8 +376,11 @@ async fn the_program_serves_until_it_is_told_to_stop() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut said = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let (mut said, mut besides) = (String::new(), String::new());
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut said).unwrap();
+    out.read_line(&mut besides).unwrap();
+    assert_eq!(besides, "Check-ins are answered.\n");
     let address = said.strip_prefix("Listening on https://").and_then(|rest| rest.split(';').next()).unwrap();
     let client = Client { address: address.parse().unwrap(), certificate: cert.der().clone() };
     let file = Writer::new(1, license, &trust).day(2, &john_smith());

@@ -47,6 +47,10 @@ impl Machine {
         Self { key: InstallationKey::from_seed([seed; 32]).unwrap(), name, seed }
     }
 
+    pub(crate) fn key(&self) -> &InstallationKey {
+        &self.key
+    }
+
     pub(crate) fn host_id(&self) -> HostId {
         let facts = HostFacts {
             platform: Some(format!("4c4c4544-0042-4b10-8051-c4c04f5831{:02x}", self.seed)),
