@@ -230,6 +230,8 @@ impl Turn<'_> {
         }
         self.change_site(|site| site.promoted = true);
         self.audit(by, "promote", "this server", "\"standby\"", "\"active\"", reason);
+        // The stage is known before the first lease is granted (05).
+        self.refresh_grants();
         // What the site has is served here from now on (SITE-1).
         self.out.events.push(Event { to: None, what: Told::SiteKeysChanged });
         Ok(done("This server is the active one now. Be sure that its partner is stopped: two must never serve one file's seats.".into()))
@@ -252,6 +254,7 @@ impl Turn<'_> {
         if promoted {
             self.change_site(|site| site.promoted = false);
             self.audit(by, "stand by", "this server", "\"active\"", "\"standby\"", reason.as_str());
+            self.refresh_grants();
         }
         self.refuse_who_wait();
         let leases: Vec<LeaseId> = self.engine.state.leases.keys().take(REVOKE_MAX).copied().collect();

@@ -225,7 +225,8 @@ impl Turn<'_> {
     /// The row of a license of which nothing is stored.
     pub(crate) fn new_standing(&self, license: LicenseId) -> StandingRow {
         let (now, date) = (self.now, self.now.confirmed());
-        let file = self.engine.state.files.get(&license);
+        let files = self.engine.state.enforced_files(now);
+        let file = files.into_iter().find(|file| file.terms.license_id == license);
         let target = file.map_or(Stage::Functional, |file| self.engine.state.facts_of(file).target(date));
         let position = Position::beginning(target, now.lease);
         StandingRow {
