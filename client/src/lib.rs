@@ -65,6 +65,9 @@
 //! - **Refusals are answers.** They are never asked again, save those by which a server says that it cannot decide now
 //!   (`STARTING`, `DRAINING`, `NOT_ACTIVE`, `STORAGE_UNAVAILABLE`, `OVERLOADED`), which are, with jitter, until the
 //!   caller's deadline. A lease that ended `LOGGED_ON_ELSEWHERE` is never taken again by itself (ALLOC-8).
+//! - **The site's standing is told.** A site of which its licensor has not heard for long is limited in six stages. Each
+//!   change comes as [`ClientEvent::StandingChanged`], with a message to be shown; so does a stage of 3 or worse at attaching.
+//!   What it refuses is refused [`ENFORCED`](reason::ENFORCED); no stage ends a live call port.
 //! - **Everything is bounded.** At most [1,024](ClientBuilder::in_flight) requests are in flight, each under a
 //!   deadline; events for slow listeners are dropped, oldest first.
 //!
@@ -92,7 +95,7 @@ mod session;
 
 pub use client::{Client, ClientBuilder};
 pub use endpoint::{DEFAULT_PORT, DEFAULT_SOCKET, Endpoint, EndpointError, Unreachable, connect};
-pub use event::{ClientEvent, Events};
+pub use event::{ClientEvent, Events, Standing};
 pub use guard::LeaseGuard;
 pub use keeper::Connection;
 pub use lease::{HeldKey, KeySource, Lease, LeaseEvent, LeaseId, LeaseState, MissingKey, SiteKey, SiteKeys, Warning};
