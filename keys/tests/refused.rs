@@ -3,6 +3,7 @@
 
 mod vendor;
 mod vectors_of {
+    pub(crate) mod check_ins;
     pub(crate) mod envelope;
     pub(crate) mod roots;
     pub(crate) mod terms;
@@ -11,6 +12,7 @@ mod vectors_of {
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 
 use leasehold_keys::{
+    check_in::{CheckInReply, CheckInRequest},
     refusal::{Reason, Refusal},
     trust::Trust,
 };
@@ -31,6 +33,16 @@ enum Judged {
     Anchor,
     /// As a root after root 1.
     Successor,
+    /// As a request of a check-in.
+    Request,
+    /// As an answer to `check-in-request.note`, under an expired root 1 with more check-in keys.
+    Answer,
+    /// As such an answer, under a root 1 that asks for more signatures on answers.
+    StrictAnswer,
+    /// As a time note, under the root of answers.
+    Time,
+    /// As a reply to a check-in.
+    Reply,
 }
 
 impl Judged {
@@ -42,6 +54,11 @@ impl Judged {
             Judged::UnderExpired => "activation-under-expired-root",
             Judged::Anchor => "root-anchor",
             Judged::Successor => "root-successor",
+            Judged::Request => "check-in-request",
+            Judged::Answer => "check-in-answer",
+            Judged::StrictAnswer => "check-in-answer-strict",
+            Judged::Time => "time-note",
+            Judged::Reply => "check-in-reply",
         }
     }
 
@@ -53,7 +70,9 @@ impl Judged {
             Judged::HybridActivation => Some(signed_root(&hybrid_root(), &letters)),
             Judged::UnderRevocation => Some(signed_root(&vectors_of::roots::revoking(), &letters)),
             Judged::UnderExpired => Some(signed_root(&vectors_of::roots::expired(), &letters)),
-            Judged::Anchor => None,
+            Judged::Answer | Judged::Time => Some(signed_root(&vendor::check_in::check_in_root(), &letters)),
+            Judged::StrictAnswer => Some(signed_root(&vendor::check_in::strict_root(), &letters)),
+            Judged::Anchor | Judged::Request | Judged::Reply => None,
         }
     }
 
@@ -61,6 +80,12 @@ impl Judged {
         let trust = self.root().map(|root| Trust::anchored(&root).unwrap());
         match (self, trust) {
             (Judged::Successor, Some(trust)) => trust.succeed(bytes).map(|_| ()),
+            (Judged::Answer | Judged::StrictAnswer, Some(trust)) => {
+                trust.check_in_answer(bytes, now())?.fits_request(&vendor::check_in::asked())
+            }
+            (Judged::Time, Some(trust)) => trust.time_note(bytes, now()).map(|_| ()),
+            (Judged::Request, _) => CheckInRequest::verify(bytes).map(|_| ()),
+            (Judged::Reply, _) => CheckInReply::read(bytes).map(|_| ()),
             (_, Some(trust)) => trust.activation(bytes, now()).map(|_| ()),
             (_, None) => Trust::anchored(bytes).map(|_| ()),
         }
@@ -93,13 +118,20 @@ impl Vector {
     }
 
     fn file(&self) -> String {
-        let suffix = if matches!(self.judged, Judged::Anchor | Judged::Successor) { "root" } else { "i3lic" };
+        let suffix = match self.judged {
+            Judged::Anchor | Judged::Successor => "root",
+            Judged::Request | Judged::Answer | Judged::StrictAnswer | Judged::Time => "note",
+            Judged::Reply => "json",
+            _ => "i3lic",
+        };
         format!("{}.{suffix}", self.name)
     }
 }
 
 fn all() -> Vec<Vector> {
-    [vectors_of::envelope::all(), vectors_of::roots::all(), vectors_of::terms::all()].into_iter().flatten().collect()
+    let of =
+        [vectors_of::envelope::all(), vectors_of::roots::all(), vectors_of::terms::all(), vectors_of::check_ins::all()];
+    of.into_iter().flatten().collect()
 }
 
 #[test]
@@ -128,8 +160,8 @@ fn names_are_unique_and_every_reason_has_its_vector() {
     let names: BTreeSet<&str> = vectors.iter().map(|vector| vector.name).collect();
     assert_eq!(names.len(), vectors.len());
     let shown: BTreeSet<Reason> = vectors.iter().filter_map(|vector| vector.reason).collect();
-    // These concern files in a folder, requests and receipts, which have tests of their own.
-    let elsewhere = [Reason::NotARegularFile, Reason::Unreadable, Reason::NotItsInstallation, Reason::AnotherFile];
+    // These concern files in a folder, receipts and what comes beside an answer, which have tests of their own.
+    let elsewhere = [Reason::NotARegularFile, Reason::Unreadable, Reason::AnotherFile, Reason::NotInAnswer];
     let missing: Vec<&str> = Reason::ALL
         .iter()
         .filter(|reason| !shown.contains(reason) && !elsewhere.contains(reason))
@@ -153,12 +185,23 @@ fn refusals_are_sentences_for_an_administrator() {
 #[test]
 fn the_stored_vectors_are_these() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
-    let roots = [Judged::Activation, Judged::HybridActivation, Judged::UnderRevocation, Judged::UnderExpired];
+    let roots = [
+        Judged::Activation,
+        Judged::HybridActivation,
+        Judged::UnderRevocation,
+        Judged::UnderExpired,
+        Judged::Answer,
+        Judged::StrictAnswer,
+        Judged::Time,
+    ];
     let mut index = format!("# Each file is judged at {} as told; no reason: it must be accepted.\n", vendor::NOW);
     let mut files = Vec::new();
     for judged in roots {
         let name = format!("under-{}.root", judged.name());
         writeln!(index, "\n[[root]]\njudged-as = \"{}\"\nroot = \"{name}\"", judged.name()).unwrap();
+        if matches!(judged, Judged::Answer | Judged::StrictAnswer) {
+            index += "request = \"check-in-request.note\"\n";
+        }
         files.push((name, judged.root().unwrap()));
     }
     for vector in all() {

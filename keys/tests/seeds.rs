@@ -6,6 +6,7 @@ use std::{fs, path::PathBuf};
 
 use leasehold_keys::{
     activation::Activation,
+    check_in::{CheckInReply, FileBeside, TimeNote},
     definition::{Application, Billing, Holder, KeyKind, MediaLevel, Role, Terms},
     digest::Sha256,
     host::HostId,
@@ -16,7 +17,9 @@ use leasehold_keys::{
     usage::{Names, UsageReceipt, plain_items, verify},
 };
 use vendor::{
-    HOST_ID, activation, at, definition, grant, host, hybrid_root, issuing, now, pq, root, sign, signed_root,
+    HOST_ID, activation, at,
+    check_in::{asked, first_request, full as full_answer, good, installation, signed},
+    definition, grant, host, hybrid_root, issuing, now, pq, root, sign, signed_root,
 };
 
 /// A file in which every field occurs.
@@ -80,6 +83,16 @@ fn usage_receipt() -> String {
     text
 }
 
+fn reply() -> Vec<u8> {
+    let answer = String::from_utf8(signed(&good())).unwrap();
+    let files = vec![FileBeside { name: "one.i3lic".to_owned(), note: "a file\n".to_owned() }];
+    let reply =
+        CheckInReply { answer, roots: vec![String::from_utf8(signed_root(&root(), &["a", "b"])).unwrap()], files };
+    let bytes = reply.write().unwrap();
+    assert_eq!(CheckInReply::read(&bytes), Ok(reply));
+    bytes
+}
+
 #[test]
 fn the_seeds_of_the_fuzz_targets_are_good_files() {
     let hybrid = sign(&full().render(), &[&issuing(), &pq("acme.example/issuing-2026")]);
@@ -108,6 +121,12 @@ fn the_seeds_of_the_fuzz_targets_are_good_files() {
         ("usage_file/torn", include_bytes!("usage-vectors/torn-tail.usg").to_vec()),
         ("usage_file/edited", include_bytes!("usage-vectors/record-edited.usg").to_vec()),
         ("usage_content/day", usage_content()),
+        ("check_in_request/full", asked().bytes().to_vec()),
+        ("check_in_request/first", first_request().sign(&installation()).unwrap().bytes().to_vec()),
+        ("check_in_answer/good", good().render().into_bytes()),
+        ("check_in_answer/full", full_answer().render().into_bytes()),
+        ("check_in_answer/time", TimeNote { time: now() }.render().into_bytes()),
+        ("check_in_reply/one", reply()),
         ("usage_receipt/one", usage_receipt().into_bytes()),
     ];
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");

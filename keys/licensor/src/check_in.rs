@@ -22,7 +22,7 @@ use leasehold_keys::{
     refusal::Refusal,
     root::KeyRole,
     time::WallTime,
-    trust::Verified,
+    trust::{Trust, Verified},
 };
 
 use crate::{
@@ -194,7 +194,7 @@ impl CheckIns {
             _ if row.duplicate.is_some() => CheckInStanding::Duplicate,
             _ => CheckInStanding::Good,
         };
-        let (roots, files) = beside(&desk, &request, &newest)?;
+        let (roots, files) = beside(signers.trust(), &request, &newest);
         let mut answer = request.answered(now, standing);
         answer.roots = roots.iter().map(|root| Sha256::of(root.as_bytes())).collect();
         answer.files = files.iter().map(|file| Sha256::of(file.note.as_bytes())).collect();
@@ -218,7 +218,6 @@ impl CheckIns {
                 sha256: Sha256::of(note.as_bytes()),
                 request: request.sha256(),
                 counter: request.counter,
-                made: request.created,
                 note: note.clone(),
             };
             desk.give(&row, &given, now, GIVEN_MAX)?;
@@ -252,7 +251,8 @@ fn newcomer(request: &CheckInRequest, now: WallTime) -> Installed {
         host_role: None,
         head: None,
         head_counter: 0,
-        head_made: WallTime::from_ms(i64::MIN),
+        newest: 0,
+        newest_made: WallTime::from_ms(i64::MIN),
         adopt: false,
         duplicate: None,
         first: now,
@@ -271,15 +271,15 @@ fn follow(
 ) -> Result<Option<Misfit>, CheckInFault> {
     let (license, installation) = (row.license_id, row.installation.id());
     let quoted = request.previous_answer;
-    if row.requests == 0 {
-        return Ok(quoted.map(|_| Misfit::Unknown));
+    if row.requests == 0 && quoted.is_some() {
+        return Ok(Some(Misfit::Unknown));
     }
     if row.adopt {
         // An operator said that this one is the honest one: its chain begins anew from what it says.
         row.adopt = false;
         row.head = quoted;
         row.head_counter = request.counter.saturating_sub(1);
-        row.head_made = request.created.plus_ms(-1);
+        (row.newest, row.newest_made) = (request.counter, request.created);
         desk.keep_answer(license, installation, quoted)?;
         return Ok(None);
     }
@@ -287,17 +287,21 @@ fn follow(
     if let Some(quoted) = on_top {
         row.head = Some(quoted.sha256);
         row.head_counter = quoted.counter;
-        row.head_made = quoted.made;
         desk.keep_answer(license, installation, row.head)?;
     } else if quoted != row.head {
         // It was on its way for long, as a file is that somebody carries, or somebody repeats it. Whoever dates a new one back
         // to pass for that is not answered either.
-        if request.counter <= row.head_counter && request.created <= row.head_made {
+        if request.counter <= row.newest && request.created <= row.newest_made {
             return Err(CheckInFault::Stale { installation, counter: request.counter, made: request.created });
         }
         return Ok(Some(if quoted.is_none() { Misfit::Lost } else { Misfit::Chain }));
     }
-    Ok((request.counter <= row.head_counter).then_some(Misfit::Counter))
+    if request.counter <= row.head_counter {
+        return Ok(Some(Misfit::Counter));
+    }
+    row.newest = row.newest.max(request.counter);
+    row.newest_made = row.newest_made.max(request.created);
+    Ok(None)
 }
 
 /// Judges whether the license has room for this installation, once for each of the license's files.
@@ -349,22 +353,20 @@ fn admit(
 }
 
 /// The roots and the file that are newer than what the request names.
-fn beside(
-    desk: &CheckInDesk<'_>,
-    request: &CheckInRequest,
-    newest: &IssuedFile,
-) -> Result<(Vec<String>, Vec<FileBeside>), CheckInFault> {
+fn beside(trust: &Trust, request: &CheckInRequest, newest: &IssuedFile) -> (Vec<String>, Vec<FileBeside>) {
     let mut bytes = 0;
     let mut fits = |note: &String| {
         bytes += note.len();
         bytes <= BESIDE_MAX_BYTES
     };
-    // What does not fit comes next time: the oldest first, since each root is vouched for by the one before.
+    // What does not fit comes next time: the oldest first, since each root is vouched for by the one before. A root that was
+    // published since this program began may not list the keys that it signs with.
+    let newer = trust.chain().filter(|root| root.version > request.root_version).take(LISTED_MAX);
     let roots: Vec<String> =
-        desk.roots_after(request.root_version)?.into_iter().take(LISTED_MAX).take_while(&mut fits).collect();
+        newer.map(|root| String::from_utf8_lossy(root.bytes()).into_owned()).take_while(&mut fits).collect();
     let newer = (newest.sequence > request.sequence)
         .then(|| FileBeside { name: file_name(newest.license_id, newest.sequence), note: newest.note.clone() });
-    Ok((roots, newer.into_iter().filter(|file| fits(&file.note)).collect()))
+    (roots, newer.into_iter().filter(|file| fits(&file.note)).collect())
 }
 
 /// What the administrator is to read.

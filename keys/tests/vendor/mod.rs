@@ -1,6 +1,8 @@
 //! A vendor for tests: every key from a fixed seed, so that every file is the same in each run.
 #![expect(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod check_in;
+
 use leasehold_keys::{
     activation::{Activation, FileKind, Grant, HostLine, HostRole, Level, LicenseId, Model, Units, VersionRange},
     definition::{Billing, Holder, KeyDefinition, KeyKind, Terms},

@@ -29,7 +29,8 @@ CREATE TABLE check_in (
     host_role     TEXT CHECK (host_role IN ('primary', 'switchover')),
     head          TEXT,
     head_counter  INTEGER NOT NULL,
-    head_made_ms  INTEGER NOT NULL,
+    newest        INTEGER NOT NULL,
+    newest_ms     INTEGER NOT NULL,
     adopt         INTEGER NOT NULL CHECK (adopt IN (0, 1)),
     duplicate     TEXT,
     duplicate_ms  INTEGER,
@@ -46,7 +47,6 @@ CREATE TABLE check_in_answer (
     sha256        TEXT NOT NULL,
     request       TEXT NOT NULL,
     counter       INTEGER NOT NULL,
-    made_ms       INTEGER NOT NULL,
     answered_ms   INTEGER NOT NULL,
     note          TEXT NOT NULL,
     PRIMARY KEY (license_id, installation, sha256),
@@ -141,8 +141,10 @@ pub struct Installed {
     pub head: Option<Sha256>,
     /// The counter of the request that the head answered; 0 before the first.
     pub head_counter: u64,
-    /// When that request was made, by its own time.
-    pub head_made: WallTime,
+    /// The highest counter of a request that was answered and fitted.
+    pub newest: u64,
+    /// When the newest of those was made, by its own time.
+    pub newest_made: WallTime,
     /// True after an operator cleared it: what it quotes next is believed.
     pub adopt: bool,
     /// Why its requests are answered `duplicate`, and since when.
@@ -163,7 +165,6 @@ pub(crate) struct Given {
     pub(crate) sha256: Sha256,
     pub(crate) request: Sha256,
     pub(crate) counter: u64,
-    pub(crate) made: WallTime,
     pub(crate) note: String,
 }
 
@@ -266,13 +267,6 @@ impl CheckInDesk<'_> {
         find_file(&self.transaction, license, sequence)
     }
 
-    /// The roots after this version, the oldest first.
-    pub(crate) fn roots_after(&self, version: u32) -> Result<Vec<String>, LedgerFault> {
-        let mut query = self.transaction.prepare("SELECT note FROM root WHERE version > ?1 ORDER BY version")?;
-        let notes = query.query_map([version], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        Ok(notes)
-    }
-
     pub(crate) fn account_state(&self, license: LicenseId) -> Result<AccountState, LedgerFault> {
         standing::state(&self.transaction, license)
     }
@@ -286,7 +280,7 @@ impl CheckInDesk<'_> {
     /// The head's answer and those given on top of it, the oldest first.
     pub(crate) fn given(&self, license: LicenseId, by: InstallationId) -> Result<Vec<Given>, LedgerFault> {
         let mut query = self.transaction.prepare(
-            "SELECT sha256, request, counter, made_ms, note FROM check_in_answer
+            "SELECT sha256, request, counter, note FROM check_in_answer
              WHERE license_id = ?1 AND installation = ?2 ORDER BY rowid",
         )?;
         let mut rows = query.query(params![license.to_string(), by.to_string()])?;
@@ -296,8 +290,7 @@ impl CheckInDesk<'_> {
                 sha256: parsed(row, 0, "a digest")?,
                 request: parsed(row, 1, "a digest")?,
                 counter: unsigned(row.get(2)?),
-                made: WallTime::from_ms(row.get(3)?),
-                note: row.get(4)?,
+                note: row.get(3)?,
             });
         }
         Ok(given)
@@ -306,11 +299,11 @@ impl CheckInDesk<'_> {
     pub(crate) fn put(&self, row: &Installed) -> Result<(), LedgerFault> {
         self.transaction.execute(
             "INSERT INTO check_in (license_id, installation, public_key, admitted, vouched, judged, host_role, head,
-                 head_counter, head_made_ms, adopt, duplicate, duplicate_ms, first_ms, last_ms, requests, request)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+                 head_counter, newest, newest_ms, adopt, duplicate, duplicate_ms, first_ms, last_ms, requests, request)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
              ON CONFLICT (license_id, installation) DO UPDATE SET admitted = excluded.admitted,
                  vouched = excluded.vouched, judged = excluded.judged, host_role = excluded.host_role,
-                 head = excluded.head, head_counter = excluded.head_counter, head_made_ms = excluded.head_made_ms,
+                 head = excluded.head, head_counter = excluded.head_counter, newest = excluded.newest, newest_ms = excluded.newest_ms,
                  adopt = excluded.adopt, duplicate = excluded.duplicate, duplicate_ms = excluded.duplicate_ms,
                  last_ms = excluded.last_ms, requests = excluded.requests, request = excluded.request",
             params![
@@ -323,7 +316,8 @@ impl CheckInDesk<'_> {
                 row.host_role.map(role_word),
                 row.head.map(|head| head.to_string()),
                 signed(row.head_counter),
-                row.head_made.as_ms(),
+                signed(row.newest),
+                row.newest_made.as_ms(),
                 row.adopt,
                 row.duplicate.map(|(misfit, _)| misfit.word()),
                 row.duplicate.map(|(_, since)| since.as_ms()),
@@ -360,15 +354,14 @@ impl CheckInDesk<'_> {
     pub(crate) fn give(&self, row: &Installed, given: &Given, now: WallTime, most: u32) -> Result<(), LedgerFault> {
         let (license, by) = (row.license_id.to_string(), row.installation.id().to_string());
         self.transaction.execute(
-            "INSERT INTO check_in_answer (license_id, installation, sha256, request, counter, made_ms, answered_ms, note)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
+            "INSERT INTO check_in_answer (license_id, installation, sha256, request, counter, answered_ms, note)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
             params![
                 license,
                 by,
                 given.sha256.to_string(),
                 given.request.to_string(),
                 signed(given.counter),
-                given.made.as_ms(),
                 now.as_ms(),
                 given.note,
             ],
@@ -426,7 +419,7 @@ impl CheckInDesk<'_> {
 
 fn installed(db: &Connection, rest: &str, key: impl rusqlite::Params) -> Result<Vec<Installed>, LedgerFault> {
     let mut query = db.prepare(&format!(
-        "SELECT license_id, public_key, admitted, vouched, judged, host_role, head, head_counter, head_made_ms, adopt,
+        "SELECT license_id, public_key, admitted, vouched, judged, host_role, head, head_counter, newest, newest_ms, adopt,
              duplicate, duplicate_ms, first_ms, last_ms, requests, request FROM check_in {rest}"
     ))?;
     let mut rows = query.query(key)?;
@@ -439,12 +432,12 @@ fn installed(db: &Connection, rest: &str, key: impl rusqlite::Params) -> Result<
 
 fn read(row: &Row<'_>) -> Result<Installed, LedgerFault> {
     let time = |index| Ok::<_, rusqlite::Error>(WallTime::from_ms(row.get(index)?));
-    let misfit: Option<String> = row.get(10)?;
+    let misfit: Option<String> = row.get(11)?;
     let misfit = misfit.map(|word| {
         let known = Misfit::ALL.into_iter().find(|misfit| misfit.word() == word);
         known.ok_or(LedgerFault::Damaged { what: "why an installation is a duplicate" })
     });
-    let since: Option<i64> = row.get(11)?;
+    let since: Option<i64> = row.get(12)?;
     let role: Option<String> = row.get(5)?;
     Ok(Installed {
         license_id: license_id(row, 0)?,
@@ -455,13 +448,14 @@ fn read(row: &Row<'_>) -> Result<Installed, LedgerFault> {
         host_role: role.map(|role| if role == "primary" { HostRole::Primary } else { HostRole::Switchover }),
         head: row.get::<_, Option<String>>(6)?.map(|_| parsed(row, 6, "a digest")).transpose()?,
         head_counter: unsigned(row.get(7)?),
-        head_made: time(8)?,
-        adopt: row.get(9)?,
+        newest: unsigned(row.get(8)?),
+        newest_made: time(9)?,
+        adopt: row.get(10)?,
         duplicate: misfit.transpose()?.zip(since.map(WallTime::from_ms)),
-        first: time(12)?,
-        last: time(13)?,
-        requests: unsigned(row.get(14)?),
-        request: row.get(15)?,
+        first: time(13)?,
+        last: time(14)?,
+        requests: unsigned(row.get(15)?),
+        request: row.get(16)?,
     })
 }
 

@@ -130,6 +130,11 @@ pub(crate) struct Signers {
 }
 
 impl Signers {
+    /// The roots by which it is judged who may sign.
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
     /// Those that may sign at `now`.
     pub(crate) fn at(&self, now: WallTime) -> Result<Vec<&SigningKey>, WorkshopFault> {
         let held = |listed: &RoleKey| {

@@ -57,8 +57,14 @@ pub(crate) struct House {
 impl House {
     /// With a license by this order.
     pub(crate) async fn of(order: &IssueOrder) -> Self {
+        Self::after(order, |workshop| workshop).await
+    }
+
+    /// The same, with something done to the workshop before its endpoint is opened.
+    pub(crate) async fn after(order: &IssueOrder, prepare: impl FnOnce(Workshop) -> Workshop) -> Self {
         let (dir, mut workshop) = workshop();
         let license = workshop.issue(&Catalog::pureconnect(), order, noon()).unwrap().activation.license_id;
+        let workshop = prepare(workshop);
         let clock = TestClock(Arc::new(Mutex::new(noon())));
         let desks = Desks::new(workshop.intake(workshop.dir(), noon()).unwrap())
             .with_check_ins(workshop.check_ins(noon()).unwrap());

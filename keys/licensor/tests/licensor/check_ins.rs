@@ -4,12 +4,17 @@ use leasehold_keys::{
     activation::{HostRole, LicenseId},
     check_in::{CheckInRequest, CheckInStanding},
     digest::Sha256,
+    note,
+    root::KeyRole,
     time::{DAY_MS, HOUR_MS, SECOND_MS},
+    trust::Trust,
 };
 use licensor::{
     catalog::Catalog,
     ledger::{AccountState, Installed, Misfit, Remarked},
     order::IssueOrder,
+    vault::{KeyAlgorithm, PrivateKey, Protection, Purpose},
+    workshop::Workshop,
 };
 
 use crate::{
@@ -352,6 +357,42 @@ async fn a_newer_file_comes_beside_the_answer() {
     (site.sequence, site.file) = (2, newest.sha256);
     let request = site.request();
     assert!(house.asked(&site, &request).await.answer.files.is_empty());
+}
+
+/// Publishes root 2, whose only check-in key is a new one.
+fn with_next_root(workshop: Workshop) -> Workshop {
+    let keys = workshop.dir().join("keys");
+    let anchor = |name: &str| PrivateKey::load(&keys.join(name), None).unwrap().signing().unwrap();
+    let new = PrivateKey::generate("acme.example/check-in-next", Purpose::CheckIn, KeyAlgorithm::Ed25519).unwrap();
+    new.store(&keys.join("check-in-next.key"), &Protection::None).unwrap();
+    let mut root = (**workshop.trust().root()).clone();
+    root.version = 2;
+    for key in root.role_keys.iter_mut().filter(|key| key.role == KeyRole::CheckIn) {
+        (key.key, key.epoch) = (new.signing().unwrap().public().clone(), 2);
+    }
+    let note = note::sign(&root.render(), &[&anchor("root-1.key"), &anchor("root-3.key")]).unwrap();
+    let db = rusqlite::Connection::open(workshop.dir().join("licensor.db")).unwrap();
+    let row = (2, noon().as_ms(), Sha256::of(note.as_bytes()).to_string(), &note);
+    db.execute("INSERT INTO root (version, made_ms, sha256, note) VALUES (?1, ?2, ?3, ?4)", row).unwrap();
+    Workshop::open(workshop.dir(), None).unwrap()
+}
+
+#[tokio::test]
+async fn newer_roots_come_beside_the_answer_that_their_keys_sign() {
+    let house = House::after(&with_grants(), with_next_root).await;
+    let mut site = house.site(1);
+    site.trust = Trust::anchored(house.workshop.ledger().roots().unwrap()[0].as_bytes()).unwrap();
+    let request = site.request();
+    let told = house.asked(&site, &request).await;
+    assert_eq!(told.answer.roots, [house.workshop.trust().root().sha256()]);
+    assert!(told.reply.answer.contains("— acme.example/check-in-next "), "{}", told.reply.answer);
+    let before = site.trust.check_in_answer(told.reply.answer.as_bytes(), noon()).unwrap_err();
+    assert_eq!(before.reason(), "unknown-key");
+    site.take(&told);
+    (site.trust, _) = told.reply.succeeded(&site.trust);
+    assert_eq!(site.trust.root().version, 2);
+    let request = site.request();
+    assert!(house.asked(&site, &request).await.answer.roots.is_empty());
 }
 
 #[tokio::test]

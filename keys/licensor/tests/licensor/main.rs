@@ -3,6 +3,7 @@
 mod check_in_evidence;
 #[cfg(any(debug_assertions, feature = "scripted-faults"))]
 mod check_in_faults;
+mod check_in_model;
 mod check_in_site;
 mod check_ins;
 mod cli;
