@@ -93,6 +93,7 @@ impl Engine {
         for (id, pool) in &state.pools {
             let name = state.pool_name(*id);
             let again = fresh.get(id).unwrap_or(&empty);
+            differ(found, &format!("{name} capacity"), &pool.capacity, &state.counted(*id, pool.granted));
             differ(found, &format!("{name} assigned"), &pool.assigned, &again.assigned);
             differ(found, &format!("{name} last counted"), &pool.last_counted, &pool.find_last_counted());
             differ(found, &format!("{name} leased"), &pool.leased, &again.leased);

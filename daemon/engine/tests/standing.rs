@@ -3,6 +3,8 @@
 
 #[path = "standing/answers.rs"]
 mod answers;
+#[path = "standing/crowd.rs"]
+mod crowd;
 #[path = "standing/effects.rs"]
 mod effects;
 #[path = "standing/histories.rs"]

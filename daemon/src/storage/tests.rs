@@ -375,7 +375,7 @@ fn a_database_of_a_newer_version_is_refused_and_not_touched() {
     place.open().close().unwrap();
     place.outside().pragma_update(None, "user_version", 99).unwrap();
     let Err(fault) = Database::open(&place.state) else { panic!("it was opened") };
-    assert!(matches!(fault, OpenFault::Newer { found: 99, known: 5, .. }));
+    assert!(matches!(fault, OpenFault::Newer { found: 99, known: 6, .. }));
     assert!(fault.to_string().contains("a newer version has written it"), "{fault}");
     let version: i64 = place.outside().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 99);

@@ -402,6 +402,9 @@ fn a_stage_goes_through_many_leases_and_many_who_wait_in_pieces() {
     story.step("good");
     story.site.run(Command::Tick).unwrap();
     assert!((1..MANY).contains(&supervised(&story)));
+    // A stop in the middle loses nobody.
+    story.step("restart");
+    assert!((1..MANY).contains(&supervised(&story)));
     ticks(&mut story);
     assert_eq!(supervised(&story), MANY);
     assert!(waiting.iter().all(|ticket| !story.site.answers.contains_key(ticket)));
@@ -485,4 +488,26 @@ fn excess_is_measured_by_what_is_granted() {
     story.step("file 2020-06-01 7");
     assert_eq!(story.site.engine.compliance().1.len(), 1);
     story.site.check();
+}
+
+/// ALLOC-11 ends call ports that are idle; not while enforcement limits them.
+#[test]
+fn ports_beyond_a_lowered_grant_stay_while_enforcement_limits_them() {
+    for (date, stage, stays) in [("2020-06-10", 2, false), ("2020-07-01", 5, true)] {
+        let mut story = Story::granting(&["SESSION 10"]);
+        story.steps("file 2020-06-01 7; at 2020-06-07");
+        let ports: Vec<LeaseId> = (0..10).map(|_| granted(&mut story, unary("acd"), units("SESSION", 1))).collect();
+        story.site.run(Command::SetIdle { from: unary("acd"), leases: ports.clone(), idle: true }).unwrap();
+        until(&mut story, date, &ports);
+        assert_eq!(story.stage().number(), stage);
+        story.grants = vec![crate::support::files::grant("SESSION 4")];
+        story.step("file 2020-06-01 7");
+        let begun = story.site.now().wall;
+        while story.site.now().wall < begun.plus_ms(26 * 3_600_000) {
+            story.run(3_600_000);
+            renew(&mut story, &ports);
+        }
+        assert_eq!(live(&story).len(), if stays { 10 } else { 4 });
+        story.site.check();
+    }
 }
