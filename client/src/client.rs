@@ -12,7 +12,7 @@ use crate::{
     clock,
     command::{Acquiring, Command},
     endpoint::Endpoint,
-    event::{ClientEvent, Events},
+    event::{ClientEvent, Events, Standing},
     guard::{Handle, LeaseGuard},
     keeper::{Connection, Keeper},
     lease::{LeaseId, SiteKeys},
@@ -44,6 +44,7 @@ pub struct Client {
     channel: watch::Receiver<Option<Channel>>,
     site_keys: watch::Receiver<SiteKeys>,
     predecessors: watch::Receiver<Predecessors>,
+    standing: watch::Receiver<Option<Standing>>,
     /// Only to subscribe to: with the keeper gone, listeners hear that nothing more comes.
     events: broadcast::WeakSender<ClientEvent>,
 }
@@ -169,6 +170,7 @@ impl ClientBuilder {
             channel,
             site_keys,
             predecessors: session.predecessors.subscribe(),
+            standing: session.standing.subscribe(),
             events: weak_events,
         };
         let hello = v1::Hello {
@@ -323,6 +325,13 @@ impl Client {
     #[must_use]
     pub fn site_keys(&self) -> watch::Receiver<SiteKeys> {
         self.site_keys.clone()
+    }
+
+    /// How the site stands with its licensor, as far as the server had reason to tell since it accepted this client: of a
+    /// stage of 3 or worse at once, of others as they change. `None`: nothing is to be shown.
+    #[must_use]
+    pub fn standing(&self) -> watch::Receiver<Option<Standing>> {
+        self.standing.clone()
     }
 
     /// Whether there is a server, as it changes.

@@ -6,6 +6,7 @@ use leasehold_proto::v1;
 use tonic::Code;
 
 use crate::{
+    event::Standing,
     lease::{HeldKey, KeySource, Lease, LeaseId, MissingKey, SiteKey, Warning},
     refusal::Refusal,
 };
@@ -68,6 +69,23 @@ impl From<v1::MissingKey> for MissingKey {
 impl From<v1::Warning> for Warning {
     fn from(warning: v1::Warning) -> Self {
         Self { reason: warning.reason, message: warning.message, facts: warning.facts.into_iter().collect() }
+    }
+}
+
+impl From<v1::StandingChanged> for Standing {
+    fn from(changed: v1::StandingChanged) -> Self {
+        // A stage that does not fit is worse than any that is known.
+        let stage = |number: u32| u8::try_from(number).unwrap_or(u8::MAX);
+        let next_at = changed.next_at.and_then(|at| SystemTime::try_from(at).ok());
+        Self {
+            before: stage(changed.before),
+            stage: stage(changed.stage),
+            name: changed.name.into(),
+            reason: changed.reason.into(),
+            message: changed.message.into(),
+            next: next_at.filter(|_| changed.next_stage > 0).map(|at| (stage(changed.next_stage), at)),
+            leases_end_in: duration_unless_zero(changed.leases_end_in_ms),
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! What an application is told without asking, and how it listens.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::sync::broadcast;
 
@@ -67,6 +70,16 @@ pub enum ClientEvent {
         /// Their names.
         keys: Arc<[String]>,
     },
+    /// The site has come to another enforcement stage, or is at stage 3 or worse as this client attaches.
+    ///
+    /// [`Client::standing`](crate::Client::standing) has the last one. Show its message to those who administer the application, for as long as the stage is 3 or worse. Nothing else is
+    /// to be done: what a stage refuses is refused with the reason `ENFORCED`, keys that leave a lease are told by
+    /// [`LeaseChanged`](Self::LeaseChanged) and leases that end by [`LeaseEnded`](Self::LeaseEnded). No stage ends a live
+    /// call port.
+    StandingChanged {
+        /// How the site stands.
+        standing: Standing,
+    },
     /// The server is stopping; the client goes elsewhere, or comes back when it is.
     Drain {
         /// The server's words.
@@ -79,6 +92,30 @@ pub enum ClientEvent {
         /// One plain sentence.
         message: Arc<str>,
     },
+}
+
+/// The enforcement stage of a site.
+///
+/// A site of which its licensor has not heard for a grace period goes a stage down for each: 1 fully functional, 2 quiet
+/// warning, 3 obtrusive warning, 4 supervisor disabled, 5 ports limited, 6 unlicensed. A check-in in good standing brings it
+/// back to stage 1 at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Standing {
+    /// The stage until now, 1 to 6; the same as `stage` where the client is told as it attaches.
+    pub before: u8,
+    /// The stage from now on, 1 to 6.
+    pub stage: u8,
+    /// What it is called, such as `ports limited`.
+    pub name: Arc<str>,
+    /// Stable: `ENFORCED` where something is limited, `STANDING` where it is only said.
+    pub reason: Arc<str>,
+    /// One or more plain sentences: what is limited, since when, what comes next and what to do.
+    pub message: Arc<str>,
+    /// The next stage for the worse, and when it comes if no check-in is answered; `None` where none follows.
+    pub next: Option<(u8, SystemTime)>,
+    /// At stage 6: leases other than call ports end in so long at the latest.
+    pub leases_end_in: Option<Duration>,
 }
 
 /// A bounded stream of events. Whoever reads too slowly loses the oldest ones.

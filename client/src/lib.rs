@@ -69,6 +69,9 @@
 //!   how far it had come, in [a file](ClientBuilder::witness_file) where it is given one, and shows it whenever it attaches.
 //! - **Where a lease comes from can be proved.** A lease comes with a [token](Lease::token) where it is asked for
 //!   [signed](Logon::signed). With the feature `verify` the application checks it against its licensor's root.
+//! - **The site's standing is told.** A site of which its licensor has not heard for long is limited in six stages. Each
+//!   change comes as [`ClientEvent::StandingChanged`], with a message to be shown; so does a stage of 3 or worse at attaching.
+//!   What it refuses is refused [`ENFORCED`](reason::ENFORCED); no stage ends a live call port.
 //! - **Everything is bounded.** At most [1,024](ClientBuilder::in_flight) requests are in flight, each under a
 //!   deadline; events for slow listeners are dropped, oldest first.
 //!
@@ -99,7 +102,7 @@ mod witnesses;
 
 pub use client::{Client, ClientBuilder};
 pub use endpoint::{DEFAULT_PORT, DEFAULT_SOCKET, Endpoint, EndpointError, Unreachable, connect};
-pub use event::{ClientEvent, Events};
+pub use event::{ClientEvent, Events, Standing};
 pub use guard::LeaseGuard;
 pub use keeper::Connection;
 pub use lease::{HeldKey, KeySource, Lease, LeaseEvent, LeaseId, LeaseState, MissingKey, SiteKey, SiteKeys, Warning};

@@ -20,6 +20,8 @@ pub mod reason {
     pub const NOT_ASSIGNED: &str = "NOT_ASSIGNED";
     /// The site has no license for the key.
     pub const NOT_LICENSED: &str = "NOT_LICENSED";
+    /// The site's enforcement stage refuses it, or has ended the lease: the licensor was not heard of for too long.
+    pub const ENFORCED: &str = "ENFORCED";
     /// The lease has ended; the facts say how.
     pub const LEASE_ENDED: &str = "LEASE_ENDED";
     /// No such lease was ever granted here.

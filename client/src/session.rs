@@ -16,7 +16,7 @@ use crate::{
     beats::Beats,
     clock::Moment,
     command::{Acquiring, Command},
-    event::ClientEvent,
+    event::{ClientEvent, Standing},
     guard::{Handle, LeaseGuard},
     holdings::Holdings,
     lease::{LeaseId, SiteKeys},
@@ -77,6 +77,8 @@ pub(crate) struct Session {
     pub(crate) watches_all_site_keys: bool,
     /// Leases of an earlier run that can be taken over.
     pub(crate) predecessors: watch::Sender<Predecessors>,
+    /// The last word on the site's standing.
+    pub(crate) standing: watch::Sender<Option<Standing>>,
     /// What keeps us from being attached.
     obstacle: Option<Obstacle>,
     handle: Weak<Handle>,
@@ -135,6 +137,7 @@ impl Session {
             site_keys_heard: false,
             watches_all_site_keys: true,
             predecessors: watch::Sender::new(Predecessors::default()),
+            standing: watch::Sender::new(None),
             obstacle: None,
             handle,
             events,
@@ -187,6 +190,8 @@ impl Session {
         self.answers_received = 0;
         self.early_ends.clear();
         self.obstacle = None;
+        // Who attaches is told where there is something to tell: what was said before may be over.
+        self.standing.send_if_modified(|standing| standing.take().is_some());
         self.beats = Some(Beats::new(welcome.beat_every_ms));
         let named: BTreeSet<u64> = welcome.lease_ids.iter().copied().collect();
         for lease in &named {

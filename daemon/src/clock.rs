@@ -17,7 +17,7 @@ use std::{
 
 use leasehold_engine::time::{LeaseTime, Now, WallTime};
 
-use evidence::{Evidence, Finding, Standing, Watch};
+use evidence::{Evidence, Finding, Standing, Testimony, Watch};
 
 /// What is stored of time, and gone on from at a start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +82,8 @@ struct Trusted {
     watch: Watch,
     /// Found at the start, and not yet said.
     findings: Vec<Finding>,
+    /// What the licensor has signed of a moment of lease time, and is not yet taken.
+    told: Vec<(Testimony, LeaseTime)>,
 }
 
 impl Clock {
@@ -114,7 +116,8 @@ impl Clock {
         self.shared.base_ms.store(mark.lease.as_ms(), Ordering::Relaxed);
         self.shared.last_lease_ms.store(mark.lease.as_ms(), Ordering::Relaxed);
         let (watch, base, findings) = Watch::start(mark.evidence, mark.trusted, mark.lease, WallTime::from_ms(wall_ms));
-        *self.lock() = Trusted { origin_ms: base.as_ms().saturating_sub(signed(mark.lease)), watch, findings };
+        let origin_ms = base.as_ms().saturating_sub(signed(mark.lease));
+        *self.lock() = Trusted { origin_ms, watch, findings, told: Vec::new() };
     }
 
     /// The stored mark of lease time that this run goes on from: what is stored was so at that moment.
@@ -133,15 +136,29 @@ impl Clock {
         self.now().wall
     }
 
-    /// Compares trusted time with the wall clock, and says what is new about that. The core loop does so each turn and
+    /// Takes what the licensor's signature says of this moment (05, Time). It counts from the next turn of the core loop on,
+    /// and so for every command that is given to the core after this.
+    pub fn tell(&self, told: Testimony) {
+        let at = self.now().lease;
+        self.lock().told.push((told, at));
+    }
+
+    /// Compares trusted time with the wall clock, takes what was told, and says what is new about that. The core loop does so each turn and
     /// nobody else, with its own reading; it goes on with what it gets back.
     pub fn watch(&self, now: Now) -> (Now, Vec<Finding>) {
-        let wall = self.read_all().1;
+        // The core's lease time is not this one while the daemon starts.
+        let (here, wall) = self.read_all();
         let mut trusted = self.lock();
-        let (after, more) = trusted.watch.look(now, wall);
-        trusted.origin_ms = trusted.origin_ms.saturating_add(after.as_ms().saturating_sub(now.wall.as_ms()));
         let mut findings = std::mem::take(&mut trusted.findings);
+        let (mut after, more) = trusted.watch.look(now, wall);
         findings.extend(more);
+        for (told, at) in std::mem::take(&mut trusted.told) {
+            let told = told.after(here.lease.ms_since(at));
+            let (moved, more) = trusted.watch.told(Now { wall: after, ..now }, wall, told);
+            after = moved;
+            findings.extend(more);
+        }
+        trusted.origin_ms = trusted.origin_ms.saturating_add(after.as_ms().saturating_sub(now.wall.as_ms()));
         (Now { wall: after, unconfirmed_ms: trusted.unconfirmed_ms(), ..now }, findings)
     }
 

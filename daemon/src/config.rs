@@ -19,7 +19,7 @@ use toml::de::{DeTable, DeValue};
 
 use settings::{SETTINGS, Setting};
 
-use crate::{delivery, grpc, trust_store, usage};
+use crate::{check_in, delivery, grpc, trust_store, usage, way_out};
 
 /// The file that is read where none is named, if it is there.
 pub const DEFAULT_FILE: &str = "/etc/leasehold/leaseholdd.toml";
@@ -62,6 +62,10 @@ pub struct Config {
     pub usage: usage::Settings,
     /// Where usage files go, and how.
     pub delivery: delivery::Settings,
+    /// Where this server checks in.
+    pub check_in: check_in::Settings,
+    /// The way out to the licensor, of usage files and check-ins alike.
+    pub network: way_out::Settings,
     /// The site's time zone: by it billing periods begin and end.
     pub time_zone: delivery::Zone,
     /// Stated bounds.
@@ -160,6 +164,8 @@ impl Config {
             log: Log { format: LogFormat::Text, filter: "info".to_owned() },
             usage: usage::Settings { names: usage::NamesSetting::Plain, reader: None },
             delivery: delivery::Settings::default(),
+            check_in: check_in::Settings::default(),
+            network: way_out::Settings::default(),
             time_zone: delivery::Zone::Machine,
             limits: Limits {
                 queue: 65_536,

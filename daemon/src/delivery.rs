@@ -5,7 +5,6 @@
 mod attempt;
 mod bucket;
 mod deadline;
-pub mod doctor;
 mod driver;
 mod endpoint;
 mod examine;
@@ -15,9 +14,6 @@ mod receipts;
 mod secrets;
 mod settings;
 mod state;
-mod tls;
-mod trouble;
-mod way;
 
 #[cfg(test)]
 mod tests;
@@ -38,18 +34,14 @@ use tokio::{
 };
 
 pub use deadline::{Deadline, Nearness, Period, Zone, deadlines};
-pub use secrets::Surroundings;
-pub use settings::{
-    BucketSettings, Destination, NotADestination, NotAProxy, Origin, Proxy, Secret, Settings, bucket_endpoint,
-};
+pub use settings::{BucketSettings, Destination, NotADestination, Settings, bucket_endpoint};
 pub use state::{Failure, FileState, FileView, Mode, State};
-pub use trouble::{Doing, Trouble, Unverified};
-pub use way::Patience;
 
 use crate::{
     clock::Clock,
     core::{Core, Refused},
     usage::{Progress, ProgressFault, Usage},
+    way_out::{Network, Trouble, doctor},
 };
 use driver::{Driver, Stop};
 use memory::Memory;
@@ -71,10 +63,8 @@ pub struct Ground {
     pub installation: String,
     /// The site's time zone.
     pub zone: Zone,
-    /// The environment.
-    pub surroundings: Surroundings,
-    /// How long servers are waited for.
-    pub patience: Patience,
+    /// The way out.
+    pub network: Network,
 }
 
 /// Everything that the handle and its task share.
@@ -87,8 +77,7 @@ struct Inner {
     trust: Box<dyn Fn() -> Trust + Send + Sync>,
     installation: String,
     zone: Zone,
-    surroundings: Surroundings,
-    patience: Patience,
+    network: Network,
     receipts: Receipts,
     memory: Mutex<Memory>,
     /// Held by who puts the memory on disk.
@@ -110,7 +99,7 @@ impl Delivery {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(settings: Settings, ground: Ground) -> Self {
-        let Ground { state_directory, core, clock, usage, trust, installation, zone, surroundings, patience } = ground;
+        let Ground { state_directory, core, clock, usage, trust, installation, zone, network } = ground;
         let memory = Memory::open(&state_directory, clock.now());
         let inner = Arc::new(Inner {
             receipts: Receipts::of(&state_directory.join("usage")),
@@ -122,8 +111,7 @@ impl Delivery {
             trust,
             installation,
             zone,
-            surroundings,
-            patience,
+            network,
             memory: Mutex::new(memory),
             writing: tokio::sync::Mutex::default(),
             hurry: Notify::new(),
@@ -217,7 +205,7 @@ impl Delivery {
         let (plan, now) = inner.core.read(|engine, now| (engine.usage_plan(now), now)).await?;
         let probe = format!("{}.probe", inner.installation);
         let licensed = plan.destination.as_deref();
-        Ok(examine::examine(&inner.settings, &inner.surroundings, licensed, &probe, inner.patience, now.wall).await)
+        Ok(examine::examine(&inner.settings, &inner.network, licensed, &probe, now.wall).await)
     }
 
     /// Ends it. An attempt under way is given up, and made again after the next start.

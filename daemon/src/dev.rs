@@ -2,6 +2,7 @@
 //! in one folder that goes away at the end. It needs nothing, and nothing of it is meant for production.
 
 mod endpoint;
+mod play;
 mod sample;
 mod vendor;
 mod words;
@@ -15,10 +16,7 @@ use std::{
 
 use leasehold_engine::view::PoolView;
 use leasehold_keys::{activation::Units, host::HostFacts, refusal::Refusal};
-use licensor::{
-    serve::Serving,
-    workshop::{Workshop, WorkshopFault},
-};
+use licensor::workshop::{Workshop, WorkshopFault};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -34,6 +32,8 @@ use crate::{
     run::{self, Running, StartFault},
     trust_store,
 };
+use endpoint::Endpoint;
+use play::pace::Pace;
 use words::{Run, Story};
 
 /// The port that application servers are told of by default.
@@ -60,6 +60,18 @@ pub struct Options {
     /// Do not remove the temporary folder at the end.
     #[arg(long)]
     pub keep: bool,
+    /// A play: so many days go by in a second, the licensor is not to be reached, and the site walks through all six stages
+    /// of enforcement and back [1 to 12].
+    #[arg(long, value_name = "N", conflicts_with_all = ["dir", "keep"], value_parser = clap::value_parser!(u8).range(1..=12))]
+    pub days_per_second: Option<u8>,
+}
+
+impl Options {
+    /// What is worth a line beside what is told: what the tour makes happen (files that come and go) and whatever is wrong. In
+    /// the play things go wrong on purpose, and are told by it.
+    pub fn log_filter(&self) -> &'static str {
+        if self.days_per_second.is_some() { "error" } else { "warn,leaseholdd::folder=info" }
+    }
 }
 
 /// Why the sample site did not come up.
@@ -106,6 +118,9 @@ pub enum DevFault {
     /// The core.
     #[error("the daemon does not answer: {0}")]
     Core(#[from] Refused),
+    /// The play does not go on.
+    #[error("the play does not go on: {0}")]
+    Play(String),
     /// The system.
     #[error("the system does not let the program listen to signals: {0}")]
     Signals(io::Error),
@@ -125,12 +140,13 @@ impl DevFault {
             | DevFault::Sample(_)
             | DevFault::Endpoint(_)
             | DevFault::Core(_)
+            | DevFault::Play(_)
             | DevFault::Signals(_) => Exit::Failed,
         }
     }
 }
 
-/// Brings up the sample site, tells about it on standard output, and runs until Ctrl-C.
+/// Brings up the sample site, tells about it on standard output, and runs until Ctrl-C, or until the play is over.
 ///
 /// # Errors
 /// See [`DevFault`].
@@ -138,11 +154,22 @@ pub async fn run(options: &Options, clock: Clock) -> Result<Exit, DevFault> {
     let signals =
         signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
     let (mut interrupt, mut terminate) = signals.map_err(DevFault::Signals)?;
+    let hands = options.days_per_second.map(|days| (days, Pace::from(&clock)));
+    let clock = hands.as_ref().map_or(clock, |(_, pace)| pace.clock());
     let mut site = tokio::select! {
         site = Site::start(options, clock) => site?,
         _ = interrupt.recv() => return Ok(Exit::Done),
         _ = terminate.recv() => return Ok(Exit::Done),
     };
+    if let Some((days, pace)) = hands {
+        let played = tokio::select! {
+            played = play::play(&mut site, pace, days) => played,
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+        };
+        let exit = site.stop().await;
+        return played.map(|()| exit);
+    }
     // Nobody may be reading, and the site is up all the same.
     let _ = io::Write::write_all(&mut io::stdout(), site.story().as_bytes());
     tokio::select! {
@@ -156,9 +183,8 @@ pub async fn run(options: &Options, clock: Clock) -> Result<Exit, DevFault> {
 pub struct Site {
     place: Place,
     running: Option<Running>,
-    /// The licensor's endpoint, to which usage goes.
-    serving: Option<Serving>,
-    endpoint: String,
+    /// The licensor's endpoint, to which usage goes and where the site checks in.
+    endpoint: Endpoint,
     license: String,
     pools: Vec<PoolView>,
     tcp: String,
@@ -176,14 +202,14 @@ impl Site {
             return Err(DevFault::BuiltInRoot);
         }
         let place = Place::make(options)?;
-        let (invented, workshop, first) = place.issue(&clock)?;
-        let serving = endpoint::start(&workshop, &place.certificate(), &clock).await?;
+        let mut endpoint = Endpoint::prepare(&place.certificate()).await?;
+        let (invented, workshop, first) = place.issue(&clock, &endpoint.url())?;
+        endpoint.open(&workshop, &clock).await?;
         // From here on the licensor's folder belongs to its endpoint.
         drop(workshop);
-        let endpoint = format!("https://{}", serving.address());
         let port = options.port.unwrap_or(PORT);
         let port_taken = is_taken(port).then_some(port);
-        let config = place.config(if port_taken.is_some() { 0 } else { port }, &endpoint)?;
+        let config = place.config(if port_taken.is_some() { 0 } else { port }, &endpoint.url())?;
         let mut running = run::start(&config, clock.clone(), Path::new("/")).await?;
         let license = accepted(&running).await?;
         sample::make(running.core()).await?;
@@ -199,8 +225,7 @@ impl Site {
         let pools = running.core().read(|engine, now| engine.pools(now, None, None)).await?.unwrap_or_default();
         let tcp = running.addresses().iter().find(|address| address.starts_with("http")).cloned().unwrap_or_default();
         let pools = pools.into_iter().filter(|pool| pool.capacity != Units::Count(0)).collect();
-        let serving = Some(serving);
-        Ok(Self { place, running: Some(running), serving, endpoint, license, pools, tcp, port_taken, invented })
+        Ok(Self { place, running: Some(running), endpoint, license, pools, tcp, port_taken, invented })
     }
 
     /// What was made, where it lies, and what to try.
@@ -212,7 +237,7 @@ impl Site {
             socket: &place.socket(),
             folder: &place.folder(),
             licensor: &place.licensor(),
-            endpoint: &self.endpoint,
+            endpoint: &self.endpoint.url(),
             usage: &place.state().join("usage"),
             request: &place.request(),
             tcp: &self.tcp,
@@ -241,11 +266,7 @@ impl Site {
             Some(running) => running.stop().await,
             None => Exit::Done,
         };
-        if let Some(serving) = self.serving.take()
-            && let Err(fault) = serving.stop().await
-        {
-            tracing::warn!("The licensor's endpoint did not end in order: {fault}");
-        }
+        self.endpoint.close().await;
         if let Some(passing) = self.place.passing.take() {
             let path = passing.path().to_owned();
             if let Err(fault) = passing.close() {
@@ -347,13 +368,16 @@ impl Place {
         config.listen.unix = Some(self.socket());
         config.listen.unix_mode = 0o600;
         config.delivery.destination = Some(destination);
-        config.delivery.ca = Some(self.certificate());
+        // The sample file names the endpoint of its first start; in a folder that is gone on with it is another one.
+        config.check_in.endpoint =
+            Some(endpoint.parse().map_err(|fault| DevFault::Endpoint(format!("{endpoint}: {fault}")))?);
+        config.network.ca = Some(self.certificate());
         Ok(config)
     }
 
     /// Makes the licensor, this host's request and, the first time, the sample file. Tells whether the machine shows too
     /// little of itself to bind a file to, and whether it was the first time.
-    fn issue(&self, clock: &Clock) -> Result<(bool, Workshop, bool), DevFault> {
+    fn issue(&self, clock: &Clock, endpoint: &str) -> Result<(bool, Workshop, bool), DevFault> {
         let fault = |path: PathBuf| move |fault| DevFault::File { path, fault };
         let invented = facts_file::collect_to_or_else(&self.facts(), invent)
             .map_err(|error| DevFault::File { path: error.path, fault: error.fault })?;
@@ -363,7 +387,7 @@ impl Place {
         let first = !self.licensor().exists();
         let mut workshop = vendor::workshop(&self.licensor(), clock.trusted())?;
         if first {
-            let issued = vendor::issue(&mut workshop, request.as_bytes(), clock.trusted())?;
+            let issued = vendor::issue(&mut workshop, request.as_bytes(), endpoint, clock.trusted())?;
             let sample = self.folder().join(SAMPLE);
             files::replace(&sample, issued.note.as_bytes(), 0o644).map_err(fault(sample))?;
         }

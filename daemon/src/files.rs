@@ -12,7 +12,9 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, openat, renameat, renameat_with, statat, unlinkat,
+};
 
 /// The prefix of temporary files. It begins with a dot, so that the watched folder ignores them.
 pub(crate) const TEMPORARY_PREFIX: &str = ".leasehold-";
@@ -190,6 +192,31 @@ impl Room {
             let _ = unlinkat(&self.0, temporary.as_str(), AtFlags::empty());
         }
         written
+    }
+
+    /// As [`Self::replace`], but only where nothing stands under `name`; false where something does.
+    pub(crate) fn add(&self, name: &OsStr, bytes: &[u8], mode: u32) -> io::Result<bool> {
+        if statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            return Ok(false);
+        }
+        let temporary = format!("{TEMPORARY_PREFIX}{}.tmp", uuid::Uuid::new_v4().simple());
+        let added = self.write_new(OsStr::new(&temporary), bytes, mode).and_then(|()| {
+            let renamed = renameat_with(&self.0, temporary.as_str(), &self.0, name, RenameFlags::NOREPLACE);
+            match renamed {
+                Err(rustix::io::Errno::EXIST) => return Ok(false),
+                // Some file systems cannot; what appeared since the look above would be replaced.
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                    renameat(&self.0, temporary.as_str(), &self.0, name)?;
+                }
+                renamed => renamed?,
+            }
+            rustix::fs::fsync(&self.0)?;
+            Ok(true)
+        });
+        if !matches!(added, Ok(true)) {
+            let _ = unlinkat(&self.0, temporary.as_str(), AtFlags::empty());
+        }
+        added
     }
 
     fn write_new(&self, name: &OsStr, bytes: &[u8], mode: u32) -> io::Result<()> {

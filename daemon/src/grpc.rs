@@ -28,6 +28,7 @@ pub(crate) use listen::group_id;
 pub use listen::{Bound, Limits, ListenFault, Settings, SocketSettings};
 
 use crate::{
+    check_in::CheckIns,
     clock::Clock,
     core::Core,
     delivery::{Delivery, Zone},
@@ -61,6 +62,8 @@ pub struct Rooms {
     pub usage: Usage,
     /// … and delivered.
     pub delivery: Delivery,
+    /// Check-ins.
+    pub check_ins: CheckIns,
     /// What the core has stored.
     pub records: Reader,
     /// The clock of the core.
@@ -74,6 +77,7 @@ struct Daemon {
     folder: Folder,
     usage: Usage,
     delivery: Delivery,
+    check_ins: CheckIns,
     records: Reader,
     clock: Clock,
     facts: Arc<Facts>,
@@ -101,7 +105,7 @@ pub enum ServeFault {
 /// # Errors
 /// See [`ServeFault`].
 pub async fn serve(bound: Bound, rooms: Rooms, facts: Facts, stop: impl Future<Output = ()>) -> Result<(), ServeFault> {
-    let Rooms { core, folder, usage, delivery, records, clock } = rooms;
+    let Rooms { core, folder, usage, delivery, check_ins, records, clock } = rooms;
     let limits = bound.limits;
     let daemon = Daemon {
         core: core.clone(),
@@ -113,6 +117,7 @@ pub async fn serve(bound: Bound, rooms: Rooms, facts: Facts, stop: impl Future<O
         folder,
         usage,
         delivery,
+        check_ins,
     };
     let installation_id = daemon.folder.identity().installation_id().to_string();
     let (reporter, health) = tonic_health::server::health_reporter();

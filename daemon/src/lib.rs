@@ -1,6 +1,7 @@
 //! `leaseholdd`, the license server: adapters round the engine. A request goes one way: a message becomes a command, the
 //! core loop decides it, storage makes it durable, and only then is it answered.
 
+pub mod check_in;
 pub mod clock;
 pub mod config;
 pub mod core;
@@ -19,4 +20,5 @@ pub mod storage;
 mod test_site;
 pub mod trust_store;
 pub mod usage;
+pub mod way_out;
 pub mod witness;

@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use crate::{
+    check_in::{self, CheckIns},
     clock::{self, Clock},
     config::Config,
     core::{self, Bounds, Core, Ended, Phase, Restored},
@@ -27,9 +28,11 @@ use crate::{
     storage::{Durable, OpenFault, StateDir, StateDirFault},
     trust_store::{TrustFault, TrustStore},
     usage::{self, Usage},
+    way_out,
 };
 
-/// Stopping takes at most so long, in five parts: calls and streams that end by themselves, half a second for delivery …
+/// Stopping takes at most so long, in five parts: calls and streams that end by themselves, half a second for
+/// delivery and check-ins …
 const DRAIN: Duration = Duration::from_secs(1);
 /// … usage is sealed and its file closed; what is not is made up for at the next start …
 const SEAL: Duration = Duration::from_secs(2);
@@ -88,6 +91,7 @@ pub struct Running {
     folder: Folder,
     usage: Usage,
     delivery: Delivery,
+    check_ins: CheckIns,
     addresses: Vec<String>,
     administrators: watch::Sender<BTreeSet<u32>>,
     stop_serving: oneshot::Sender<()>,
@@ -175,6 +179,11 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
         }),
     };
     let usage = Usage::start(config.usage.clone(), ground)?;
+    let network = way_out::Network {
+        settings: config.network.clone(),
+        surroundings: way_out::Surroundings::of_process(),
+        patience: way_out::Patience::default(),
+    };
     let ground = delivery::Ground {
         state_directory: state.path().to_owned(),
         core: core.clone(),
@@ -186,10 +195,18 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
         }),
         installation,
         zone: config.time_zone.clone(),
-        surroundings: delivery::Surroundings::of_process(),
-        patience: delivery::Patience::default(),
+        network: network.clone(),
     };
     let delivery = Delivery::start(config.delivery.clone(), ground);
+    let ground = check_in::Ground {
+        state_directory: state.path().to_owned(),
+        core: core.clone(),
+        clock: clock.clone(),
+        folder: folder.clone(),
+        // An answer counts for five minutes, and is small.
+        network: way_out::Network { patience: check_in::PATIENCE, ..network },
+    };
+    let check_ins = CheckIns::start(config.check_in.clone(), ground);
     let administrators = watch::Sender::new(config.administrators.clone());
     let facts = grpc::Facts {
         time_zone: config.time_zone.clone(),
@@ -203,6 +220,7 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
         folder: folder.clone(),
         usage: usage.clone(),
         delivery: delivery.clone(),
+        check_ins: check_ins.clone(),
         records: reader,
         clock,
     };
@@ -219,6 +237,7 @@ pub async fn begin(config: &Config, clock: Clock, machine: &Path) -> Result<Runn
         folder,
         usage,
         delivery,
+        check_ins,
         addresses,
         administrators,
         stop_serving,
@@ -285,6 +304,11 @@ impl Running {
         &self.delivery
     }
 
+    /// Check-ins.
+    pub fn check_ins(&self) -> &CheckIns {
+        &self.check_ins
+    }
+
     /// What it listens on, as clients write it.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
@@ -296,7 +320,7 @@ impl Running {
         let _ = self.stop_serving.send(());
         let mut serving = self.serving;
         let mut served = tokio::time::timeout(DRAIN, &mut serving).await.ok();
-        self.delivery.stop().await;
+        tokio::join!(self.check_ins.stop(), self.delivery.stop());
         if tokio::time::timeout(SEAL, self.usage.stop()).await.is_err() {
             tracing::warn!("sealing usage took too long; nothing of it is lost, and the next start goes on with it");
         }

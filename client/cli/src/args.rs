@@ -5,11 +5,13 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use leasehold_client::Endpoint;
 
+pub mod check_in;
 pub mod subjects;
 pub mod usage;
 pub mod values;
 
 use crate::exit::ExitCode;
+use check_in::{CheckInArgs, StandingArgs};
 use subjects::{
     AssignArgs, AssignmentsArgs, OrganizationCommand, StationCommand, UnassignArgs, UserCommand, WorkgroupCommand,
 };
@@ -23,7 +25,7 @@ use values::{IdleTime, Limit, Moment, Name, Reason, parse_wait};
     version,
     about = "Administers a Leasehold license server",
     long_about = "Administers a Leasehold license server: its license files, pools, users, stations, assignments, leases, \
-                  usage files and audit log.\n\nIt talks to the daemon over its Unix socket. Every change takes effect at once and \
+                  usage files, check-ins and audit log.\n\nIt talks to the daemon over its Unix socket. Every change takes effect at once and \
                   is in the audit log.",
     after_help = ExitCode::help_text(),
     arg_required_else_help = true,
@@ -154,8 +156,14 @@ pub enum Command {
     /// Usage files: list, verify, bundle for a billing period, take receipts
     #[command(subcommand)]
     Usage(UsageCommand),
-    /// Test the way out of usage files, step by step (exit code 13 where a step fails)
+    /// Test the way out of usage files and check-ins, step by step (exit code 13 where a step fails)
     Doctor,
+    /// Show the enforcement stage: since when, why, and what comes next without a check-in
+    #[command(after_help = check_in::STANDING_HELP)]
+    Standing(StandingArgs),
+    /// Check in with the licensor now, or by file (exit code 14 where it is not answered with good standing)
+    #[command(after_help = check_in::CHECK_IN_HELP)]
+    CheckIn(CheckInArgs),
 
     /// List what was changed, by whom, or verify the log
     Audit(AuditArgs),

@@ -44,7 +44,13 @@ impl Clock {
     /// `2026-11-22 04:42 (3 min ago)`, in local time.
     #[must_use]
     pub fn moment_and_distance(&self, at: Timestamp) -> String {
-        format!("{} ({})", self.local(at).strftime("%Y-%m-%d %H:%M"), self.distance(at))
+        format!("{} ({})", self.minute(at), self.distance(at))
+    }
+
+    /// `2026-11-22 04:42`, in local time.
+    #[must_use]
+    pub fn minute(&self, at: Timestamp) -> String {
+        self.local(at).strftime("%Y-%m-%d %H:%M").to_string()
     }
 
     /// `2026-11-22`, in local time.

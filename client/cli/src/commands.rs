@@ -6,6 +6,7 @@ use crate::{
     args::{Cli, Command, usage::UsageCommand},
     exit::ExitCode,
     failure::Failure,
+    notice::{self, Notice},
     output::Output,
     render::RefusalDocument,
     session::Session,
@@ -13,6 +14,7 @@ use crate::{
 
 mod assign;
 mod audit;
+mod check_in;
 mod entities;
 mod explain;
 mod leases;
@@ -47,8 +49,8 @@ impl From<io::Error> for Stop {
 /// How a command ended.
 pub(crate) type Outcome = Result<ExitCode, Stop>;
 
-/// Runs the command that was parsed.
-pub(crate) async fn run(cli: Cli, output: &mut Output) -> Outcome {
+/// Runs the command that was parsed. What is to be said on every answer is left in `notice`.
+pub(crate) async fn run(cli: Cli, output: &mut Output, notice: &mut Option<Notice>) -> Outcome {
     let globals = cli.globals;
     match &cli.command {
         Command::Completions(args) => return shell::completions(args, output),
@@ -60,35 +62,47 @@ pub(crate) async fn run(cli: Cli, output: &mut Output) -> Outcome {
         _ => {}
     }
     let session = Session::open(&globals).await?;
-    match cli.command {
+    // These show it themselves.
+    let shows_standing = matches!(cli.command, Command::Status | Command::Standing(_) | Command::CheckIn(_));
+    let outcome = ask(cli.command, &session, output).await;
+    if !shows_standing && notice::is_due(&outcome) {
+        *notice = notice::ask(&session).await;
+    }
+    outcome
+}
+
+async fn ask(command: Command, session: &Session, output: &mut Output) -> Outcome {
+    match command {
         Command::Completions(_) | Command::Man(_) => Ok(ExitCode::Done),
-        Command::Status => licenses::status(&session, output).await,
-        Command::HostId => licenses::host_id(&session, output).await,
-        Command::Request(args) => licenses::request(args, &session, output).await,
-        Command::Load(args) => licenses::load(args, &session, output).await,
-        Command::Licenses(args) => licenses::list(args, &session, output).await,
-        Command::Unload(args) => licenses::unload(args, &session, output).await,
-        Command::Promote(args) => licenses::promote(args, &session, output).await,
-        Command::StandBy(args) => licenses::stand_by(args, &session, output).await,
-        Command::Pools(args) => pools::list(args, &session, output).await,
-        Command::Pool(command) => pools::rule(command, &session, output).await,
-        Command::Share(command) => pools::share(command, &session, output).await,
-        Command::User(command) => entities::user(command, &session, output).await,
-        Command::Station(command) => entities::station(command, &session, output).await,
-        Command::Workgroup(command) => entities::workgroup(command, &session, output).await,
-        Command::Org(command) => entities::organization(command, &session, output).await,
-        Command::Assign(args) => assign::assign(args, &session, output).await,
-        Command::Unassign(args) => assign::unassign(args, &session, output).await,
-        Command::Assignments(args) => assign::list(args, &session, output).await,
-        Command::Leases(args) => leases::list(args, &session, output).await,
-        Command::Revoke(args) => leases::revoke(args, &session, output).await,
-        Command::Explain(args) => explain::explain(args, &session, output).await,
-        Command::Denials(args) => audit::denials(args, &session, output).await,
-        Command::Compliance => audit::compliance(&session, output).await,
-        Command::Usage(command) => usage::usage(command, &session, output).await,
-        Command::Doctor => usage::doctor(&session, output).await,
-        Command::Audit(args) => audit::audit(args, &session, output).await,
-        Command::Db(command) => audit::database(command, &session, output).await,
+        Command::Status => licenses::status(session, output).await,
+        Command::HostId => licenses::host_id(session, output).await,
+        Command::Request(args) => licenses::request(args, session, output).await,
+        Command::Load(args) => licenses::load(args, session, output).await,
+        Command::Licenses(args) => licenses::list(args, session, output).await,
+        Command::Unload(args) => licenses::unload(args, session, output).await,
+        Command::Promote(args) => licenses::promote(args, session, output).await,
+        Command::StandBy(args) => licenses::stand_by(args, session, output).await,
+        Command::Pools(args) => pools::list(args, session, output).await,
+        Command::Pool(command) => pools::rule(command, session, output).await,
+        Command::Share(command) => pools::share(command, session, output).await,
+        Command::User(command) => entities::user(command, session, output).await,
+        Command::Station(command) => entities::station(command, session, output).await,
+        Command::Workgroup(command) => entities::workgroup(command, session, output).await,
+        Command::Org(command) => entities::organization(command, session, output).await,
+        Command::Assign(args) => assign::assign(args, session, output).await,
+        Command::Unassign(args) => assign::unassign(args, session, output).await,
+        Command::Assignments(args) => assign::list(args, session, output).await,
+        Command::Leases(args) => leases::list(args, session, output).await,
+        Command::Revoke(args) => leases::revoke(args, session, output).await,
+        Command::Explain(args) => explain::explain(args, session, output).await,
+        Command::Denials(args) => audit::denials(args, session, output).await,
+        Command::Compliance => audit::compliance(session, output).await,
+        Command::Usage(command) => usage::usage(command, session, output).await,
+        Command::Doctor => usage::doctor(session, output).await,
+        Command::Standing(args) => check_in::standing(args, session, output).await,
+        Command::CheckIn(args) => check_in::check_in(args, session, output).await,
+        Command::Audit(args) => audit::audit(args, session, output).await,
+        Command::Db(command) => audit::database(command, session, output).await,
     }
 }
 

@@ -34,11 +34,13 @@ pub enum ExitCode {
     UsageDamaged = 12,
     /// `doctor` found a step of the way out that fails.
     WayOutBlocked = 13,
+    /// `check-in` failed, or was answered, and not with good standing.
+    NotInGoodStanding = 14,
 }
 
 impl ExitCode {
     /// Every code, in ascending order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Done,
         Self::Unexpected,
         Self::Usage,
@@ -53,6 +55,7 @@ impl ExitCode {
         Self::NotNow,
         Self::UsageDamaged,
         Self::WayOutBlocked,
+        Self::NotInGoodStanding,
     ];
 
     /// The number that the shell sees.
@@ -79,6 +82,7 @@ impl ExitCode {
             Self::NotNow => "not_now",
             Self::UsageDamaged => "usage_damaged",
             Self::WayOutBlocked => "way_out_blocked",
+            Self::NotInGoodStanding => "not_in_good_standing",
         }
     }
 
@@ -100,6 +104,7 @@ impl ExitCode {
             Self::NotNow => "the daemon cannot do it now (starting, draining, overloaded, standby, disk full)",
             Self::UsageDamaged => "usage verify: usage files are not what was written",
             Self::WayOutBlocked => "doctor: a step of the way out fails",
+            Self::NotInGoodStanding => "check-in: it failed, or was not answered with good standing",
         }
     }
 
@@ -127,6 +132,6 @@ mod tests {
     #[test]
     fn codes_are_listed_once_and_in_order() {
         let numbers: Vec<u8> = ExitCode::ALL.iter().map(|code| code.number()).collect();
-        assert_eq!(numbers, (0..14).collect::<Vec<u8>>());
+        assert_eq!(numbers, (0..15).collect::<Vec<u8>>());
     }
 }

@@ -10,6 +10,7 @@ pub mod clock;
 mod commands;
 pub mod exit;
 pub mod failure;
+mod notice;
 pub mod output;
 pub mod reason;
 pub mod render;
@@ -54,10 +55,15 @@ where
         Color::Always => output.force_color(anstream::ColorChoice::AlwaysAnsi),
         Color::Never => output.force_color(anstream::ColorChoice::Never),
     }
-    match commands::run(cli, &mut output).await {
+    let mut notice = None;
+    let exit = match commands::run(cli, &mut output, &mut notice).await {
         Ok(exit) => exit,
         Err(commands::Stop::Failed(failure)) => output.show_failure(&failure),
-        Err(commands::Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::Done,
+        Err(commands::Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::Done,
         Err(commands::Stop::Output(error)) => output.show_failure(&Failure::from(error)),
+    };
+    if let Some(notice) = notice {
+        output.show_notice(&notice, exit);
     }
+    exit
 }

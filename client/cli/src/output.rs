@@ -7,6 +7,7 @@ use crate::{
     clock::Clock,
     exit::ExitCode,
     failure::Failure,
+    notice::Notice,
     render::{
         Document,
         page::{Page, Tone, clean, paint},
@@ -104,6 +105,28 @@ impl Output {
         // Nothing is left to be done where standard error cannot be written: the exit code says it all the same.
         let _ = self.stderr.write_all(text.as_bytes()).and_then(|()| self.stderr.flush());
         failure.exit
+    }
+
+    /// Says on standard error what is to be said on every answer. A program that asked for JSON gets a document of its own,
+    /// but beside a failure: there is one document on standard error, and that is the error.
+    pub(crate) fn show_notice(&mut self, notice: &Notice, exit: ExitCode) {
+        let standing = notice.standing();
+        let text = if self.json {
+            let document = serde_json::json!({ "notice": {
+                "stage": standing.stage,
+                "name": standing.name,
+                "message": standing.in_brief(&self.clock),
+            }});
+            if matches!(exit, ExitCode::Done) { format!("{document:#}\n") } else { String::new() }
+        } else {
+            format!(
+                "{} {}\n{} `leasehold check-in` checks in now; `leasehold standing` tells what stands in the way\n",
+                paint(Tone::Warn, "notice:"),
+                clean(&standing.in_brief(&self.clock)),
+                paint(Tone::Note, "hint:"),
+            )
+        };
+        let _ = self.stderr.write_all(text.as_bytes()).and_then(|()| self.stderr.flush());
     }
 
     /// Shows help where it was asked for, and what is wrong with the command line where something is.

@@ -238,7 +238,7 @@ impl Reason {
             Self::VersionNotCovered => {
                 "`leasehold licenses` shows the versions covered; the licensor issues a file for a newer one".to_owned()
             }
-            Self::Enforced => "`leasehold status` shows the stage and what ends it".to_owned(),
+            Self::Enforced => "`leasehold standing` shows the stage, why it was reached and what ends it".to_owned(),
             Self::ApplicationHeld => format!(
                 "take the other key away first: `leasehold unassign {} --user {}`",
                 fact("held", "OTHER-KEY"),

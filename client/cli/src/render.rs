@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 pub mod assignments;
 pub mod audit;
+pub mod check_in;
 pub mod denials;
 pub mod entities;
 pub mod explain;
@@ -18,6 +19,7 @@ pub mod leases;
 pub mod licenses;
 pub mod page;
 pub mod pools;
+pub mod standing;
 pub mod status;
 pub mod table;
 pub mod usage;

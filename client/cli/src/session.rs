@@ -12,6 +12,8 @@ use crate::{args::Globals, exit::ExitCode, failure::Failure};
 const ANSWER_LIMIT_BYTES: usize = 16 * 1024 * 1024;
 /// Checks and copies of everything that is stored may take as long as this.
 const LONG_WAIT: Duration = Duration::from_secs(600);
+/// What is said besides is not waited for longer.
+const BRIEF_WAIT: Duration = Duration::from_secs(1);
 
 /// One command's connection.
 pub struct Session {
@@ -55,6 +57,12 @@ impl Session {
     #[must_use]
     pub fn long_request<T>(&self, message: T) -> Request<T> {
         self.with_deadline(message, self.timeout.max(LONG_WAIT))
+    }
+
+    /// A request whose answer is not worth much waiting.
+    #[must_use]
+    pub fn brief_request<T>(&self, message: T) -> Request<T> {
+        self.with_deadline(message, self.timeout.min(BRIEF_WAIT))
     }
 
     fn with_deadline<T>(&self, message: T, timeout: Duration) -> Request<T> {

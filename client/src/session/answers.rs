@@ -9,7 +9,7 @@ use super::{EARLY_ENDS_KEPT, Session, Turn};
 use crate::{
     clock::Moment,
     convert::{duration_unless_zero, site_key},
-    event::ClientEvent,
+    event::{ClientEvent, Standing},
     guard::{LeaseGuard, Record},
     lease::{Lease, LeaseEvent, LeaseId},
     refusal::{AcquireError, Ended, Refusal, RequestError, reason},
@@ -297,6 +297,11 @@ impl Session {
             }
             Some(Event::Notice(notice)) => {
                 self.tell(ClientEvent::Notice { reason: notice.reason.into(), message: notice.message.into() });
+            }
+            Some(Event::StandingChanged(changed)) => {
+                let standing = Standing::from(changed);
+                self.standing.send_replace(Some(standing.clone()));
+                self.tell(ClientEvent::StandingChanged { standing });
             }
             // Newer than this library.
             None => {}

@@ -154,6 +154,52 @@ async fn site_keys_are_known_and_followed() {
 }
 
 #[tokio::test]
+async fn the_standing_of_the_site_is_told_and_kept() {
+    let folder = folder();
+    let place = endpoint(&folder, "a");
+    let mut server = Server::start(&place);
+    let client = client([place]).build().expect("a client");
+    let (mut events, mut standing) = (client.events(), client.standing());
+    let mut stream = server.welcome(&[]).await;
+    let next_at = std::time::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let told = |before, stage, next_stage| {
+        Event::StandingChanged(v1::StandingChanged {
+            before,
+            stage,
+            name: "obtrusive warning".to_owned(),
+            reason: "STANDING".to_owned(),
+            message: "No check-in was answered for 14 days.".to_owned(),
+            next_stage,
+            next_at: Some(next_at.into()),
+            leases_end_in_ms: 0,
+        })
+    };
+    stream.tell(told(2, 3, 4));
+    let heard = loop {
+        match soon("the standing", events.next()).await {
+            Some(ClientEvent::StandingChanged { standing }) => break standing,
+            Some(_) => {}
+            None => panic!("no more events"),
+        }
+    };
+    assert_eq!((heard.before, heard.stage, &*heard.name, &*heard.reason), (2, 3, "obtrusive warning", "STANDING"));
+    assert_eq!((heard.next, heard.leases_end_in), (Some((4, next_at)), None));
+    assert_eq!(&*heard.message, "No check-in was answered for 14 days.");
+    {
+        let kept = soon("the standing", standing.wait_for(Option::is_some)).await.expect("the client lives");
+        assert_eq!(*kept, Some(heard));
+    }
+    // Said of a stage that has no next one.
+    stream.tell(told(5, 6, 0));
+    let worst = soon("the worst", standing.wait_for(|it| it.as_ref().is_some_and(|it| it.stage == 6))).await;
+    assert_eq!(worst.expect("the client lives").as_ref().and_then(|standing| standing.next), None);
+    // Attached anew, it goes by what it is told then.
+    drop(stream);
+    let _stream = server.welcome(&[]).await;
+    soon("nothing", standing.wait_for(Option::is_none)).await.expect("the client lives");
+}
+
+#[tokio::test]
 async fn a_site_key_that_is_gone_is_licensed_no_longer() {
     let folder = folder();
     let place = endpoint(&folder, "a");

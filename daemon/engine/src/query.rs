@@ -153,6 +153,11 @@ impl Engine {
         }
     }
 
+    /// The highest lease ID that was ever given, which is the highest fencing number (LEASE-4); 0 where none was.
+    pub fn last_lease(&self) -> LeaseId {
+        LeaseId(self.state.site.last_lease)
+    }
+
     fn notices(&self, site: SiteState, now: Now) -> Vec<(&'static str, String)> {
         let mut notices = Vec::new();
         match site {

@@ -15,6 +15,11 @@
 //! whoever lets it stand for 12 hours has it for good, with every end that it brings. The time that the machine was off is all
 //! that he can hide, and that he could by setting the clock back before the start, too; only a witness outside tells that
 //! (a check-in). A withdrawal leaves its count. Leases do not depend on dates at all (LEASE-8).
+//!
+//! The licensor is that witness ([`Watch::told`]). What it signs in answer to a question that was asked a moment ago bounds
+//! this moment from both sides, and settles everything: nothing else may lower the mark, and it may even where the
+//! wrong time was confirmed by 12 hours of running. What it signed some time ago, for whoever reads it, bounds this moment from
+//! below alone: it is worth what a mark of that time would have been, had it been stored here, and so lowers nothing.
 
 use std::fmt;
 
@@ -86,12 +91,36 @@ pub enum Finding {
     Withdrawn(u64),
     /// The wall clock was set forward by so many milliseconds while the daemon runs.
     SetForward(u64),
+    /// The licensor's signature confirms what was unconfirmed.
+    Vouched,
+    /// The licensor's signature says that it is earlier: trusted time went back by so many milliseconds.
+    SetBack(u64),
+    /// The licensor's signature says that it is later: trusted time went on by so many milliseconds.
+    SetOn(u64),
+}
+
+/// What the licensor's signature says of this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Testimony {
+    /// It is this time, or later.
+    pub earliest: WallTime,
+    /// It is this time, or earlier. `None`: nobody says so, as of a note that may be old.
+    pub latest: Option<WallTime>,
+}
+
+impl Testimony {
+    /// The same, so many milliseconds later.
+    #[must_use]
+    pub fn after(self, ms: u64) -> Self {
+        let later = |time: WallTime| time.plus_ms(signed(ms));
+        Self { earliest: later(self.earliest), latest: self.latest.map(later) }
+    }
 }
 
 impl Finding {
     /// True for what wants no attention.
     pub fn is_good(self) -> bool {
-        matches!(self, Finding::InStep | Finding::Confirmed | Finding::PartlyConfirmed(_))
+        matches!(self, Finding::InStep | Finding::Confirmed | Finding::PartlyConfirmed(_) | Finding::Vouched)
     }
 }
 
@@ -116,6 +145,21 @@ impl fmt::Display for Finding {
                 duration(ms)
             ),
             Finding::SetForward(ms) => f.write_str(&set_forward(ms)),
+            Finding::Vouched => f.write_str(
+                "The clock that this machine had at the start is confirmed: the licensor has signed that it was right",
+            ),
+            Finding::SetBack(ms) => write!(
+                f,
+                "The licensor has signed that it is {} earlier than this server went by. It goes by that time now; what was written \
+                 down meanwhile bears the wrong one. See that the clock of this machine is right",
+                duration(ms)
+            ),
+            Finding::SetOn(ms) => write!(
+                f,
+                "The licensor has signed that it is {} later than this server went by. It goes by that time now. See that the clock \
+                 of this machine is right",
+                duration(ms)
+            ),
         }
     }
 }
@@ -199,6 +243,48 @@ impl Watch {
         {
             all.ahead_ms = all.ahead_ms.saturating_sub(older.ahead_ms);
             findings.push(Finding::PartlyConfirmed(all.ahead_ms));
+        }
+        self.compare(trusted, wall, &mut findings);
+        (trusted, findings)
+    }
+
+    /// Takes what the licensor has signed. Trusted time moves where it is further off than clocks of two honest machines
+    /// are; what is closer is the same time. Then what was unconfirmed is settled, or as much of it as the signature covers.
+    pub fn told(&mut self, now: Now, wall: WallTime, told: Testimony) -> (WallTime, Vec<Finding>) {
+        let mut findings = Vec::new();
+        let (before, unconfirmed) = (now.wall, self.evidence.unconfirmed);
+        let back_ms = told.latest.map_or(0, |latest| ms_between(latest, before));
+        let on_ms = ms_between(before, told.earliest);
+        let trusted = match told.latest {
+            Some(latest) if back_ms > IN_STEP_MS => {
+                self.evidence.withdrawn += u64::from(unconfirmed.is_some());
+                findings.push(Finding::SetBack(back_ms));
+                latest
+            }
+            _ if on_ms > IN_STEP_MS => {
+                findings.push(Finding::SetOn(on_ms));
+                told.earliest
+            }
+            _ => before,
+        };
+        if let Some(all) = unconfirmed {
+            let confirmed = before.plus_ms(-signed(all.ahead_ms));
+            // What is left of the jump is judged as at a start: a day or less is no jump.
+            let left_ms = told.latest.map_or_else(|| ms_between(confirmed.max(told.earliest), trusted), |_| 0);
+            let vouched_ms = all.ahead_ms.saturating_sub(left_ms);
+            if left_ms <= JUMP_MS && vouched_ms > 0 {
+                (self.evidence.unconfirmed, self.evidence.older) = (None, None);
+                if trusted >= before {
+                    findings.push(Finding::Vouched);
+                }
+            } else if vouched_ms > 0 {
+                self.evidence.unconfirmed = Some(Unconfirmed { ahead_ms: left_ms, ..all });
+                // The older part is the one that is nearer to the confirmed line.
+                let older = self.evidence.older.take();
+                let left_of = |it: Unconfirmed| Unconfirmed { ahead_ms: it.ahead_ms.saturating_sub(vouched_ms), ..it };
+                self.evidence.older = older.map(left_of).filter(|it| it.ahead_ms > 0);
+                findings.push(Finding::PartlyConfirmed(left_ms));
+            }
         }
         self.compare(trusted, wall, &mut findings);
         (trusted, findings)

@@ -8,8 +8,10 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Config, LogFormat};
 use crate::{
-    delivery::{Destination, Origin, Proxy, Zone, bucket_endpoint},
+    check_in::Endpoint,
+    delivery::{Destination, Zone, bucket_endpoint},
     usage::NamesSetting,
+    way_out::{Origin, Proxy},
 };
 
 /// One setting.
@@ -58,12 +60,13 @@ settings! {
     "usage.reader" => usage.reader, usage_key, "it must be an X25519 public key, 32 bytes in base64, or \"\" for none";
     "usage.destination" => delivery.destination, destination, "it must be s3://BUCKET/PREFIX or https://HOST, or \"\" for what the activation file names";
     "usage.keep_days" => delivery.keep_days, |value: &Value| number(value, 1..=36_500), "it must be 1 to 36,500 days";
-    "usage.proxy" => delivery.proxy, proxy, "it must be http://HOST:PORT or http://NAME:PASSWORD@HOST:PORT, or \"\" for none";
-    "usage.proxy_password_file" => delivery.proxy_password_file, maybe_path, "it must be an absolute path, or \"\" for none";
-    "usage.ca" => delivery.ca, maybe_path, "it must be an absolute path, or \"\" for none";
     "usage.s3.endpoint" => delivery.s3.endpoint, endpoint, "it must be https://HOST or https://HOST:PORT, or \"\" for Amazon's";
     "usage.s3.region" => delivery.s3.region, region, "it must be the name of a region such as \"us-east-2\"";
     "usage.s3.credentials" => delivery.s3.credentials, maybe_path, "it must be an absolute path, or \"\" for none";
+    "check_in.endpoint" => check_in.endpoint, check_in, "it must be https://HOST or https://HOST/PATH, or \"\" for what each activation file names";
+    "network.proxy" => network.proxy, proxy, "it must be http://HOST:PORT or http://NAME:PASSWORD@HOST:PORT, or \"\" for none";
+    "network.proxy_password_file" => network.proxy_password_file, maybe_path, "it must be an absolute path, or \"\" for none";
+    "network.ca" => network.ca, maybe_path, "it must be an absolute path, or \"\" for none";
     "limits.queue" => limits.queue, |value: &Value| number(value, 1_024..=1_048_576), "it must be 1,024 to 1,048,576 commands";
     "limits.events_per_stream" => limits.events_per_stream, |value: &Value| number(value, 64..=1_000_000), "it must be 64 to 1,000,000 leases";
     "limits.answers_per_identity" => limits.answers_per_identity, |value: &Value| number(value, 1_000..=10_000_000), "it must be 1,000 to 10,000,000 answers";
@@ -199,6 +202,13 @@ fn proxy(value: &Value) -> Result<Option<Proxy>, String> {
     match text(value).map_err(|_| "something else than a text was found".to_owned())? {
         "" => Ok(None),
         said => said.parse::<Proxy>().map(Some).map_err(|fault| format!("{fault}")),
+    }
+}
+
+fn check_in(value: &Value) -> Result<Option<Endpoint>, String> {
+    match text(value)? {
+        "" => Ok(None),
+        said => said.parse().map(Some).map_err(|fault| format!("{} ({fault})", found(value))),
     }
 }
 

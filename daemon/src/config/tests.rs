@@ -162,17 +162,21 @@ time_zone = \"Europe/Berlin\"
 [usage]
 destination = \"s3://acme-usage/site-7/\"
 keep_days = 30
+[network]
 proxy = \"http://acd:geheim@proxy.acme.example:3128\"
+[check_in]
+endpoint = \"https://licensor.acme.example/site-7/\"
 [usage.s3]
 endpoint = \"https://minio.acme.example:9000\"
 region = \"us-east-2\"
 credentials = \"/etc/leasehold/s3\"
 ";
-    let config = read(text, &[("LEASEHOLD_USAGE_CA", "/etc/ca.pem")]).unwrap();
+    let config = read(text, &[("LEASEHOLD_NETWORK_CA", "/etc/ca.pem")]).unwrap();
     let delivery = &config.delivery;
     assert_eq!(delivery.destination.as_ref().unwrap().to_string(), "s3://acme-usage/site-7");
-    assert_eq!(delivery.proxy.as_ref().unwrap().to_string(), "http://acd@proxy.acme.example:3128");
-    assert_eq!((delivery.keep_days, delivery.ca.as_deref()), (30, Some(Path::new("/etc/ca.pem"))));
+    assert_eq!(config.network.proxy.as_ref().unwrap().to_string(), "http://acd@proxy.acme.example:3128");
+    assert_eq!((delivery.keep_days, config.network.ca.as_deref()), (30, Some(Path::new("/etc/ca.pem"))));
+    assert_eq!(config.check_in.endpoint.as_ref().unwrap().to_string(), "https://licensor.acme.example/site-7");
     assert_eq!(delivery.s3.endpoint.as_ref().unwrap().to_string(), "minio.acme.example:9000");
     assert!(!format!("{config:?}").contains("geheim"));
 
@@ -182,20 +186,26 @@ time_zone = \"Europe/Atlantis\"
 [usage]
 destination = \"http://acme.example\"
 keep_days = 0
+proxy = \"http://proxy:3128\"
+[network]
 proxy = \"https://acd:geheim@proxy:3128\"
 [usage.s3]
 endpoint = \"https://minio.acme.example/path\"
 region = \"\"
+[check_in]
+endpoint = \"http://acme.example\"
 ";
     let said = read(text, &[]).unwrap_err();
     let expected = [
-        "the configuration has 6 faults:",
+        "the configuration has 8 faults:",
         "FILE line 2: `site.time_zone`: \"Europe/Atlantis\" was found; it must be the name of a time zone",
         "FILE line 4: `usage.destination`: \"http://acme.example\" was found (it begins neither with s3:// nor with https://)",
         "FILE line 5: `usage.keep_days`: 0 was found",
-        "FILE line 6: `usage.proxy`: it does not begin with http://; it must be http://HOST:PORT or",
-        "FILE line 8: `usage.s3.endpoint`: \"https://minio.acme.example/path\" was found (it names no host)",
-        "FILE line 9: `usage.s3.region`: \"\" was found",
+        "FILE line 6: `usage.proxy`: there is no such setting; did you mean `network.proxy`?",
+        "FILE line 8: `network.proxy`: it does not begin with http://; it must be http://HOST:PORT or",
+        "FILE line 10: `usage.s3.endpoint`: \"https://minio.acme.example/path\" was found (it names no host)",
+        "FILE line 11: `usage.s3.region`: \"\" was found",
+        "FILE line 13: `check_in.endpoint`: \"http://acme.example\" was found (it does not begin with https://)",
     ];
     for (line, expected) in said.lines().zip(expected) {
         assert!(line.trim().starts_with(expected), "{line}\n{expected}");

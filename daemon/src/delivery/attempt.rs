@@ -3,20 +3,15 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
-use jiff::fmt::rfc2822::DateTimeParser;
 use leasehold_engine::{row::UsageSegmentRow, time::WallTime};
-use leasehold_keys::time::SECOND_MS;
 
 use super::{
     bucket::{Asked, Bucket},
     endpoint::Endpoint,
-    secrets::{self, Surroundings},
-    settings::{Destination, Origin, Settings},
-    tls,
-    trouble::Trouble,
-    way::{Patience, Via, Way},
+    secrets,
+    settings::{Destination, Settings},
 };
+use crate::way_out::{Network, Origin, Surroundings, Trouble, Way, steps::ahead_s};
 
 /// The destination in effect: the configured one, else that of the activation file.
 pub(super) fn destination(settings: &Settings, licensed: Option<&str>) -> Result<Destination, Trouble> {
@@ -70,20 +65,8 @@ pub(super) enum Came {
 }
 
 /// The way to a destination's server. Reads files: not for the threads of others.
-pub(super) fn way(
-    destination: &Destination,
-    settings: &Settings,
-    surroundings: &Surroundings,
-    patience: Patience,
-) -> Result<Way, Trouble> {
-    let via = match &settings.proxy {
-        None => None,
-        Some(proxy) => {
-            let authorization = secrets::proxy_authorization(proxy, settings, surroundings)?;
-            Some(Via { origin: proxy.origin.clone(), authorization })
-        }
-    };
-    Ok(Way { to: server(destination, settings), via, tls: tls::client(settings.ca.as_deref())?, patience })
+pub(super) fn way(destination: &Destination, settings: &Settings, network: &Network) -> Result<Way, Trouble> {
+    network.way(server(destination, settings))
 }
 
 impl Peer {
@@ -145,11 +128,4 @@ impl Peer {
             (trouble, _) => trouble,
         }
     }
-}
-
-/// Seconds that `now` is ahead of a server's clock, where its answer tells the time.
-pub(super) fn ahead_s(headers: &HeaderMap, now: WallTime) -> Option<i64> {
-    let date = headers.get(header::DATE)?.to_str().ok()?;
-    let date = DateTimeParser::new().parse_timestamp(date).ok()?;
-    Some(now.as_ms().div_euclid(SECOND_MS) - date.as_second())
 }

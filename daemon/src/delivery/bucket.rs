@@ -20,13 +20,10 @@ use object_store::{
 };
 use tokio::{fs::File, io::AsyncReadExt as _};
 
-use super::{
-    endpoint::{header_of, plain},
-    file_body,
-    secrets::BucketKeys,
-    settings::BucketSettings,
-    trouble::Trouble,
-    way::{Answer, Way},
+use super::{file_body, secrets::BucketKeys, settings::BucketSettings};
+use crate::way_out::{
+    Answer, Trouble, Way,
+    problem::{header_of, plain},
 };
 
 /// Files above it go in parts of this size, the smallest that such servers take.

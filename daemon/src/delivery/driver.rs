@@ -15,11 +15,13 @@ use super::{
     attempt::{self, Before, Came, Peer},
     blocking,
     deadline::deadlines,
-    memory::WAIT_MIN_MS,
     settings::Destination,
-    trouble::Trouble,
 };
-use crate::{core::Phase, usage::Progress};
+use crate::{
+    core::Phase,
+    usage::Progress,
+    way_out::{Trouble, WAIT_MIN_MS},
+};
 
 /// The license, the clock and the root are looked at so often.
 const LOOK_EVERY_MS: u64 = 60_000;
@@ -238,10 +240,10 @@ impl Driver {
             return Ok(Came::Receipt(bytes::Bytes::new()));
         }
         let destination = attempt::destination(&inner.settings, look.plan.destination.as_deref())?;
-        let (settings, surroundings, patience) = (inner.settings.clone(), inner.surroundings.clone(), inner.patience);
+        let (settings, network) = (inner.settings.clone(), inner.network.clone());
         let peer = blocking(move || {
-            let way = attempt::way(&destination, &settings, &surroundings, patience)?;
-            Peer::new(&destination, &settings, &surroundings, way)
+            let way = attempt::way(&destination, &settings, &network)?;
+            Peer::new(&destination, &settings, &network.surroundings, way)
         })
         .await?;
         let before = inner.memory(|memory| {

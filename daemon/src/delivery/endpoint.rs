@@ -8,31 +8,18 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::Empty;
 use leasehold_engine::row::UsageSegmentRow;
 use leasehold_keys::note::NOTE_MAX_BYTES;
-use serde::Deserialize;
 
-use super::{
-    file_body::{self, FileBody},
-    trouble::Trouble,
-    way::{Answer, Way},
+use super::file_body::{self, FileBody};
+use crate::way_out::{
+    Answer, Trouble, Way,
+    problem::{self, header_of},
 };
-
-/// The most characters of a server's words that are kept.
-const WORDS_MAX: usize = 300;
 
 /// The endpoint, over a way to it.
 pub(super) struct Endpoint {
     pub(super) way: Way,
     /// Goes before `/v1/usage`.
     pub(super) path: String,
-}
-
-/// What an answer says that is no receipt (RFC 9457).
-#[derive(Deserialize)]
-struct Problem {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    detail: String,
 }
 
 impl Endpoint {
@@ -97,14 +84,7 @@ impl Endpoint {
 
     fn refused(&self, answer: &Answer, target: &str) -> Trouble {
         let status = answer.status.as_u16();
-        let problem: Option<Problem> = serde_json::from_slice(&answer.body).ok();
-        let spoken = problem.map(|problem| match (problem.detail, problem.code) {
-            (detail, code) if code.is_empty() => detail,
-            (detail, code) if detail.is_empty() => code,
-            (detail, code) => format!("{detail} ({code})"),
-        });
-        let spoken = spoken.map(|words| plain(&words)).filter(|words| !words.is_empty());
-        let said = spoken.unwrap_or_else(|| answer.status.canonical_reason().unwrap_or("no words").to_owned());
+        let said = problem::said(answer);
         match status {
             300..=399 => Trouble::Redirected { to: header_of(answer, header::LOCATION) },
             404 => Trouble::NotThere { what: format!("https://{}{target}", self.way.to.authority()), said },
@@ -116,15 +96,4 @@ impl Endpoint {
             _ => Trouble::Garbage { at: self.way.to.to_string(), why: format!("its status is {status}") },
         }
     }
-}
-
-/// The text of a header; empty where there is none.
-pub(super) fn header_of(answer: &Answer, name: header::HeaderName) -> String {
-    plain(answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default())
-}
-
-/// A server's words as one line that harms no log.
-pub(super) fn plain(words: &str) -> String {
-    let words = words.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ").chars().take(WORDS_MAX).collect()
 }

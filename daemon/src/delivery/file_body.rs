@@ -17,15 +17,10 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _, ReadBuf},
 };
 
-use super::trouble::Trouble;
+use crate::way_out::{BodyFault, Trouble};
 
 /// Bytes that are read at once.
 const PIECE_BYTES: usize = 64 * 1_024;
-
-/// The file could not be read to its end.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct FileFault(pub(super) Trouble);
 
 /// Opens a closed segment's file after seeing that it is, byte by byte, what was written.
 pub(super) async fn open(path: &Path, row: &UsageSegmentRow) -> Result<File, Trouble> {
@@ -75,9 +70,9 @@ impl FileBody {
 
 impl Body for FileBody {
     type Data = Bytes;
-    type Error = FileFault;
+    type Error = BodyFault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, FileFault>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let this = &mut *self;
         if this.left == 0 {
             return Poll::Ready(None);
@@ -85,7 +80,7 @@ impl Body for FileBody {
         let want = usize::try_from(this.left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
         let mut into = ReadBuf::new(this.piece.get_mut(..want).unwrap_or_default());
         let read = ready!(Pin::new(&mut this.file).poll_read(cx, &mut into));
-        let fault = |trouble| Poll::Ready(Some(Err(FileFault(trouble))));
+        let fault = |trouble| Poll::Ready(Some(Err(BodyFault(trouble))));
         if let Err(why) = read {
             return fault(Trouble::Disk { path: this.path.clone(), why: why.to_string() });
         }

@@ -1,31 +1,21 @@
 //! What is remembered of attempts, in `usage-delivery.json` of the state directory, so that a restart neither hammers nor
-//! starts waiting anew; and when the next one is due: after one minute at first and at most one hour, by decorrelated
-//! jitter, so that many servers that lost the licensor together do not come back together.
+//! starts waiting anew; and when the next one is due.
 
 use std::{collections::BTreeMap, path::Path};
 
 use leasehold_engine::time::{LeaseTime, Now, WallTime};
 use serde::{Deserialize, Serialize};
 
-use super::{state::Failure, trouble::Trouble};
-use crate::files::{self, ReadFault};
+use super::state::Failure;
+use crate::{
+    files::{self, ReadFault},
+    way_out::{Trouble, WAIT_MAX_MS, next_wait_ms},
+};
 
 /// The file in the state directory.
 pub(super) const FILE: &str = "usage-delivery.json";
 /// The most bytes of it: thousands of files that wait.
 const FILE_MAX_BYTES: u64 = 16 * 1_024 * 1_024;
-
-/// The shortest wait.
-pub(super) const WAIT_MIN_MS: u64 = 60_000;
-/// The longest wait.
-pub(super) const WAIT_MAX_MS: u64 = 3_600_000;
-
-/// The wait after one of `before`, for a `roll` of 0 up to 1: anything from the shortest to three times the last.
-pub(super) fn next_wait_ms(before: u64, roll: f64) -> u64 {
-    let most = before.saturating_mul(3).clamp(WAIT_MIN_MS, WAIT_MAX_MS);
-    let spread = (most - WAIT_MIN_MS) as f64 * roll.clamp(0.0, 1.0);
-    WAIT_MIN_MS + spread as u64
-}
 
 /// Attempts with one file, or with the way out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

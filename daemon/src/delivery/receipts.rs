@@ -15,8 +15,10 @@ use leasehold_keys::{
     usage::{SegmentName, UsageReceipt},
 };
 
-use super::trouble::Trouble;
-use crate::files::{self, ReadFault, Room};
+use crate::{
+    files::{self, ReadFault, Room},
+    way_out::Trouble,
+};
 
 /// Below `usage/` of the state directory.
 const FOLDER: &str = "receipts";

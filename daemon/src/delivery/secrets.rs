@@ -1,66 +1,16 @@
-//! What is secret or trusted and lies outside the configuration: credentials of the bucket, the proxy's password, certificate
-//! authorities. Read anew for each attempt, so that what is exchanged counts without a restart. Never logged.
+//! Credentials of the bucket, which lie outside the configuration. Read anew for each attempt, so that what is exchanged counts
+//! without a restart. Never logged.
 
-use std::{
-    collections::BTreeMap,
-    fs::OpenOptions,
-    io::Read as _,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rustix::fs::OFlags;
-use zeroize::Zeroizing;
-
-use super::{
-    settings::{Proxy, Secret, Settings},
-    trouble::Trouble,
+use super::settings::Settings;
+use crate::way_out::{
+    Secret, Surroundings, Trouble,
+    secrets::{SECRET_MAX_BYTES, read},
 };
 
 /// The systemd credential with the bucket's keys.
 const S3_CREDENTIAL: &str = "usage-s3";
-/// The systemd credential with the proxy's password.
-const PROXY_CREDENTIAL: &str = "usage-proxy-password";
-/// The most bytes of a file with a secret.
-const SECRET_MAX_BYTES: u64 = 16 * 1_024;
-/// The most bytes of a file of certificate authorities.
-const CA_MAX_BYTES: u64 = 4 * 1_024 * 1_024;
-
-/// What the process was given: its environment, and the folder of systemd's credentials.
-#[derive(Clone, Default)]
-pub struct Surroundings {
-    credentials_directory: Option<PathBuf>,
-    variables: BTreeMap<&'static str, Secret>,
-}
-
-impl Surroundings {
-    const VARIABLES: [&'static str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
-
-    /// As they are now.
-    pub fn of_process() -> Self {
-        let variables = Self::VARIABLES.into_iter().filter_map(|name| {
-            let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
-            Some((name, Secret::new(value)))
-        });
-        Self {
-            credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-            variables: variables.collect(),
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn new(credentials_directory: Option<PathBuf>, variables: &[(&'static str, &str)]) -> Self {
-        let variables = variables.iter().map(|(name, value)| (*name, Secret::new(*value))).collect();
-        Self { credentials_directory, variables }
-    }
-
-    /// The path of a systemd credential, where it is there.
-    fn credential(&self, name: &str) -> Option<PathBuf> {
-        self.credentials_directory.as_ref().map(|folder| folder.join(name)).filter(|path| path.exists())
-    }
-}
-
 /// The keys of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BucketKeys {
@@ -86,7 +36,7 @@ pub(super) fn bucket_keys(settings: &Settings, surroundings: &Surroundings) -> R
         keys.from = format!("{} ({setting})", path.display());
         return Ok(keys);
     }
-    let variable = |name: &str| surroundings.variables.get(name).cloned();
+    let variable = |name: &str| surroundings.variable(name);
     match (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) {
         (Some(id), Some(secret)) => {
             Ok(BucketKeys { id, secret, token: variable("AWS_SESSION_TOKEN"), from: "the environment".into() })
@@ -121,65 +71,10 @@ fn keys_of(text: &str) -> Result<BucketKeys, &'static str> {
     }
 }
 
-/// What the proxy is shown: the value of `Proxy-Authorization`. `None` for a proxy without a user.
-pub(super) fn proxy_authorization(
-    proxy: &Proxy,
-    settings: &Settings,
-    surroundings: &Surroundings,
-) -> Result<Option<Secret>, Trouble> {
-    let Some(user) = &proxy.user else { return Ok(None) };
-    let file = match (&settings.proxy_password_file, surroundings.credential(PROXY_CREDENTIAL)) {
-        (Some(path), _) => Some((path.clone(), "usage.proxy_password_file", true)),
-        (None, Some(path)) => Some((path, "systemd credential usage-proxy-password", false)),
-        (None, None) => None,
-    };
-    let password = match (file, &proxy.password) {
-        (Some((path, setting, strict)), _) => {
-            let bytes = read(setting, &path, SECRET_MAX_BYTES, strict)?;
-            let fault = |why: &str| Trouble::Setting { setting: setting.into(), path: path.clone(), why: why.into() };
-            let text = std::str::from_utf8(&bytes).map_err(|_| fault("it is no text"))?;
-            let line = text.lines().next().unwrap_or_default();
-            if line.is_empty() || line.chars().any(char::is_control) {
-                return Err(fault("its first line is no password"));
-            }
-            Secret::new(line)
-        }
-        (None, Some(password)) => password.clone(),
-        (None, None) => Secret::new(""),
-    };
-    let both = Zeroizing::new(format!("{user}:{}", password.expose()));
-    Ok(Some(Secret::new(format!("Basic {}", STANDARD.encode(both.as_bytes())))))
-}
-
-/// The bytes of the file of certificate authorities.
-pub(super) fn authorities(path: &Path) -> Result<Vec<u8>, Trouble> {
-    read("usage.ca", path, CA_MAX_BYTES, false).map(|bytes| bytes.to_vec())
-}
-
-/// Reads a file that an administrator named. Links are followed: that is how such files are exchanged. `secret`: nobody else on
-/// this machine may be able to read it.
-fn read(setting: &str, path: &Path, most: u64, secret: bool) -> Result<Zeroizing<Vec<u8>>, Trouble> {
-    let fault = |why: String| Trouble::Setting { setting: setting.to_owned(), path: path.to_owned(), why };
-    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let opened = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
-    let mut file = opened.map_err(|why| fault(why.to_string()))?;
-    let facts = file.metadata().map_err(|why| fault(why.to_string()))?;
-    if !facts.is_file() {
-        return Err(fault("it is no regular file".into()));
-    }
-    if facts.len() > most {
-        return Err(fault(format!("it has more than {most} bytes")));
-    }
-    if secret && facts.mode() & 0o007 != 0 {
-        return Err(fault("everybody on this machine may use it; take that away (chmod o-rwx)".into()));
-    }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(facts.len()).unwrap_or(0) + 1));
-    (&mut file).take(most).read_to_end(&mut bytes).map_err(|why| fault(why.to_string()))?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
     use super::*;
 
     fn file(folder: &Path, name: &str, text: &str, mode: u32) -> PathBuf {
@@ -232,29 +127,5 @@ mod tests {
             "setting",
             "what is named is not passed over"
         );
-    }
-
-    #[test]
-    fn the_proxys_password_comes_from_a_file_from_systemd_or_from_the_address() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut settings = Settings::default();
-        let systemd = Surroundings::new(Some(folder.path().into()), &[]);
-        let shown = |proxy: &str, settings: &Settings| {
-            let authorization = proxy_authorization(&proxy.parse().unwrap(), settings, &systemd).unwrap();
-            authorization.map(|value| {
-                let encoded = value.expose().strip_prefix("Basic ").unwrap().to_owned();
-                String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()
-            })
-        };
-        assert_eq!(shown("http://proxy:3128", &settings), None);
-        assert_eq!(shown("http://acd@proxy:3128", &settings).unwrap(), "acd:");
-        assert_eq!(shown("http://acd:p%40ss:w@proxy:3128/", &settings).unwrap(), "acd:p@ss:w");
-        file(folder.path(), "usage-proxy-password", "of systemd\n", 0o400);
-        assert_eq!(shown("http://acd:x@proxy:3128", &settings).unwrap(), "acd:of systemd");
-        settings.proxy_password_file = Some(file(folder.path(), "password", "of a file\r\n", 0o600));
-        assert_eq!(shown("http://acd:x@proxy:3128", &settings).unwrap(), "acd:of a file");
-        file(folder.path(), "password", "\n", 0o600);
-        let trouble = proxy_authorization(&"http://acd@proxy:1".parse().unwrap(), &settings, &systemd).unwrap_err();
-        assert!(trouble.to_string().contains("no password"), "{trouble}");
     }
 }

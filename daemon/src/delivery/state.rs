@@ -5,7 +5,8 @@ use std::{fmt, path::PathBuf};
 use leasehold_engine::{row::UsageSegmentRow, time::WallTime};
 use serde::{Deserialize, Serialize};
 
-use super::{deadline::Deadline, trouble::Trouble};
+use super::deadline::Deadline;
+use crate::way_out::Trouble;
 
 /// How far a file has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,6 +1,7 @@
 //! The `Administration` service: for people and tools on the Unix socket. Each call checks who asks (LEASE-9), gives the
 //! engine an act or a question, and puts the answer into words. Every act is audited by the engine.
 
+mod check_in;
 mod faults;
 mod usage;
 
@@ -219,6 +220,8 @@ impl administration_server::Administration for Administration {
         let usage = self.usage_status().await?;
         let mut answer = wire::status_of(&view);
         answer.notices.extend(usage.notices.iter().cloned());
+        let (with_licensor, of_check_ins) = self.standing().await?;
+        answer.notices.extend(of_check_ins);
         let of_daemon = folder.notices().into_iter().chain(standing.notices());
         let of_daemon =
             of_daemon.into_iter().map(|(reason, message)| v1::Notice { reason: reason.to_owned(), message });
@@ -242,6 +245,7 @@ impl administration_server::Administration for Administration {
             storage_ok: storage_fault.is_none(),
             usage: Some(usage),
             witness: Some(wire::witness(witness.0, &witness.1)),
+            standing: Some(with_licensor),
             storage_message: storage_fault.map_or_else(String::new, |fault| fault.to_string()),
             ..answer
         }))
@@ -317,6 +321,7 @@ impl administration_server::Administration for Administration {
         let by = self.administrator(&request)?;
         let done = self.act(by, "promote", rule(wire::promote(request.get_ref()))?).await?;
         self.folder_judged().await;
+        self.daemon.check_ins.look();
         Ok(Response::new(v1::PromoteResponse { message: done.message }))
     }
 
@@ -550,6 +555,43 @@ impl administration_server::Administration for Administration {
         let sha256 = taken.sha256.map(|sha256| sha256.to_string());
         let after = serde_json::json!({ "state": "acknowledged", "sha256": sha256 }).to_string();
         self.note(by, "usage receipt", taken.file, after, String::new()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn get_standing(&self, request: Request<v1::GetStandingRequest>) -> Answer<v1::GetStandingResponse> {
+        self.administrator(&request)?;
+        self.standing_ahead(request.get_ref()).await.map(Response::new)
+    }
+
+    async fn check_in(&self, request: Request<v1::CheckInRequest>) -> Answer<v1::CheckInResponse> {
+        let by = self.administrator(&request)?;
+        let answer = self.check_in_now(request.get_ref()).await?;
+        tracing::info!(%by, licenses = answer.outcomes.len(), "A check-in was asked for.");
+        Ok(Response::new(answer))
+    }
+
+    async fn make_check_in_request(
+        &self,
+        request: Request<v1::MakeCheckInRequestRequest>,
+    ) -> Answer<v1::MakeCheckInRequestResponse> {
+        let by = self.administrator(&request)?;
+        let answer = self.check_in_request(request.get_ref()).await?;
+        self.note(by, "check-in request", answer.suggested_name.clone(), String::new(), String::new()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn take_check_in_answer(
+        &self,
+        request: Request<v1::TakeCheckInAnswerRequest>,
+    ) -> Answer<v1::TakeCheckInAnswerResponse> {
+        let by = self.administrator(&request)?;
+        let answer = self.check_in_answer(request.into_inner().note).await?;
+        let outcome = answer.outcome.as_ref();
+        if outcome.is_none_or(|outcome| outcome.code.is_empty()) {
+            let subject = outcome.map_or_else(|| "time note".to_owned(), |outcome| outcome.license_id.clone());
+            let after = outcome.map_or_else(String::new, |it| serde_json::json!({ "verdict": it.verdict }).to_string());
+            self.note(by, "check-in answer", subject, after, String::new()).await?;
+        }
         Ok(Response::new(answer))
     }
 

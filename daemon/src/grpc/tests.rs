@@ -27,6 +27,7 @@ use tonic_types::StatusExt as _;
 
 use super::*;
 use crate::{
+    check_in::{self, CheckIns},
     core::{Bounds, Ended, Phase, Restored, restore},
     delivery,
     identity::{Identity, tests as identity},
@@ -34,6 +35,7 @@ use crate::{
     test_site::terms,
     trust_store::TrustStore,
     usage,
+    way_out::Network,
 };
 
 /// A daemon in this process, on a free port and a Unix socket.
@@ -83,6 +85,15 @@ impl Site {
         folder.judged().await;
         let (usage, delivery) = usage_rooms(&state, &core, &clock, &records, &folder, identity, installation);
 
+        let ground = check_in::Ground {
+            state_directory: state.path().to_owned(),
+            core: core.clone(),
+            clock: clock.clone(),
+            folder: folder.clone(),
+            network: Network::default(),
+        };
+        let check_ins = CheckIns::start(check_in::Settings::default(), ground);
+
         let socket = SocketSettings { path: dir.path().join("leasehold.sock"), mode: 0o600, group: None };
         let tcp = vec!["127.0.0.1:0".parse().unwrap()];
         let settings = Settings { tcp, socket: Some(socket), limits: Limits::default() };
@@ -98,7 +109,7 @@ impl Site {
         let until = async {
             let _ = stopped.await;
         };
-        let rooms = Rooms { core: core.clone(), folder: folder.clone(), usage, delivery, records, clock };
+        let rooms = Rooms { core: core.clone(), folder: folder.clone(), usage, delivery, check_ins, records, clock };
         let serving = tokio::spawn(serve(bound, rooms, facts, until));
         Self { dir, core, folder, licensor, tcp, stop, serving, ended, _state: state }
     }
@@ -172,8 +183,7 @@ fn usage_rooms(
         trust: Box::new(move || trusted.trust().trust().clone()),
         installation,
         zone: Zone::default(),
-        surroundings: delivery::Surroundings::of_process(),
-        patience: delivery::Patience::default(),
+        network: Network::default(),
     };
     (usage.clone(), Delivery::start(delivery::Settings::default(), ground))
 }

@@ -257,6 +257,32 @@ impl FromStr for Until {
     }
 }
 
+/// So long from now, of some length.
+#[derive(Clone, Copy, Debug)]
+pub struct Ahead(Span);
+
+impl Ahead {
+    /// The moment by this clock.
+    ///
+    /// # Errors
+    ///
+    /// In words, where it lies outside of the calendar.
+    pub fn resolve(self, clock: &Clock) -> Result<Timestamp, String> {
+        resolve(Point::Distance(self.0), clock, |now, span| now.checked_add(span), Ok)
+    }
+}
+
+impl FromStr for Ahead {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match Point::parse(text) {
+            Some(Point::Distance(span)) if !span.is_zero() => Ok(Self(span)),
+            _ => Err("so long a time is written 20d, 6w or 36h".to_owned()),
+        }
+    }
+}
+
 fn resolve(
     point: Point,
     clock: &Clock,
@@ -291,7 +317,7 @@ pub fn parse_wait(text: &str) -> Result<Duration, String> {
 mod tests {
     use jiff::tz::TimeZone;
 
-    use super::{Clock, IdleTime, Limit, Moment, Name, Names, Until};
+    use super::{Ahead, Clock, IdleTime, Limit, Moment, Name, Names, Until};
 
     fn clock() -> Clock {
         Clock::fixed("2026-03-01T12:00:00Z".parse().unwrap(), TimeZone::fixed(jiff::tz::offset(1)))
@@ -313,6 +339,17 @@ mod tests {
         assert_eq!("call, chat".parse::<Names>().unwrap().wire(), ["call", "chat"]);
         assert!("none".parse::<Names>().unwrap().wire().is_empty());
         assert!("call,,chat".parse::<Names>().is_err());
+    }
+
+    #[test]
+    fn times_ahead() {
+        let at = |text: &str| text.parse::<Ahead>().unwrap().resolve(&clock()).unwrap().to_string();
+        assert_eq!(at("20d"), "2026-03-21T12:00:00Z");
+        assert_eq!(at("2w"), "2026-03-15T12:00:00Z");
+        for bad in ["", "0d", "-3d", "2026-12-20", "soon"] {
+            assert!(bad.parse::<Ahead>().is_err(), "{bad}");
+        }
+        assert!("9999y".parse::<Ahead>().unwrap().resolve(&clock()).is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{
     At, Document, NoticeDocument, given,
     page::{Page, Tone, counted, number},
+    standing::{ReadinessDocument, StandingDocument},
     table::Cell,
     usage::UsageStatusDocument,
 };
@@ -48,6 +49,10 @@ pub struct StatusDocument {
     pub usage: Option<UsageStatusDocument>,
     /// How far the state has come, and whether it was found behind; null where the daemon is too old to say it.
     pub witness: Option<WitnessDocument>,
+    /// How the site stands with its licensor; null where the daemon is too old to say it.
+    pub standing: Option<StandingDocument>,
+    /// Whether the site is ready for the day on which enforcement begins; null where none is to come.
+    pub readiness: Option<ReadinessDocument>,
     /// What wants attention, worst first.
     pub notices: Vec<NoticeDocument>,
     /// The folder into which license files are dropped.
@@ -229,6 +234,15 @@ impl From<v1::FolderEntry> for FolderEntryDocument {
 
 impl From<v1::GetStatusResponse> for StatusDocument {
     fn from(status: v1::GetStatusResponse) -> Self {
+        let clock: Option<ClockDocument> = status.clock.map(Into::into);
+        let usage: Option<UsageStatusDocument> = status.usage.map(Into::into);
+        let standing: Option<StandingDocument> = status.standing.map(Into::into);
+        let grants = status.ready_at.is_some() && status.license_state == "licensed";
+        let now = clock.as_ref().and_then(|clock| clock.trusted);
+        let readiness = standing
+            .as_ref()
+            .zip(now)
+            .and_then(|(standing, now)| ReadinessDocument::of(standing, usage.as_ref(), grants, now));
         Self {
             version: status.version,
             installation_id: status.installation_id,
@@ -244,9 +258,11 @@ impl From<v1::GetStatusResponse> for StatusDocument {
             attached: status.attached,
             denials_today: status.denials_today,
             storage: StorageDocument { ok: status.storage_ok, message: given(status.storage_message) },
-            clock: status.clock.map(Into::into),
-            usage: status.usage.map(Into::into),
             witness: status.witness.map(Into::into),
+            clock,
+            usage,
+            standing,
+            readiness,
             notices: status.notices.into_iter().map(Into::into).collect(),
             watched_folder: status.watched_folder,
             state_directory: status.state_directory,
@@ -265,6 +281,13 @@ impl Document for StatusDocument {
         }
         for notice in &self.notices {
             page.marked(Tone::Warn, "notice", &notice.message);
+        }
+        if let Some(message) = self.unsaid_stage(page.clock()) {
+            page.marked(Tone::Warn, "notice", &message);
+        }
+        let told = |remedy: &&str| self.notices.iter().any(|notice| notice.message.contains(*remedy));
+        for remedy in self.standing.iter().flat_map(StandingDocument::remedies).filter(|remedy| !told(remedy)) {
+            page.marked(Tone::Note, "hint", &format!("check-ins fail: {remedy}"));
         }
         for entry in self.refused_files() {
             let reason = entry.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
@@ -286,6 +309,7 @@ impl Document for StatusDocument {
         });
         let usage = self.usage.as_ref().map_or_else(Vec::new, |usage| usage.fields(clock));
         let witness = self.witness.as_ref().map_or_else(String::new, |witness| witness.shown(clock));
+        let enforcement = self.enforcement(clock);
         let clock = self.clock.as_ref().map_or_else(String::new, |status| status.shown(clock));
         let mut fields = vec![
             ("Running", up),
@@ -296,10 +320,9 @@ impl Document for StatusDocument {
                 format!("{}, {}", counted(self.users, "user", "users"), counted(self.stations, "station", "stations")),
             ),
             ("Denied today", number(self.denials_today)),
-            ("Enforcement", format!("stage {} of 6", self.enforcement_stage)),
-            ("Clock", clock),
-            ("State", witness),
         ];
+        fields.extend(enforcement);
+        fields.extend([("Clock", clock), ("State", witness)]);
         fields.extend(usage);
         fields.extend([
             ("Root", self.root.clone()),
@@ -317,12 +340,46 @@ impl Document for StatusDocument {
 }
 
 impl StatusDocument {
+    /// The stage and how check-ins go. Dates of the standing are told by the server's time.
+    fn enforcement(&self, here: &clock::Clock) -> Vec<(&'static str, String)> {
+        let now = self.clock.as_ref().and_then(|clock| clock.trusted);
+        let clock = now.map_or_else(|| here.clone(), |now| here.at(now.0));
+        let Some(standing) = &self.standing else {
+            return vec![("Enforcement", format!("stage {} of 6", self.enforcement_stage))];
+        };
+        if !standing.applies {
+            return vec![("Enforcement", format!("stage {} of 6; no license asks for check-ins", standing.stage))];
+        }
+        let mut stage = standing.shown();
+        // Where all goes well that is not worth a word.
+        if let Some(next) = standing.next().filter(|_| standing.stage >= 2 || !standing.remedies().is_empty()) {
+            let follows = next.shown(&clock);
+            stage.push_str(&format!("; without a good check-in {follows}"));
+        }
+        let mut fields = vec![("Enforcement", stage)];
+        fields.extend(standing.contacts(&clock).into_iter().map(|contact| ("Check-in", contact)));
+        if let Some(readiness) = &self.readiness {
+            fields.push(("Ready", readiness.shown(&clock)));
+        }
+        fields
+    }
+
+    /// The stage, where the daemon's own notices do not tell of it.
+    fn unsaid_stage(&self, clock: &clock::Clock) -> Option<String> {
+        let told = |notice: &NoticeDocument| matches!(notice.reason.as_str(), "STANDING" | "ENFORCED");
+        let standing = self.standing.as_ref().filter(|standing| standing.applies && standing.stage >= 2)?;
+        (!self.notices.iter().any(told)).then(|| standing.in_brief(clock))
+    }
+
     fn refused_files(&self) -> impl Iterator<Item = &FolderEntryDocument> {
         self.folder.iter().filter(|entry| entry.state == "refused")
     }
 
     fn write_headline(&self, page: &mut Page<'_>) {
-        let wants = self.notices.len() as u64 + u64::from(!self.storage.ok) + self.refused_files().count() as u64;
+        let wants = self.notices.len() as u64
+            + u64::from(!self.storage.ok)
+            + self.refused_files().count() as u64
+            + u64::from(self.unsaid_stage(page.clock()).is_some());
         let state = if self.ready_at.is_none() {
             "is starting: it grants nothing yet".to_owned()
         } else {

@@ -34,6 +34,7 @@ async fn the_documents_are_as_promised() {
     let mut others = String::new();
     for (command, expected) in promised {
         let line = command.replace("FILE", &daemon.path("acme.i3lic").display().to_string());
+        let line = line.replace("NOTE", &daemon.path("site.check-in").display().to_string());
         let ended = daemon.run(&format!("{line} --json")).await;
         // Files are shown under the path that was named.
         let shown: Value =

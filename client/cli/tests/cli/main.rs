@@ -7,5 +7,6 @@ mod process;
 mod scripted;
 mod sessions;
 mod site;
+mod standing;
 mod terminal;
 mod usage;

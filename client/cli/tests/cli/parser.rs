@@ -49,6 +49,13 @@ fn command_lines_that_are_good() {
         "usage export --period 2026-11 --check",
         "usage receipt a b",
         "doctor",
+        "standing",
+        "standing --at 2026-12-20",
+        "standing --offline 6w --json",
+        "check-in",
+        "check-in --license 7f3c",
+        "check-in --request site.check-in --license 7f3c",
+        "check-in --answer site.answer",
         "completions zsh",
     ] {
         if let Err(error) = parse(line) {
@@ -88,6 +95,11 @@ fn command_lines_that_are_refused_say_why() {
         ("usage export --period 2026-13", "name the month in which it ends, such as 2026-11"),
         ("usage export --period 2026-11 --check --force", "cannot be used with"),
         ("usage receipt", "required"),
+        ("standing --at soon", "an end is a local date"),
+        ("standing --offline 2026-12-20", "so long a time is written 20d"),
+        ("standing --at 2026-12-20 --offline 2d", "cannot be used with"),
+        ("check-in --request a --answer b", "cannot be used with"),
+        ("check-in --answer b --license x", "cannot be used with"),
         ("frobnicate", "unrecognized subcommand"),
     ] {
         match parse(line) {

@@ -101,6 +101,10 @@ service! {
     verify_usage: VerifyUsageRequest -> VerifyUsageResponse,
     take_usage_receipt: TakeUsageReceiptRequest -> TakeUsageReceiptResponse,
     doctor: DoctorRequest -> DoctorResponse,
+    get_standing: GetStandingRequest -> GetStandingResponse,
+    check_in: CheckInRequest -> CheckInResponse,
+    make_check_in_request: MakeCheckInRequestRequest -> MakeCheckInRequestResponse,
+    take_check_in_answer: TakeCheckInAnswerRequest -> TakeCheckInAnswerResponse,
 }
 
 service! {

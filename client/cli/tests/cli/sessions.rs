@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The commands' output as one text; the address of the test's socket is replaced.
-async fn session(daemon: &Daemon, lines: &[&str]) -> String {
+pub(crate) async fn session(daemon: &Daemon, lines: &[&str]) -> String {
     let mut text = String::new();
     for line in lines {
         let ended = daemon.run(line).await;

@@ -8,9 +8,10 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 mod answers;
+pub(crate) mod standing;
 pub(crate) mod usage;
 
-pub(crate) use answers::script;
+pub(crate) use answers::{script, status};
 
 /// Moments by their UTC text.
 pub(crate) fn at(text: &str) -> Option<Timestamp> {

@@ -22,7 +22,7 @@ async fn tables_fit_the_terminal_and_are_whole_without_one() {
 async fn eighty_columns() {
     let daemon = Daemon::start(site::script());
     let mut text = String::new();
-    for command in ["status", "pools", "leases", "denials", "audit", "usage list", "doctor"] {
+    for command in ["status", "pools", "leases", "denials", "audit", "usage list", "doctor", "standing"] {
         text.push_str(&format!("$ leasehold {command}\n"));
         let words: Vec<&str> = command.split(' ').collect();
         text.push_str(&daemon.run_with(&words, "", Some(80)).await.stdout);

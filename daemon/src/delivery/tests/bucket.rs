@@ -19,14 +19,14 @@ use tokio::{
 
 use super::{
     super::{
-        FileState, Surroundings, Trouble,
+        FileState,
         attempt::{Before, Came, Peer},
-        doctor::StepKind,
     },
     faults::Bench,
     server::{Act, Authority, Flaw, Server, date, receipt},
     site::{CLOUD, DAY_MS, Home, MINUTE_MS},
 };
+use crate::way_out::{Network, Origin, Surroundings, Trouble, doctor::StepKind};
 
 const BUCKET: &str = "acme-usage";
 
@@ -102,11 +102,11 @@ impl Peers {
         path
     }
 
-    fn set(&self, settings: &mut super::super::Settings) {
+    fn set(&self, settings: &mut super::super::Settings, network: &mut Network) {
         settings.destination = Some(format!("s3://{BUCKET}/site-7").parse().unwrap());
-        settings.s3.endpoint = Some(super::super::Origin { host: "localhost".into(), port: self.said.port });
+        settings.s3.endpoint = Some(Origin { host: "localhost".into(), port: self.said.port });
         settings.s3.credentials = Some(self.credentials(&self.said.both.id, &self.said.both.secret));
-        settings.proxy = Some(format!("http://acd:geheim@127.0.0.1:{}", self.proxy_port).parse().unwrap());
+        network.settings.proxy = Some(format!("http://acd:geheim@127.0.0.1:{}", self.proxy_port).parse().unwrap());
     }
 }
 
@@ -180,7 +180,7 @@ async fn put(peer: &Peer, name: &str, bytes: Vec<u8>) {
 async fn a_real_bucket_through_a_real_proxy_takes_files_and_gives_receipts() {
     let mut bench = Bench::new();
     let Some(peers) = Peers::start(&bench.authority).await else { return };
-    peers.set(&mut bench.settings);
+    peers.set(&mut bench.settings, &mut bench.network);
     let name = bench.row.file.clone();
     assert!(matches!(bench.attempt(Before::Never).await, Ok(Came::Sent)));
     assert!(matches!(bench.attempt(Before::Lately).await, Ok(Came::NotYet)));
@@ -209,8 +209,8 @@ async fn a_real_bucket_through_a_real_proxy_takes_files_and_gives_receipts() {
 async fn a_real_bucket_and_proxy_say_what_is_wrong() {
     let mut bench = Bench::new();
     let Some(peers) = Peers::start(&bench.authority).await else { return };
-    peers.set(&mut bench.settings);
-    let well = bench.settings.clone();
+    peers.set(&mut bench.settings, &mut bench.network);
+    let well = (bench.settings.clone(), bench.network.clone());
     let failed_at = async |bench: &Bench| bench.examine().await.first_failure().map(|(kind, _)| kind);
 
     bench.settings.s3.credentials = Some(peers.credentials(&peers.said.both.id, "not the secret"));
@@ -221,38 +221,38 @@ async fn a_real_bucket_and_proxy_say_what_is_wrong() {
     let text = format!("{:?}", bench.fails().await);
     assert!(!text.contains("not the secret") && !text.contains(&peers.said.both.secret), "{text}");
 
-    bench.settings = well.clone();
+    (bench.settings, bench.network) = well.clone();
     bench.settings.s3.credentials = Some(peers.credentials(&peers.said.both.id, &peers.said.both.secret));
     bench.settings.destination = Some("s3://acme-other/site-7".parse().unwrap());
     let trouble = bench.fails().await;
     assert!(["not-there", "wrong-credentials"].contains(&trouble.code()), "{trouble:?}");
 
     // Who may write and not look is told so once the file is there.
-    bench.settings = well.clone();
+    (bench.settings, bench.network) = well.clone();
     bench.settings.s3.credentials = Some(peers.credentials(&peers.said.write.id, &peers.said.write.secret));
     assert!(matches!(bench.attempt(Before::Never).await, Ok(Came::Sent)));
     let trouble = bench.attempt(Before::Lately).await.unwrap_err();
     says(&trouble, "receipt-forbidden", "AccessDenied", "s3:ListBucket");
     assert!(!trouble.is_of_the_way());
 
-    bench.settings = well.clone();
-    bench.settings.proxy = Some(format!("http://acd:falsch@127.0.0.1:{}", peers.proxy_port).parse().unwrap());
+    (bench.settings, bench.network) = well.clone();
+    bench.network.settings.proxy = Some(format!("http://acd:falsch@127.0.0.1:{}", peers.proxy_port).parse().unwrap());
     says(&bench.fails().await, "proxy-authentication", "does not take this name and password", "its password");
     assert_eq!(failed_at(&bench).await, Some(StepKind::Proxy));
-    bench.settings.proxy = Some(format!("http://127.0.0.1:{}", peers.proxy_port).parse().unwrap());
-    says(&bench.fails().await, "proxy-authentication", "wants a name and a password", "usage.proxy_password_file");
+    bench.network.settings.proxy = Some(format!("http://127.0.0.1:{}", peers.proxy_port).parse().unwrap());
+    says(&bench.fails().await, "proxy-authentication", "wants a name and a password", "network.proxy_password_file");
 
-    bench.settings = well.clone();
-    bench.settings.ca = Some(Authority::new().file());
+    (bench.settings, bench.network) = well.clone();
+    bench.network.settings.ca = Some(Authority::new().file());
     assert_eq!(bench.fails().await.code(), "setting", "an authority that is gone");
     let stranger = Authority::new();
-    bench.settings.ca = Some(stranger.file());
-    says(&bench.fails().await, "tls-unverified", "is not believed", "`usage.ca`");
+    bench.network.settings.ca = Some(stranger.file());
+    says(&bench.fails().await, "tls-unverified", "is not believed", "`network.ca`");
     assert_eq!(failed_at(&bench).await, Some(StepKind::Tls));
 
-    bench.settings = well;
+    (bench.settings, bench.network) = well;
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    bench.settings.s3.endpoint = Some(super::super::Origin { host: "localhost".into(), port });
+    bench.settings.s3.endpoint = Some(Origin { host: "localhost".into(), port });
     says(&bench.fails().await, "proxy-refused", "makes no connection to localhost", "have the proxy let");
 }
 
@@ -260,7 +260,7 @@ async fn a_real_bucket_and_proxy_say_what_is_wrong() {
 async fn a_day_goes_to_a_real_bucket_and_is_receipted_there() {
     let mut home = Home::new(CLOUD);
     let Some(peers) = Peers::start(&home.authority).await else { return };
-    peers.set(&mut home.settings);
+    peers.set(&mut home.settings, &mut home.network);
     let mut site = home.start().await;
     home.set_time(DAY_MS);
     let files = site.files(|files| files.len() == 2 && files[0].state == FileState::Uploaded).await;
@@ -287,8 +287,9 @@ async fn scripted(script: Vec<Act>) -> (Bench, Server) {
     let mut bench = Bench::new();
     let server = Server::start(&bench.authority, Flaw::None, script).await;
     bench.settings.destination = Some("s3://acme-usage/site-7".parse().unwrap());
-    bench.settings.s3.endpoint = Some(super::super::Origin { host: "localhost".into(), port: server.port() });
-    bench.surroundings = Surroundings::new(None, &[("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+    bench.settings.s3.endpoint = Some(Origin { host: "localhost".into(), port: server.port() });
+    bench.network.surroundings =
+        Surroundings::new(None, &[("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
     (bench, server)
 }
 
@@ -342,7 +343,7 @@ async fn a_bucket_that_is_elsewhere_or_in_another_time() {
 #[tokio::test]
 async fn a_bucket_without_credentials_is_not_asked() {
     let (mut bench, server) = scripted(Vec::new()).await;
-    bench.surroundings = Surroundings::default();
+    bench.network.surroundings = Surroundings::default();
     says(&bench.fails().await, "no-credentials", "no credentials", "`usage-s3`");
     let report = bench.examine().await;
     assert_eq!(report.first_failure().unwrap().0, StepKind::Configuration);
@@ -352,7 +353,7 @@ async fn a_bucket_without_credentials_is_not_asked() {
 #[tokio::test]
 async fn a_bucket_that_stalls_is_left_after_a_while() {
     let (mut bench, server) = scripted(vec![Act::Stall]).await;
-    bench.patience.idle = Duration::from_millis(300);
+    bench.network.patience.idle = Duration::from_millis(300);
     says(&bench.fails().await, "timed-out", "after the connection was there", "ask the licensor");
     server.with_asked(|asked| {
         let head = &asked[0].head;

@@ -4,20 +4,18 @@ use leasehold_engine::time::WallTime;
 use tokio::net::TcpListener;
 
 use super::{
-    super::{
-        doctor::{Outcome, Report, StepKind},
-        examine,
-    },
+    super::examine,
     faults::Bench,
     proxies::nowhere,
     server::{Act, Flaw, Proxied, ProxyServer, date, problem},
     site::WALL_MS,
 };
+use crate::way_out::doctor::{Outcome, Report, StepKind};
 
 impl Bench {
     pub(super) async fn examine(&self) -> Report {
         let now = WallTime::from_ms(WALL_MS);
-        examine::examine(&self.settings, &self.surroundings, None, "0123.probe", self.patience, now).await
+        examine::examine(&self.settings, &self.network, None, "0123.probe", now).await
     }
 }
 
@@ -63,16 +61,16 @@ async fn the_first_step_that_fails_is_named_with_its_remedy() {
 
     let mut bench = Bench::new();
     bench.settings.destination = Some(format!("https://{}.example", "x".repeat(63)).parse().unwrap());
-    bench.settings.proxy = Some(nowhere());
+    bench.network.settings.proxy = Some(nowhere());
     assert_eq!(told(&bench.examine().await), "configuration passed, name proxy-unreachable");
 
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    bench.settings.proxy = None;
+    bench.network.settings.proxy = None;
     bench.settings.destination = Some(format!("https://localhost:{port}").parse().unwrap());
     assert_eq!(told(&bench.examine().await), "configuration passed, name passed, connection refused");
 
     let proxy = ProxyServer::start(Proxied::Say("HTTP/1.1 407 No\r\n\r\n")).await;
-    bench.settings.proxy = Some(format!("http://acd:geheim@{}", proxy.address).parse().unwrap());
+    bench.network.settings.proxy = Some(format!("http://acd:geheim@{}", proxy.address).parse().unwrap());
     let report = bench.examine().await;
     assert_eq!(told(&report), "configuration passed, name passed, connection passed, proxy proxy-authentication");
     assert_eq!(report.proxy, Some(format!("http://acd@{}", proxy.address)));

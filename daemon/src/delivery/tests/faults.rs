@@ -9,30 +9,31 @@ use tokio::net::TcpListener;
 
 use super::{
     super::{
-        Doing, Patience, Settings, Surroundings, Trouble, Unverified,
+        Settings,
         attempt::{self, Before, Came, Peer},
     },
     server::{Act, Authority, Flaw, Server, date, problem},
     site::{WALL_MS, row},
 };
+use crate::way_out::{self, Doing, Network, Origin, Patience, Surroundings, Trouble, Unverified};
 
 /// A file and a way to send it.
 pub(super) struct Bench {
     pub(super) dir: TempDir,
     pub(super) authority: Authority,
     pub(super) settings: Settings,
-    pub(super) surroundings: Surroundings,
-    pub(super) patience: Patience,
+    pub(super) network: Network,
     pub(super) row: UsageSegmentRow,
 }
 
 impl Bench {
     pub(super) fn new() -> Self {
         let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new());
-        let settings = Settings { ca: Some(authority.file()), ..Settings::default() };
+        let ca = way_out::Settings { ca: Some(authority.file()), ..way_out::Settings::default() };
         let patience =
             Patience { step: Duration::from_secs(30), idle: Duration::from_secs(30), whole: Duration::from_secs(120) };
-        let mut bench = Self { dir, authority, settings, surroundings: Surroundings::default(), patience, row: row(1) };
+        let network = Network { settings: ca, surroundings: Surroundings::default(), patience };
+        let mut bench = Self { dir, authority, settings: Settings::default(), network, row: row(1) };
         bench.put(b"sealed");
         bench
     }
@@ -55,8 +56,8 @@ impl Bench {
 
     pub(super) fn peer(&self) -> Result<Peer, Trouble> {
         let destination = attempt::destination(&self.settings, None)?;
-        let way = attempt::way(&destination, &self.settings, &self.surroundings, self.patience)?;
-        Peer::new(&destination, &self.settings, &self.surroundings, way)
+        let way = attempt::way(&destination, &self.settings, &self.network)?;
+        Peer::new(&destination, &self.settings, &self.network.surroundings, way)
     }
 
     pub(super) async fn attempt(&self, before: Before) -> Result<Came, Trouble> {
@@ -128,10 +129,10 @@ async fn a_name_that_is_not_found() {
     // A part longer than names have: no resolver is asked for it.
     let host = format!("{}.example", "x".repeat(64));
     bench.settings.destination = Some(super::super::Destination::Endpoint {
-        origin: super::super::Origin { host: host.clone(), port: 443 },
+        origin: Origin { host: host.clone(), port: 443 },
         path: String::new(),
     });
-    says(&bench.fails().await, "name-not-found", &host, "set `usage.proxy`");
+    says(&bench.fails().await, "name-not-found", &host, "set `network.proxy`");
 }
 
 #[tokio::test]
@@ -145,7 +146,7 @@ async fn a_port_that_refuses() {
 #[tokio::test]
 async fn a_server_that_is_mute_before_tls() {
     let mut bench = Bench::new();
-    bench.patience.step = Duration::from_millis(300);
+    bench.network.patience.step = Duration::from_millis(300);
     let _server = bench.server(Flaw::None, vec![Act::Mute]).await;
     let trouble = bench.fails().await;
     assert!(matches!(trouble, Trouble::TimedOut { doing: Doing::Tls, .. }), "{trouble:?}");
@@ -155,7 +156,7 @@ async fn a_server_that_is_mute_before_tls() {
 #[tokio::test]
 async fn a_server_that_stalls_after_the_file() {
     let mut bench = Bench::new();
-    bench.patience.idle = Duration::from_millis(300);
+    bench.network.patience.idle = Duration::from_millis(300);
     let _server = bench.server(Flaw::None, vec![Act::Stall]).await;
     let trouble = bench.fails().await;
     assert!(matches!(trouble, Trouble::TimedOut { doing: Doing::Exchange, .. }) && trouble.may_have_arrived());
@@ -209,7 +210,7 @@ async fn a_certificate_of_an_unknown_authority() {
     let server = bench.server(Flaw::Stranger, Vec::new()).await;
     let trouble = bench.fails().await;
     assert!(matches!(&trouble, Trouble::TlsUnverified { why: Unverified::UnknownAuthority, .. }), "{trouble:?}");
-    says(&trouble, "tls-unverified", "no certificate authority that is trusted here", "`usage.ca`");
+    says(&trouble, "tls-unverified", "no certificate authority that is trusted here", "`network.ca`");
     assert!(server.asked().is_empty(), "not a byte of a request went there");
 }
 
@@ -233,12 +234,12 @@ async fn authorities_that_cannot_be_read() {
     let mut bench = Bench::new();
     let _server = bench.server(Flaw::None, Vec::new()).await;
     let path = bench.dir.path().join("ca.pem");
-    bench.settings.ca = Some(path.clone());
-    says(&bench.fails().await, "setting", "No such file", "`usage.ca`");
+    bench.network.settings.ca = Some(path.clone());
+    says(&bench.fails().await, "setting", "No such file", "`network.ca`");
     std::fs::write(&path, "hello").unwrap();
-    says(&bench.fails().await, "setting", "holds no certificate", "`usage.ca`");
+    says(&bench.fails().await, "setting", "holds no certificate", "`network.ca`");
     std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
-    says(&bench.fails().await, "setting", "a certificate that is none", "`usage.ca`");
+    says(&bench.fails().await, "setting", "a certificate that is none", "`network.ca`");
 }
 
 #[tokio::test]

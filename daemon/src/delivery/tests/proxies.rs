@@ -5,20 +5,21 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::{
-    super::{Origin, Proxy, Trouble, attempt::Before, attempt::Came},
+    super::{attempt::Before, attempt::Came},
     faults::Bench,
     server::{Flaw, Proxied, ProxyServer},
 };
+use crate::way_out::{Origin, Proxy, Trouble};
 
 async fn through(does: Proxied, who: &str) -> (Result<Came, Trouble>, ProxyServer) {
     let mut bench = Bench::new();
-    bench.patience.step = match does {
+    bench.network.patience.step = match does {
         Proxied::Mute => Duration::from_millis(300),
-        _ => bench.patience.step,
+        _ => bench.network.patience.step,
     };
     let _server = bench.server(Flaw::None, Vec::new()).await;
     let proxy = ProxyServer::start(does).await;
-    bench.settings.proxy = Some(format!("http://{who}{}", proxy.address).parse().unwrap());
+    bench.network.settings.proxy = Some(format!("http://{who}{}", proxy.address).parse().unwrap());
     (bench.attempt(Before::Never).await, proxy)
 }
 
@@ -58,7 +59,7 @@ async fn a_proxy_that_answers_407() {
     let answer = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=x\r\n\r\n";
     says(&fails(Proxied::Say(answer)).await, "proxy-authentication", "does not take this name", "its password");
     let (came, _) = through(Proxied::Say(answer), "").await;
-    says(&came.unwrap_err(), "proxy-authentication", "wants a name and a password", "`usage.proxy_password_file`");
+    says(&came.unwrap_err(), "proxy-authentication", "wants a name and a password", "`network.proxy_password_file`");
 }
 
 #[tokio::test]
@@ -74,12 +75,12 @@ async fn a_proxy_that_is_not_there() {
     let mut bench = Bench::new();
     let _server = bench.server(Flaw::None, Vec::new()).await;
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    bench.settings.proxy = Some(format!("http://{address}").parse().unwrap());
+    bench.network.settings.proxy = Some(format!("http://{address}").parse().unwrap());
     let trouble = bench.attempt(Before::Never).await.unwrap_err();
-    says(&trouble, "proxy-unreachable", "it refuses connections", "check `usage.proxy`");
-    bench.settings.proxy = Some(nowhere());
+    says(&trouble, "proxy-unreachable", "it refuses connections", "check `network.proxy`");
+    bench.network.settings.proxy = Some(nowhere());
     let trouble = bench.attempt(Before::Never).await.unwrap_err();
-    says(&trouble, "proxy-unreachable", "its name is not found", "check `usage.proxy`");
+    says(&trouble, "proxy-unreachable", "its name is not found", "check `network.proxy`");
 }
 
 #[tokio::test]
@@ -92,7 +93,7 @@ async fn what_is_no_proxy() {
 #[tokio::test]
 async fn a_proxy_that_stalls_or_hangs_up() {
     says(&fails(Proxied::Mute).await, "timed-out", "the proxy was asked for a tunnel", "usage.proxy");
-    says(&fails(Proxied::HangUp).await, "proxy-unreachable", "ended the connection", "check `usage.proxy`");
+    says(&fails(Proxied::HangUp).await, "proxy-unreachable", "ended the connection", "check `network.proxy`");
 }
 
 #[test]

@@ -15,11 +15,14 @@ use tokio::net::TcpListener;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use super::{
-    super::{FileState, Mode, Nearness, Trouble, doctor::StepKind},
+    super::{FileState, Mode, Nearness},
     server::{Act, Authority, Flaw, Server, problem, receipt},
     site::{CLOUD, DAY_MS, HOUR_MS, Home, LOCAL, MINUTE_MS, WALL_MS},
 };
-use crate::core::tests::licensor_granting;
+use crate::{
+    core::tests::licensor_granting,
+    way_out::{Trouble, doctor::StepKind},
+};
 
 fn states(files: &[super::super::FileView]) -> Vec<FileState> {
     files.iter().map(|file| file.state).collect()
@@ -66,7 +69,7 @@ async fn the_destination_of_the_activation_file_counts_where_none_is_configured(
     let authority = Authority::new();
     let server = Server::start(&authority, Flaw::None, Vec::new()).await;
     let mut home = Home::new(CLOUD);
-    home.settings.ca = Some(authority.file());
+    home.network.settings.ca = Some(authority.file());
     let mut site = home.start().await;
     home.set_time(DAY_MS);
     let state = site.until(|state| state.failure.is_some()).await;
@@ -130,7 +133,7 @@ async fn a_server_that_stalls_holds_up_nobody_and_a_stop_gives_the_attempt_up() 
     site.core.submit(Command::Tick).await.unwrap();
     assert_eq!(site.delivery.files().await.unwrap().len(), 2);
     // Well before the attempt would end by itself.
-    tokio::time::timeout(home.patience.idle / 2, site.stop()).await.unwrap();
+    tokio::time::timeout(home.network.patience.idle / 2, site.stop()).await.unwrap();
     // The file of the day, and that which the stop closed: each once more, and no more.
     let mut site = home.start().await;
     site.files(|files| files.len() == 3 && files[..2].iter().all(|file| file.row.acknowledged.is_some())).await;

@@ -3,12 +3,10 @@
 use leasehold_engine::time::{LeaseTime, Now, WallTime};
 
 use super::{
-    super::{
-        Trouble,
-        memory::{FILE, Memory, WAIT_MAX_MS, WAIT_MIN_MS, next_wait_ms},
-    },
+    super::memory::{FILE, Memory},
     site::{WALL_MS, row},
 };
+use crate::way_out::{Trouble, WAIT_MAX_MS, WAIT_MIN_MS, next_wait_ms};
 
 fn at(lease_ms: u64) -> Now {
     Now { lease: LeaseTime::from_ms(lease_ms), wall: WallTime::from_ms(WALL_MS + lease_ms as i64), unconfirmed_ms: 0 }

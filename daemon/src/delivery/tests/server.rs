@@ -50,7 +50,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), dir }
     }
 
-    /// What `usage.ca` is to name.
+    /// What `network.ca` is to name.
     pub(super) fn file(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
     }

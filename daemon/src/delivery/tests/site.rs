@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    super::{Delivery, FileView, Ground, Patience, Settings, State, Surroundings, Zone},
+    super::{Delivery, FileView, Ground, Settings, State, Zone},
     server::{Authority, Server},
 };
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
     identity::{Identity, tests::facts},
     storage::StateDir,
     usage::{self, NamesSetting, Usage},
+    way_out::{self, Network, Patience, Surroundings},
 };
 
 /// 2030-03-17T12:00:00Z.
@@ -69,8 +70,7 @@ pub(super) struct Home {
     pub(super) dir: TempDir,
     pub(super) authority: Authority,
     pub(super) settings: Settings,
-    pub(super) surroundings: Surroundings,
-    pub(super) patience: Patience,
+    pub(super) network: Network,
     /// Who is trusted, and the file in effect.
     pub(super) trust: Trust,
     pub(super) file: Arc<Verified<Activation>>,
@@ -95,15 +95,18 @@ impl Home {
 
     pub(super) fn of(trust: Trust, file: Verified<Activation>) -> Self {
         let authority = Authority::new();
-        let settings = Settings { ca: Some(authority.file()), ..Settings::default() };
+        let settings = Settings::default();
         let patience =
             Patience { step: Duration::from_secs(30), idle: Duration::from_secs(30), whole: Duration::from_secs(120) };
         let home = Self {
             dir: tempfile::tempdir().unwrap(),
-            authority,
             settings,
-            surroundings: Surroundings::default(),
-            patience,
+            network: Network {
+                settings: way_out::Settings { ca: Some(authority.file()), ..way_out::Settings::default() },
+                surroundings: Surroundings::default(),
+                patience,
+            },
+            authority,
             trust,
             file: Arc::new(file),
         };
@@ -115,7 +118,7 @@ impl Home {
     pub(super) fn sending_to(grants: &[(&str, u32)], authority: Authority, server: &Server) -> Self {
         let mut home = Self::new(grants);
         home.authority = authority;
-        home.settings.ca = Some(home.authority.file());
+        home.network.settings.ca = Some(home.authority.file());
         home.settings.destination = Some(server.url().parse().unwrap());
         home
     }
@@ -160,8 +163,7 @@ impl Home {
             trust: Box::new(move || trust.clone()),
             installation,
             zone: Zone::named("Europe/Berlin").unwrap(),
-            surroundings: self.surroundings.clone(),
-            patience: self.patience,
+            network: self.network.clone(),
         };
         let delivery = Delivery::start(self.settings.clone(), ground);
         let (shown, room) = (delivery.watch(), usage.watch());

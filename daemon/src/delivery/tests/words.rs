@@ -1,13 +1,14 @@
 //! Every state and every trouble says what it is and what to do; destinations are read strictly.
 
-use super::super::{Destination, Doing, FileState, Trouble, Unverified, bucket_endpoint, doctor::StepKind};
+use super::super::{Destination, FileState, bucket_endpoint};
+use crate::way_out::{Doing, Trouble, Unverified, doctor::StepKind};
 
 fn all() -> Vec<Trouble> {
     let s = || "something".to_owned();
     vec![
         Trouble::NoDestination,
         Trouble::BadDestination { said: s(), why: s() },
-        Trouble::Setting { setting: "usage.ca".into(), path: "/x".into(), why: s() },
+        Trouble::Setting { setting: "network.ca".into(), path: "/x".into(), why: s() },
         Trouble::NoCredentials,
         Trouble::NoAuthorities,
         Trouble::NameNotFound { host: s(), why: s() },

@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use super::{Administration, page, rule};
 use crate::{
     core::Refused,
-    delivery::{FileView, Trouble},
+    delivery::FileView,
     files,
     grpc::{
         convert::{self, administration::usage as wire},
@@ -24,6 +24,7 @@ use crate::{
         bundle::{self, Gap, Needed},
         proof,
     },
+    way_out::Trouble,
 };
 
 /// Files go out in pieces of so many bytes.
@@ -194,7 +195,10 @@ impl Administration {
     pub(super) async fn way_out(&self) -> Result<v1::DoctorResponse, Status> {
         let (plan, ..) = self.usage_plan().await?;
         let report = self.daemon.delivery.doctor().await.map_err(|refused| status::status(&refused))?;
-        Ok(wire::doctor(&report, &plan))
+        let check_ins = self.daemon.check_ins.doctor().await.map_err(|refused| status::status(&refused))?;
+        let mut answer = wire::doctor(&report, &plan);
+        convert::administration::standing::doctor(&mut answer, &check_ins);
+        Ok(answer)
     }
 }
 

@@ -3,6 +3,7 @@
 mod acts;
 mod lists;
 mod shown;
+pub(crate) mod standing;
 pub(crate) mod usage;
 
 pub(crate) use acts::*;

@@ -21,7 +21,7 @@ use super::{
     body::{Sent, hear_out, receive},
     problem::Problem,
 };
-use crate::intake::{Intake, IntakeFault, Sent};
+use crate::intake::{self, Intake, IntakeFault};
 
 /// Files that are received at once, each of which may take 17 MiB of memory.
 const UPLOADS_MAX: usize = 16;
@@ -97,7 +97,7 @@ async fn take(
     let now = (desk.clock)();
     let file = name.clone();
     let is_final = query.is_some_and(|query| query.split('&').any(|pair| pair == "final=true"));
-    let sent = if is_final { Sent::Final } else { Sent::Plain };
+    let sent = if is_final { intake::Sent::Final } else { intake::Sent::Plain };
     let taken = desk.work(move |intake| intake.take(&file, &bytes, sent, now)).await.inspect_err(|problem| {
         tracing::warn!(file = name, code = problem.code, why = problem.detail, "usage file refused");
     })?;

@@ -22,63 +22,67 @@ pub(crate) fn script() -> Script {
     about_leases(&script);
     about_the_past(&script);
     super::usage::about_usage(&script);
+    super::standing::about_check_ins(&script);
     script
 }
 
+/// As `leasehold status` gets it.
+pub(crate) fn status() -> v1::GetStatusResponse {
+    v1::GetStatusResponse {
+        version: "0.1.0".into(),
+        installation_id: "b4d1-7c20".into(),
+        license_state: "licensed".into(),
+        started_at: at("2026-11-21T23:47:30Z"),
+        ready_at: at("2026-11-21T23:47:31Z"),
+        root: "acme.example, version 1, built in".into(),
+        enforcement_stage: 1,
+        leases: 2,
+        users: 3,
+        stations: 1,
+        waiting: 1,
+        attached: 1,
+        notices: vec![notice("FILE_ENDS_SOON", "acme.i3lic ends in 13 days; ask your licensor for a new one")],
+        watched_folder: "/var/lib/leasehold/licenses".into(),
+        state_directory: "/var/lib/leasehold".into(),
+        listening: vec!["unix:///run/leasehold/leasehold.sock".into(), "http://127.0.0.1:7127".into()],
+        folder: folder(),
+        denials_today: 17,
+        usage: Some(super::usage::status()),
+        storage_ok: true,
+        storage_message: String::new(),
+        standing: Some(super::standing::good()),
+        witness: Some(v1::WitnessStatus {
+            epoch: 12,
+            highest_lease_id: 4_807,
+            evidence: 1,
+            newest: Some(v1::WitnessEvidence {
+                kind: "behind".into(),
+                epoch: 11,
+                lease_id: 4_711,
+                own_epoch: 10,
+                own_lease_id: 4_100,
+                shown_by: "name:acd-server-2".into(),
+                host: "acd-2.acme.example".into(),
+                first: at("2026-11-20T08:00:00Z"),
+                last: at("2026-11-20T08:00:00Z"),
+                message: "the state was restored from an older copy, or another server works with a copy of it".into(),
+            }),
+        }),
+        clock: Some(v1::ClockStatus {
+            trusted: at("2026-11-22T03:00:00Z"),
+            wall_clock: at("2026-11-22T03:00:00Z"),
+            state: "in step".into(),
+            roll_backs: 1,
+            last_roll_back: at("2026-11-20T08:00:00Z"),
+            last_roll_back_by_ms: 3_600_000,
+            last_roll_back_over: at("2026-11-20T08:05:00Z"),
+            ..v1::ClockStatus::default()
+        }),
+    }
+}
+
 fn about_the_server(script: &Script) {
-    script.on(|_: v1::GetStatusRequest| {
-        Ok(v1::GetStatusResponse {
-            version: "0.1.0".into(),
-            installation_id: "b4d1-7c20".into(),
-            license_state: "licensed".into(),
-            started_at: at("2026-11-21T23:47:30Z"),
-            ready_at: at("2026-11-21T23:47:31Z"),
-            root: "acme.example, version 1, built in".into(),
-            enforcement_stage: 1,
-            leases: 2,
-            users: 3,
-            stations: 1,
-            waiting: 1,
-            attached: 1,
-            notices: vec![notice("FILE_ENDS_SOON", "acme.i3lic ends in 13 days; ask your licensor for a new one")],
-            watched_folder: "/var/lib/leasehold/licenses".into(),
-            state_directory: "/var/lib/leasehold".into(),
-            listening: vec!["unix:///run/leasehold/leasehold.sock".into(), "http://127.0.0.1:7127".into()],
-            folder: folder(),
-            denials_today: 17,
-            usage: Some(super::usage::status()),
-            witness: Some(v1::WitnessStatus {
-                epoch: 12,
-                highest_lease_id: 4_807,
-                evidence: 1,
-                newest: Some(v1::WitnessEvidence {
-                    kind: "behind".into(),
-                    epoch: 11,
-                    lease_id: 4_711,
-                    own_epoch: 10,
-                    own_lease_id: 4_100,
-                    shown_by: "name:acd-server-2".into(),
-                    host: "acd-2.acme.example".into(),
-                    first: at("2026-11-20T08:00:00Z"),
-                    last: at("2026-11-20T08:00:00Z"),
-                    message: "the state was restored from an older copy, or another server works with a copy of it"
-                        .into(),
-                }),
-            }),
-            storage_ok: true,
-            storage_message: String::new(),
-            clock: Some(v1::ClockStatus {
-                trusted: at("2026-11-22T03:00:00Z"),
-                wall_clock: at("2026-11-22T03:00:00Z"),
-                state: "in step".into(),
-                roll_backs: 1,
-                last_roll_back: at("2026-11-20T08:00:00Z"),
-                last_roll_back_by_ms: 3_600_000,
-                last_roll_back_over: at("2026-11-20T08:05:00Z"),
-                ..v1::ClockStatus::default()
-            }),
-        })
-    });
+    script.on(|_: v1::GetStatusRequest| Ok(status()));
     script.on(|request: v1::GetHostIdRequest| {
         let factor = |name: &str, state: &str, message: &str| v1::HostFactor {
             name: name.into(),

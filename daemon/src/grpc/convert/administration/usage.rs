@@ -8,12 +8,13 @@ use leasehold_keys::usage::{Bounds, End, Finding, FindingReason, Period, Standin
 use leasehold_proto::v1;
 
 use crate::{
-    delivery::{
-        self, Deadline, Failure, FileState, FileView, Mode, Nearness,
-        doctor::{Outcome, Report, Step},
-    },
+    delivery::{self, Deadline, Failure, FileState, FileView, Mode, Nearness},
     grpc::convert::{Checked, malformed, timestamp},
     usage::{self, bundle::Gap, proof::Proof},
+    way_out::{
+        Named,
+        doctor::{Outcome, Report, Step},
+    },
 };
 
 /// What the status is made of.
@@ -321,7 +322,8 @@ pub(crate) fn doctor(report: &Report, plan: &UsagePlan) -> v1::DoctorResponse {
     }
 }
 
-fn step(step: &Step) -> v1::DoctorStep {
+/// A step of the doctor.
+pub(crate) fn step<T: Named>(step: &Step<T>) -> v1::DoctorStep {
     let answer = v1::DoctorStep {
         name: step.kind.as_str().to_owned(),
         title: step.kind.words().to_owned(),

@@ -67,7 +67,7 @@ impl StepKind {
 
 /// What came of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Outcome<T = Trouble> {
     /// It is well.
     Passed {
         /// What was found: an address, a version, a name.
@@ -76,7 +76,7 @@ pub enum Outcome {
         ms: u64,
     },
     /// It is not; the trouble says what to do.
-    Failed(Trouble),
+    Failed(T),
     /// There is nothing to test here, as where no proxy is set.
     NotNeeded(&'static str),
     /// A step before it failed.
@@ -85,34 +85,34 @@ pub enum Outcome {
 
 /// One step and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct Step<T = Trouble> {
     /// Which.
     pub kind: StepKind,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: Outcome<T>,
 }
 
 /// All steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// Where files go, for people; `None` where nothing says so.
+pub struct Report<T = Trouble> {
+    /// Where files or check-ins go, for people; `None` where nothing says so.
     pub destination: Option<String>,
     /// The proxy, without its password.
     pub proxy: Option<String>,
     /// Every step of [`StepKind::ALL`], in that order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Step<T>>,
 }
 
-impl Report {
+impl<T> Report<T> {
     /// The first step that failed, and why.
-    pub fn first_failure(&self) -> Option<(StepKind, &Trouble)> {
+    pub fn first_failure(&self) -> Option<(StepKind, &T)> {
         self.steps.iter().find_map(|step| match &step.outcome {
             Outcome::Failed(trouble) => Some((step.kind, trouble)),
             _ => None,
         })
     }
 
-    /// True where a file could go out now.
+    /// True where a file, or a check-in, could go out now.
     pub fn is_well(&self) -> bool {
         self.first_failure().is_none()
     }

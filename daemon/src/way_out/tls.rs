@@ -1,5 +1,5 @@
 //! TLS towards the licensor: rustls with ring, TLS 1.2 and 1.3, the system's certificate authorities and those of
-//! `usage.ca`. Certificates are always verified; nothing switches that off.
+//! `network.ca`. Certificates are always verified; nothing switches that off.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -15,12 +15,12 @@ use super::{
 };
 
 /// What is believed.
-pub(super) fn client(ca: Option<&Path>) -> Result<Arc<ClientConfig>, Trouble> {
+pub(crate) fn client(ca: Option<&Path>) -> Result<Arc<ClientConfig>, Trouble> {
     let mut authorities = RootCertStore::empty();
     // Some of a system's certificates may be unreadable for reasons of their own; where none is left, that is said.
     authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca {
-        let fault = |why: String| Trouble::Setting { setting: "usage.ca".into(), path: path.to_owned(), why };
+        let fault = |why: String| Trouble::Setting { setting: "network.ca".into(), path: path.to_owned(), why };
         let bytes = secrets::authorities(path)?;
         let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
         let read = read.map_err(|why| fault(format!("it is no PEM file ({why})")))?;
@@ -44,7 +44,7 @@ pub(super) fn client(ca: Option<&Path>) -> Result<Arc<ClientConfig>, Trouble> {
 }
 
 /// What a fault of TLS means.
-pub(super) fn trouble(at: &str, fault: &io::Error) -> Trouble {
+pub(crate) fn trouble(at: &str, fault: &io::Error) -> Trouble {
     let inner = fault.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let Some(inner) = inner else {
         return Trouble::TlsFailed { at: at.to_owned(), why: fault.to_string() };

@@ -1,4 +1,4 @@
-//! Why a usage file did not get to the licensor, each with a stable code, what happened in words, and what to do. Nothing
+//! Why something did not get to the licensor: a usage file, or (as far as it is of the way) a check-in. Each with a stable code, what happened in words, and what to do. Nothing
 //! here is secret: no password, no key and no signature is ever put into one.
 
 use std::{fmt, path::PathBuf};
@@ -50,6 +50,24 @@ pub enum Unverified {
     Revoked,
     /// Something else, in the words of the TLS library.
     Other(String),
+}
+
+/// What a person and a program are told of a trouble; its [`fmt::Display`] is what happened.
+pub trait Named: fmt::Display {
+    /// A stable code.
+    fn code(&self) -> &str;
+    /// What to do.
+    fn remedy(&self) -> String;
+}
+
+impl Named for Trouble {
+    fn code(&self) -> &str {
+        Trouble::code(self)
+    }
+
+    fn remedy(&self) -> String {
+        Trouble::remedy(self)
+    }
 }
 
 /// See the module.
@@ -282,35 +300,35 @@ impl Trouble {
                  them as the systemd credential `usage-s3`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
                 .into(),
             Trouble::NoAuthorities => {
-                "install the system's certificate authorities (ca-certificates), or name a file of them in `usage.ca`".into()
+                "install the system's certificate authorities (ca-certificates), or name a file of them in `network.ca`".into()
             }
             Trouble::NameNotFound { host, .. } => format!(
-                "check that {host} is right and that this server can look names up; where it cannot on purpose, set `usage.proxy`"
+                "check that {host} is right and that this server can look names up; where it cannot on purpose, set `network.proxy`"
             ),
             Trouble::Refused { at } | Trouble::Unreachable { at, .. } => {
-                format!("let connections out to {at}, or set `usage.proxy`")
+                format!("let connections out to {at}, or set `network.proxy`")
             }
             Trouble::TimedOut { doing: Doing::Exchange, .. } => {
                 "nothing, where it passes by itself; else ask the licensor, or who runs the line".into()
             }
             Trouble::TimedOut { at, .. } => {
-                format!("see that no firewall drops connections to {at}, or set `usage.proxy`")
+                format!("see that no firewall drops connections to {at}, or set `network.proxy`")
             }
-            Trouble::ProxyUnreachable { .. } => "check `usage.proxy`, and that this server may connect there".into(),
+            Trouble::ProxyUnreachable { .. } => "check `network.proxy`, and that this server may connect there".into(),
             Trouble::ProxyAuthentication { sent: true, .. } => {
-                "check the name in `usage.proxy` and its password there, in `usage.proxy_password_file` or in the systemd credential \
-                 `usage-proxy-password`"
+                "check the name in `network.proxy` and its password there, in `network.proxy_password_file` or in the systemd credential \
+                 `proxy-password`"
                     .into()
             }
             Trouble::ProxyAuthentication { sent: false, .. } => {
-                "put a name into `usage.proxy` (http://NAME@HOST:PORT) and its password into `usage.proxy_password_file`".into()
+                "put a name into `network.proxy` (http://NAME@HOST:PORT) and its password into `network.proxy_password_file`".into()
             }
             Trouble::ProxyRefused { to, .. } => format!("have the proxy let this server out to {to}"),
-            Trouble::ProxyGarbage { .. } => "name an HTTP forward proxy in `usage.proxy`, which takes CONNECT".into(),
+            Trouble::ProxyGarbage { .. } => "name an HTTP forward proxy in `network.proxy`, which takes CONNECT".into(),
             Trouble::TlsUnverified { why, .. } => match why {
                 Unverified::UnknownAuthority => {
                     "where a proxy of yours opens TLS, or the endpoint is your own, put its authority's certificate into a file and name \
-                     it in `usage.ca`"
+                     it in `network.ca`"
                         .into()
                 }
                 Unverified::OtherName => "check the host in the destination; it must be a name in the server's certificate".into(),

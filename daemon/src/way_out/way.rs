@@ -33,13 +33,13 @@ use tokio_rustls::{
 };
 
 use super::{
-    file_body::FileFault,
-    settings::{Origin, Secret},
+    BodyFault,
+    address::{Origin, Secret},
     tls,
     trouble::{Doing, Trouble},
 };
 
-/// The most bytes of an answer: twice a signed note.
+/// The most bytes of an answer, where none else are named: twice a signed note.
 const ANSWER_MAX_BYTES: usize = 256 * 1_024;
 /// The most bytes of a proxy's answer to CONNECT.
 const TUNNEL_MAX_BYTES: usize = 16 * 1_024;
@@ -64,18 +64,20 @@ impl Default for Patience {
 
 /// The forward proxy.
 #[derive(Clone)]
-pub(super) struct Via {
-    pub(super) origin: Origin,
-    pub(super) authorization: Option<Secret>,
+pub(crate) struct Via {
+    pub(crate) origin: Origin,
+    pub(crate) authorization: Option<Secret>,
 }
 
 /// A way to one server.
 #[derive(Clone)]
-pub(super) struct Way {
-    pub(super) to: Origin,
-    pub(super) via: Option<Via>,
-    pub(super) tls: Arc<ClientConfig>,
-    pub(super) patience: Patience,
+pub(crate) struct Way {
+    pub(crate) to: Origin,
+    pub(crate) via: Option<Via>,
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) patience: Patience,
+    /// The most bytes of an answer.
+    pub(crate) answer_max_bytes: usize,
 }
 
 /// The way shows neither its proxy's password nor anything of TLS.
@@ -87,15 +89,19 @@ impl std::fmt::Debug for Way {
 
 /// An answer, whole.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Way {
+    pub(crate) fn new(to: Origin, via: Option<Via>, tls: Arc<ClientConfig>, patience: Patience) -> Self {
+        Self { to, via, tls, patience, answer_max_bytes: ANSWER_MAX_BYTES }
+    }
+
     /// Who is connected to: the proxy, or the server itself.
-    pub(super) fn first(&self) -> &Origin {
+    pub(crate) fn first(&self) -> &Origin {
         self.via.as_ref().map_or(&self.to, |via| &via.origin)
     }
 
@@ -107,7 +113,7 @@ impl Way {
         }
     }
 
-    pub(super) async fn resolve(&self) -> Result<Vec<SocketAddr>, Trouble> {
+    pub(crate) async fn resolve(&self) -> Result<Vec<SocketAddr>, Trouble> {
         let first = self.first();
         let not_found = |why: String| {
             let host = first.host.clone();
@@ -130,7 +136,7 @@ impl Way {
     }
 
     /// Connects to the first address that answers.
-    pub(super) async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Trouble> {
+    pub(crate) async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Trouble> {
         let mut last = None;
         for address in addresses {
             let trouble = match timeout(self.patience.step, TcpStream::connect(address)).await {
@@ -158,7 +164,7 @@ impl Way {
     }
 
     /// Has the proxy make a tunnel, where there is one.
-    pub(super) async fn tunnel(&self, mut stream: TcpStream) -> Result<TcpStream, Trouble> {
+    pub(crate) async fn tunnel(&self, mut stream: TcpStream) -> Result<TcpStream, Trouble> {
         let Some(via) = &self.via else { return Ok(stream) };
         let proxy = via.origin.to_string();
         let asked =
@@ -177,7 +183,7 @@ impl Way {
         }
     }
 
-    pub(super) async fn secure(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Trouble> {
+    pub(crate) async fn secure(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Trouble> {
         let at = self.to.to_string();
         let name = ServerName::try_from(self.to.host.clone())
             .map_err(|why| Trouble::NameNotFound { host: self.to.host.clone(), why: why.to_string() })?;
@@ -189,7 +195,7 @@ impl Way {
     }
 
     /// All steps, and one request with its answer.
-    pub(super) async fn ask<B>(&self, request: Request<B>) -> Result<Answer, Trouble>
+    pub(crate) async fn ask<B>(&self, request: Request<B>) -> Result<Answer, Trouble>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -202,7 +208,7 @@ impl Way {
     }
 
     /// One request with its answer, on a connection that is there.
-    pub(super) async fn ask_on<B>(
+    pub(crate) async fn ask_on<B>(
         &self,
         stream: TlsStream<TcpStream>,
         mut request: Request<B>,
@@ -234,9 +240,9 @@ impl Way {
         let mut exchange = Box::pin(async {
             let answer = sender.send_request(request).await.map_err(|fault| fault_of(&at, &fault))?;
             let (head, body) = answer.into_parts();
-            let body = Limited::new(body, ANSWER_MAX_BYTES).collect().await.map_err(|fault| {
+            let body = Limited::new(body, self.answer_max_bytes).collect().await.map_err(|fault| {
                 if fault.downcast_ref::<LengthLimitError>().is_some() {
-                    let why = format!("it is longer than {ANSWER_MAX_BYTES} bytes");
+                    let why = format!("it is longer than {} bytes", self.answer_max_bytes);
                     return Trouble::Garbage { at: at.clone(), why };
                 }
                 match fault.downcast_ref::<hyper::Error>() {
@@ -294,7 +300,7 @@ async fn ask_for_tunnel(stream: &mut TcpStream, to: &Origin, authorization: Opti
 fn fault_of(at: &str, fault: &hyper::Error) -> Trouble {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(fault);
     while let Some(inner) = cause {
-        if let Some(FileFault(trouble)) = inner.downcast_ref::<FileFault>() {
+        if let Some(BodyFault(trouble)) = inner.downcast_ref::<BodyFault>() {
             return trouble.clone();
         }
         if let Some(io) = inner.downcast_ref::<io::Error>() {
