@@ -84,7 +84,12 @@ struct Trusted {
     findings: Vec<Finding>,
     /// What the licensor has signed of a moment of lease time, and is not yet taken.
     told: Vec<(Testimony, LeaseTime)>,
+    /// Said, and not yet written into the usage files; the first ones where there are many.
+    unwritten: Vec<(WallTime, Finding)>,
 }
+
+/// Findings that wait to be written into the usage files.
+const UNWRITTEN_MAX: usize = 64;
 
 impl Clock {
     /// The system's clocks. Until [`Clock::continue_from`] lease time starts at 0, and trusted time is the wall clock's.
@@ -117,7 +122,7 @@ impl Clock {
         self.shared.last_lease_ms.store(mark.lease.as_ms(), Ordering::Relaxed);
         let (watch, base, findings) = Watch::start(mark.evidence, mark.trusted, mark.lease, WallTime::from_ms(wall_ms));
         let origin_ms = base.as_ms().saturating_sub(signed(mark.lease));
-        *self.lock() = Trusted { origin_ms, watch, findings, told: Vec::new() };
+        *self.lock() = Trusted { origin_ms, watch, findings, ..Trusted::default() };
     }
 
     /// The stored mark of lease time that this run goes on from: what is stored was so at that moment.
@@ -159,7 +164,15 @@ impl Clock {
             findings.extend(more);
         }
         trusted.origin_ms = trusted.origin_ms.saturating_add(after.as_ms().saturating_sub(now.wall.as_ms()));
+        let room = UNWRITTEN_MAX.saturating_sub(trusted.unwritten.len());
+        trusted.unwritten.extend(findings.iter().take(room).map(|finding| (after, *finding)));
         (Now { wall: after, unconfirmed_ms: trusted.unconfirmed_ms(), ..now }, findings)
+    }
+
+    /// What was said of the wall clock since this was asked last, with the trusted time of each: for the next usage record
+    /// (05, Time).
+    pub fn take_unwritten(&self) -> Vec<(WallTime, Finding)> {
+        std::mem::take(&mut self.lock().unwritten)
     }
 
     /// What is known of the wall clock: stored with every commit, beside lease time and trusted time.

@@ -80,6 +80,11 @@ impl Engine {
         WitnessEvidence { count: newest.as_ref().map_or(0, |row| row.number), newest }
     }
 
+    /// What witnesses have found, each piece of it that is kept, the oldest first.
+    pub fn witnessed(&self) -> impl Iterator<Item = &WitnessRow> {
+        self.state.witnesses.values()
+    }
+
     /// Evidence that came so shortly before this moment of running that it may not have been said in a usage record. To be
     /// asked at a start.
     pub fn evidence_perhaps_unsaid(&self, now: Now) -> Vec<WitnessRow> {

@@ -1,9 +1,9 @@
 //! What a request says of this server (05, The exchange): gathered at one moment from the engine, the identity and the clock.
 
-use leasehold_engine::{Engine, standing::LicenseStanding, time::Now};
+use leasehold_engine::{Engine, row, standing::LicenseStanding, time::Now};
 use leasehold_keys::{
     activation::{HostRole, LicenseId},
-    check_in::{CheckInRequest, ClockEvidence, Nonce},
+    check_in::{CheckInRequest, ClockEvidence, Nonce, WitnessEvidence, WitnessKind},
     digest::Sha256,
     installation::InstallationId,
     name::Label,
@@ -27,6 +27,9 @@ pub(super) struct Facts {
     pub(super) usage_head: Option<Head>,
     /// The highest lease ID that was ever given.
     pub(super) fencing: u64,
+    /// The number of this start.
+    pub(super) epoch: u64,
+    pub(super) witness: Vec<WitnessEvidence>,
     pub(super) now: Now,
 }
 
@@ -45,8 +48,27 @@ pub(super) fn facts(engine: &Engine, license: LicenseId, installation: Installat
         role: file.host_role,
         usage_head: heads.max(),
         fencing: engine.last_lease().0,
+        epoch: engine.reached().map_or(0, |reached| reached.epoch),
+        witness: witnessed(engine),
         now,
     })
+}
+
+/// What application servers have shown this state, by kind: how often, and when last.
+fn witnessed(engine: &Engine) -> Vec<WitnessEvidence> {
+    let mut found: Vec<WitnessEvidence> = Vec::new();
+    for row in engine.witnessed() {
+        let kind = match row.kind {
+            row::WitnessKind::Forked => WitnessKind::Forked,
+            row::WitnessKind::Behind => WitnessKind::Behind,
+        };
+        match found.iter_mut().find(|evidence| evidence.kind == kind) {
+            Some(evidence) => (evidence.count, evidence.newest) = (evidence.count + 1, evidence.newest.max(row.last)),
+            None => found.push(WitnessEvidence { kind, count: 1, newest: row.last }),
+        }
+    }
+    found.sort_by_key(|evidence| evidence.kind);
+    found
 }
 
 /// What else is to be said, which does not change with the license.
@@ -75,9 +97,8 @@ pub(super) fn signed(facts: &Facts, counter: u64, speaker: &Speaker<'_>) -> Resu
         previous_answer: facts.standing.row.as_ref().and_then(|row| row.answer).map(|answer| answer.sha256),
         usage_head: facts.usage_head,
         fencing: facts.fencing,
-        // Starts of the daemon are not numbered, and witnesses not heard.
-        epoch: 0,
-        witness: Vec::new(),
+        epoch: facts.epoch,
+        witness: facts.witness.clone(),
         boot_id: speaker.boot_id.clone(),
         version: env!("CARGO_PKG_VERSION").parse().map_err(|_| not_signed("the version is no label".to_owned()))?,
         clock: ClockEvidence {

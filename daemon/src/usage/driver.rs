@@ -12,6 +12,7 @@ use leasehold_engine::{
     command::{Command, UsageStep},
     row::UsageSegmentRow,
     time::Now,
+    words::duration,
 };
 use leasehold_keys::usage::{Clocks, RemarkCode, UsagePublicKey};
 use tokio::{
@@ -29,7 +30,7 @@ use super::{
     naming::Naming,
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, evidence::Finding},
     core::{Core, Phase, Refused},
     identity::Identity,
     storage::Reader,
@@ -174,6 +175,17 @@ impl Driver {
         }
     }
 
+    /// What the wall clock gave away goes out with the next record (05, Time).
+    fn remark_on_clock(&mut self) {
+        for (at, finding) in self.clock.take_unwritten() {
+            if let Some((code, text)) = remark_of(finding)
+                && !self.heart.remark(at, code, &text)
+            {
+                tracing::warn!(%code, "a remark is left out of the usage files: too many wait");
+            }
+        }
+    }
+
     fn read<T: Send + 'static>(
         &self,
         runtime: &Handle,
@@ -220,6 +232,7 @@ impl Driver {
     /// One step, where one is due. The fault says what is to be told; `None` where others tell it already.
     fn seal(&mut self, runtime: &Handle, course: Course) -> Result<Turned, Option<String>> {
         let quietly = |_: Refused| None;
+        self.remark_on_clock();
         let seen = self.read(runtime, glance).map_err(quietly)?;
         let shown = (seen.plan.collecting, seen.waiting);
         self.state.send_if_modified(|state| {
@@ -405,6 +418,20 @@ impl Driver {
             *state = after;
             changed
         });
+    }
+}
+
+/// What a usage file says of a finding about the wall clock; nothing of what is in order.
+fn remark_of(finding: Finding) -> Option<(RemarkCode, String)> {
+    let by = |ms| format!("by {}", duration(ms));
+    match finding {
+        Finding::RolledBack(ms) => Some((RemarkCode::CLOCK_ROLLED_BACK, by(ms))),
+        Finding::Unconfirmed(ms) => Some((RemarkCode::CLOCK_UNCONFIRMED, format!("ahead {}", by(ms)))),
+        Finding::Withdrawn(ms) => Some((RemarkCode::CLOCK_SET, format!("back {}: a jump ahead was taken back", by(ms)))),
+        Finding::SetForward(ms) => Some((RemarkCode::CLOCK_SET, format!("ahead {}, which moves no date", by(ms)))),
+        Finding::SetBack(ms) => Some((RemarkCode::CLOCK_SET, format!("back {}, as the licensor says", by(ms)))),
+        Finding::SetOn(ms) => Some((RemarkCode::CLOCK_SET, format!("on {}, as the licensor says", by(ms)))),
+        Finding::InStep | Finding::Confirmed | Finding::PartlyConfirmed(_) | Finding::Vouched => None,
     }
 }
 
