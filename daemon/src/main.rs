@@ -109,8 +109,7 @@ fn collect(out: &Path) -> Exit {
 }
 
 fn try_it(options: &dev::Options) -> Exit {
-    // What the tour makes happen is shown: files that come and go, and whatever is wrong.
-    let log = Log { format: LogFormat::Text, filter: "warn,leaseholdd::folder=info".to_owned() };
+    let log = Log { format: LogFormat::Text, filter: options.log_filter().to_owned() };
     if let Err(fault) = log::start(&log) {
         eprintln!("the log cannot be started: {fault}");
         return Exit::Failed;

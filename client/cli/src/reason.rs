@@ -113,6 +113,8 @@ reasons! {
     NotSealed = "NOT_SEALED",
     /// The daemon could not sign the request note.
     NotSigned = "NOT_SIGNED",
+    /// No license in effect, or not that one, asks for check-ins.
+    NoCheckIns = "NO_CHECK_INS",
     /// The call was withdrawn.
     Cancelled = "CANCELLED",
     /// The daemon cannot write.
@@ -149,6 +151,7 @@ impl Reason {
             | Self::NameTaken
             | Self::SnapshotExists
             | Self::PeriodNotBegun
+            | Self::NoCheckIns
             | Self::LeaseEnded => ExitCode::Refused,
             Self::ReceiptForOther | Self::ReceiptNotSigned | Self::ReceiptUnreadable => ExitCode::FileRefused,
             Self::UserUnknown
@@ -294,6 +297,11 @@ impl Reason {
             Self::UsageFileChanged => "run the command again; `leasehold usage verify` looks through the files".to_owned(),
             Self::NotSealed => "`leasehold status` says what stands in the way; what was used waits in the database".to_owned(),
             Self::NotSigned => "the daemon's log tells more: `journalctl -u leaseholdd`".to_owned(),
+            Self::NoCheckIns => {
+                "nothing is to be done: enforcement applies only where a license grants I3_FEATURE_VIRTUAL_CLOUD; \
+                 `leasehold standing` shows which"
+                    .to_owned()
+            }
             Self::Cancelled => "run the command again".to_owned(),
             Self::StorageUnavailable => {
                 "look at free space and rights of the state directory, which `leasehold status` \

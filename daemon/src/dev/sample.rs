@@ -19,12 +19,17 @@ pub(super) const AGENTS: u32 = 60;
 pub(super) const TRACKERS: u32 = 20;
 /// Managers, who have assigned seats.
 pub(super) const MANAGERS: u32 = 5;
+/// Managers with the supervisor key as well.
+pub(super) const SUPERVISORS: u32 = 2;
 /// Workstations; with the remote station they take every basic station seat.
 pub(super) const WORKSTATIONS: u32 = 39;
 
 pub(super) const CLIENT: &str = "I3_ACCESS_CLIENT";
 pub(super) const MEDIA: &str = "I3_ACCESS_ACD_MEDIA_1";
 pub(super) const TRACKER: &str = "I3_ACCESS_TRACKER";
+pub(super) const SUPERVISOR: &str = "I3_ACCESS_WORKGROUP_SUPERVISOR_PLUGIN";
+/// A key of call ports.
+pub(super) const CALLS: &str = "I3_SESSION_CALL";
 pub(super) const STATION: &str = "I3_LICENSE_BASIC_STATION";
 
 /// Organizations, each with the one above it.
@@ -71,6 +76,7 @@ pub(super) async fn make(core: &Core) -> Result<(), SampleFault> {
     give(core, agents(AGENTS), &[CLIENT, MEDIA]).await?;
     give(core, agents(TRACKERS), &[TRACKER]).await?;
     give(core, users("manager", MANAGERS), &[CLIENT]).await?;
+    give(core, users("manager", SUPERVISORS), &[SUPERVISOR]).await?;
     let stations = (1..=WORKSTATIONS).map(|number| EntityName::Station(numbered("station", 3, number))).collect();
     give(core, stations, &[STATION]).await?;
     // STATION-3: a remote station holds the client key too.
@@ -98,7 +104,7 @@ fn users(kind: &str, most: u32) -> Vec<EntityName> {
 }
 
 /// `agent-001`, `manager-01`.
-fn user_name(kind: &str, number: u32) -> Label {
+pub(super) fn user_name(kind: &str, number: u32) -> Label {
     numbered(kind, if kind == "manager" { 2 } else { 3 }, number)
 }
 

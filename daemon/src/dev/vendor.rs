@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use leasehold_keys::{
-    activation::{Grant, HostRole, Units},
+    activation::{Grant, HostRole, Model, Units},
     name::Label,
     request::HostRequest,
     time::{DAY_MS, WallTime},
@@ -31,16 +31,24 @@ const PARTS: [(&str, u32, u32); 3] = [
 ];
 
 /// Grants of the sample order besides its parts.
-const GRANTS: [(&str, u32); 7] = [
+const GRANTS: [(&str, u32); 9] = [
     ("I3_ACCESS_TRACKER_CONCURRENT", 10),
     ("I3_SESSION_CALL", 20),
     ("I3_FEATURE_RECORDER", 1),
     ("I3_FEATURE_DIALER", 1),
     ("I3_LICENSE_IWP_SERVER", 1),
     ("I3_TENANT_IWP_ORGANIZATION", 5),
-    // Usage is collected and sent to the licensor.
+    ("I3_ACCESS_WORKGROUP_SUPERVISOR_PLUGIN", 2),
+    // Usage is collected and sent to the licensor …
     ("I3_FEATURE_USAGE_TRACKING_UPLOAD", 1),
+    // … and the site checks in with it.
+    ("I3_FEATURE_VIRTUAL_CLOUD", 1),
 ];
+
+/// Days of a stage of enforcement.
+const GRACE_DAYS: u32 = 7;
+/// Days that the subscription lasts.
+const SUBSCRIBED_DAYS: i64 = 365;
 
 /// The licensor of a folder; made there where there is none. Its private keys have no passphrase.
 pub(super) fn workshop(dir: &Path, now: WallTime) -> Result<Workshop, DevFault> {
@@ -50,8 +58,14 @@ pub(super) fn workshop(dir: &Path, now: WallTime) -> Result<Workshop, DevFault> 
     Ok(Workshop::create(dir, &CreateOptions::new(LICENSOR, Protection::None), now)?)
 }
 
-/// Issues the sample file for the host of a request: PureConnect, perpetual, with seats for a small contact center.
-pub(super) fn issue(workshop: &mut Workshop, request: &[u8], now: WallTime) -> Result<Issued, DevFault> {
+/// Issues the sample file for the host of a request: PureConnect by subscription, with seats for a small contact center.
+/// Enforcement begins today, and the site checks in at `endpoint`.
+pub(super) fn issue(
+    workshop: &mut Workshop,
+    request: &[u8],
+    endpoint: &str,
+    now: WallTime,
+) -> Result<Issued, DevFault> {
     let request = HostRequest::verify(request)?;
     let order = IssueOrder {
         server: Some(label("basic")),
@@ -64,7 +78,12 @@ pub(super) fn issue(workshop: &mut Workshop, request: &[u8], now: WallTime) -> R
             .filter_map(|(pool, units)| Some(Grant { pool: pool.parse().ok()?, units: Units::Count(units) }))
             .collect(),
         hosts: vec![HostOrder::requested(HostRole::Primary, &request)],
-        maintenance_end: Some(midnight(now.plus_ms(365 * DAY_MS))),
+        model: Model::Subscription,
+        not_after: Some(midnight(now.plus_ms(SUBSCRIBED_DAYS * DAY_MS))),
+        maintenance_end: Some(midnight(now.plus_ms(SUBSCRIBED_DAYS * DAY_MS))),
+        ramp: Some(midnight(now)),
+        grace_days: Some(GRACE_DAYS),
+        check_in_endpoint: Some(endpoint.to_owned()),
         ..IssueOrder::new(label(ACCOUNT), label(SITE), label("leaseholdd dev"))
     };
     Ok(workshop.issue(&Catalog::pureconnect(), &order, now)?)

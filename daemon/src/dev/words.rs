@@ -4,7 +4,7 @@ use std::{fmt::Write as _, path::Path};
 
 use leasehold_engine::view::PoolView;
 
-use super::sample::{AGENTS, MANAGERS, TRACKERS, WORKSTATIONS};
+use super::sample::{AGENTS, MANAGERS, SUPERVISORS, TRACKERS, WORKSTATIONS};
 
 /// What there is to tell.
 pub(super) struct Story<'a> {
@@ -56,7 +56,7 @@ impl Run {
         Run::Cargo { release: program.components().any(|part| part.as_os_str() == "release") }
     }
 
-    fn program(self, name: &str) -> String {
+    pub(super) fn program(self, name: &str) -> String {
         match self {
             Run::Cargo { release } => {
                 format!("cargo run -q{} --bin {name} --", if release { " --release" } else { "" })
@@ -96,7 +96,10 @@ impl Story<'_> {
             out,
             "  Users      agent-001 to agent-{AGENTS:03}, who share the concurrent seats; the first {TRACKERS} with the tracker"
         )?;
-        writeln!(out, "             manager-01 to manager-{MANAGERS:02}, each with a seat of their own")?;
+        writeln!(
+            out,
+            "             manager-01 to manager-{MANAGERS:02}, each with a seat of their own; the first {SUPERVISORS} with the supervisor"
+        )?;
         writeln!(out, "  Stations   station-001 to station-{WORKSTATIONS:03}, remote-01")?;
         writeln!(out, "  Besides    workgroup sales (calls); organizations example, north, south\n")?;
         writeln!(out, "  Listening  unix://{}   for administrators", show(self.socket))?;
@@ -106,7 +109,7 @@ impl Story<'_> {
         }
         writeln!(out, "  Folder     {}   drop .i3lic files here", show(self.folder))?;
         writeln!(out, "  Licensor   {}   its keys have no passphrase: for trying only", show(self.licensor))?;
-        writeln!(out, "  Endpoint   {}   the licensor's, for usage files", self.endpoint)?;
+        writeln!(out, "  Endpoint   {}   the licensor's, for usage files and check-ins", self.endpoint)?;
         if self.invented {
             writeln!(
                 out,
@@ -133,6 +136,14 @@ impl Story<'_> {
         }
         let licensor = self.run.program("licensor");
         writeln!(out, "  {licensor} --dir {} usage open {}", show(self.licensor), show(self.usage))?;
+        writeln!(
+            out,
+            "\nThe site has checked in with its licensor. What comes if it cannot, with dates; and all of it before your eyes:\n"
+        )?;
+        for command in ["standing", "standing --offline 20d", "check-in"] {
+            writeln!(out, "  {leasehold} {command}")?;
+        }
+        writeln!(out, "  {} dev --days-per-second 2", self.run.program("leaseholdd"))?;
         writeln!(out, "\nTen more tracker seats, as an add-on file; watch `pools` before and after:\n")?;
         writeln!(
             out,

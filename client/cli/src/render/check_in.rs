@@ -51,7 +51,10 @@ impl CheckInOutcomeDocument {
         };
         let message = self.message.as_deref().map_or_else(String::new, |message| format!(": {message}"));
         match (self.verdict.as_deref(), &self.code) {
-            (Some("good"), _) => page.line_in(Tone::Good, &format!("{license} is in good standing{message}")),
+            (Some("good"), _) if message.is_empty() => {
+                page.line_in(Tone::Good, &format!("{license} is in good standing"));
+            }
+            (Some("good"), _) => page.line_in(Tone::Good, &format!("{license}{message}")),
             (Some(other), _) => page.marked(Tone::Bad, &other.to_uppercase(), &format!("{license}{message}")),
             (None, Some(code)) => {
                 page.marked(Tone::Bad, "FAILED", &format!("{license} did not check in ({code}){message}"));
@@ -119,11 +122,6 @@ impl Document for CheckInDocument {
             outcome.write(product(standing, &outcome.license_id), page);
         }
         write_stage(standing, page);
-        for license in standing.into_iter().flat_map(|standing| &standing.licenses) {
-            if let Some(message) = &license.licensor_message {
-                page.marked(Tone::Note, "the licensor says", message);
-            }
-        }
     }
 }
 
@@ -179,14 +177,15 @@ impl Document for CheckInAnswerDocument {
     fn write_text(&self, page: &mut Page<'_>) {
         let standing = self.standing.as_ref();
         match &self.outcome {
+            Some(CheckInOutcomeDocument { code: Some(code), message, remedy, .. }) => {
+                let message = self.message.as_ref().or(message.as_ref()).map_or("", String::as_str);
+                page.marked(Tone::Bad, "REFUSED", &format!("({code}) {message}"));
+                if let Some(remedy) = remedy {
+                    page.marked(Tone::Note, "hint", remedy);
+                }
+            }
             Some(outcome) => {
                 outcome.write(product(standing, &outcome.license_id), page);
-                // The outcome may say the same.
-                if let Some(message) =
-                    self.message.as_ref().filter(|message| outcome.message.as_ref() != Some(*message))
-                {
-                    page.line(message);
-                }
             }
             None => page.line(self.message.as_deref().unwrap_or("the time note was taken")),
         }

@@ -159,7 +159,9 @@ impl StandingDocument {
             _ => "the site is limited by enforcement",
         };
         page.line_in(tone(self.stage), &format!("{state}: {}", self.shown()));
-        if let Some(message) = &self.message {
+        // In good standing that is what the table below says.
+        let coming = self.licenses.iter().any(|license| license.ramp.is_some_and(|at| at.0 > clock.now().timestamp()));
+        if let Some(message) = self.message.as_ref().filter(|_| self.stage >= 2 || coming) {
             page.line(message);
         }
         if self.target > self.stage {

@@ -5,7 +5,7 @@ use std::fs;
 use leasehold_cli::exit::ExitCode;
 use leasehold_proto::v1;
 use serde_json::Value;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::{
     scripted::{Daemon, Script},
@@ -147,9 +147,9 @@ async fn check_ins_that_fail() {
         let daemon = Daemon::start(script.clone());
         text.push_str(&session(&daemon, &["check-in"]).await);
     }
-    // No license asks for any: nothing failed.
-    script.on(|_: v1::CheckInRequest| {
-        Ok(v1::CheckInResponse { outcomes: Vec::new(), standing: Some(v1::Standing::default()) })
+    // No license asks for any.
+    script.on(|_: v1::CheckInRequest| -> Result<v1::CheckInResponse, Status> {
+        site::refused(Code::FailedPrecondition, "NO_CHECK_INS", "No license in effect asks for check-ins.", &[])
     });
     let daemon = Daemon::start(script);
     text.push_str(&session(&daemon, &["check-in"]).await);

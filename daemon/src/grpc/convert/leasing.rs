@@ -416,9 +416,16 @@ pub(crate) fn told(told: &Told) -> Option<v1::event::Event> {
             added: added.iter().map(ToString::to_string).collect(),
             removed: removed.iter().map(ToString::to_string).collect(),
         })),
-        Told::Standing(told) => {
-            Some(Event::Notice(v1::Notice { reason: told.reason().to_owned(), message: told.message() }))
-        }
+        Told::Standing(told) => Some(Event::StandingChanged(v1::StandingChanged {
+            before: told.before.number().into(),
+            stage: told.stage.number().into(),
+            name: told.stage.title().to_owned(),
+            reason: told.reason().to_owned(),
+            message: told.message(),
+            next_stage: told.next.map_or(0, |next| next.stage.number().into()),
+            next_at: told.next.map(|next| timestamp(next.at)),
+            leases_end_in_ms: told.leases_end_in_ms.unwrap_or(0),
+        })),
         Told::SiteKeysChanged => None,
     }
 }

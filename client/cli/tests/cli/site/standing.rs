@@ -1,10 +1,8 @@
 //! How the small site stands with its licensor, at whatever stage a test puts it.
 
-use leasehold_proto::v1;
-use tonic::Code;
-
-use super::{at, refused};
+use super::at;
 use crate::scripted::Script;
+use leasehold_proto::v1;
 
 pub(crate) const LICENSE: &str = "7f3c9a52-1f0e-4b1e-9c55-0d2f6a3b8e41";
 
@@ -36,6 +34,8 @@ pub(crate) fn good() -> v1::Standing {
         stage: 1,
         target: 1,
         name: name(1),
+        message: "In good standing. Without a good check-in stage 2 (quiet warning) follows on 2026-11-28T23:10:00Z."
+            .into(),
         licenses: vec![v1::LicenseStanding {
             license_id: LICENSE.into(),
             product: "PureConnect".into(),
@@ -126,6 +126,7 @@ pub(crate) fn outcome() -> v1::CheckInOutcome {
     v1::CheckInOutcome {
         license_id: LICENSE.into(),
         verdict: "good".into(),
+        message: "the licensor finds this license in good standing".into(),
         files_taken: vec!["7f3c9a52-13.i3lic".into()],
         ..Default::default()
     }
@@ -154,12 +155,17 @@ pub(super) fn about_check_ins(script: &Script) {
         })
     });
     script.on(|request: v1::TakeCheckInAnswerRequest| match request.note.as_slice() {
-        b"forged" => refused(
-            Code::FailedPrecondition,
-            "ANSWER_REFUSED",
-            "the answer was refused: no check-in key of the root signed it",
-            &[],
-        ),
+        b"forged" => Ok(v1::TakeCheckInAnswerResponse {
+            kind: "answer".into(),
+            outcome: Some(v1::CheckInOutcome {
+                code: "not-signed".into(),
+                message: "the answer is not signed by a check-in key of the root".into(),
+                remedy: "see that it comes from the licensor".into(),
+                ..Default::default()
+            }),
+            message: "nothing has changed: the answer is not signed by a check-in key of the root".into(),
+            standing: Some(good()),
+        }),
         b"time" => Ok(v1::TakeCheckInAnswerResponse {
             kind: "time-note".into(),
             message: "the time note of 2026-11-22T02:59:00Z confirms the server's clock".into(),
@@ -169,7 +175,7 @@ pub(super) fn about_check_ins(script: &Script) {
         _ => Ok(v1::TakeCheckInAnswerResponse {
             kind: "answer".into(),
             outcome: Some(outcome()),
-            message: String::new(),
+            message: "the answer counts".into(),
             standing: Some(good()),
         }),
     });
