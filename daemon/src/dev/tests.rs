@@ -51,8 +51,12 @@ async fn the_sample_site_is_whole_and_goes_away() {
 async fn a_named_folder_is_gone_on_with_and_a_taken_port_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let options =
-        Options { port: Some(taken.local_addr().unwrap().port()), dir: Some(dir.path().join("site")), keep: false };
+    let options = Options {
+        port: Some(taken.local_addr().unwrap().port()),
+        dir: Some(dir.path().join("site")),
+        keep: false,
+        days_per_second: None,
+    };
     let mut first = up(&options).await;
     assert!(first.story().contains("is taken") && first.story().contains("all of it stays"));
     let sample = fs::read(first.place.folder().join(SAMPLE)).unwrap();

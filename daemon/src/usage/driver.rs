@@ -427,7 +427,9 @@ fn remark_of(finding: Finding) -> Option<(RemarkCode, String)> {
     match finding {
         Finding::RolledBack(ms) => Some((RemarkCode::CLOCK_ROLLED_BACK, by(ms))),
         Finding::Unconfirmed(ms) => Some((RemarkCode::CLOCK_UNCONFIRMED, format!("ahead {}", by(ms)))),
-        Finding::Withdrawn(ms) => Some((RemarkCode::CLOCK_SET, format!("back {}: a jump ahead was taken back", by(ms)))),
+        Finding::Withdrawn(ms) => {
+            Some((RemarkCode::CLOCK_SET, format!("back {}: a jump ahead was taken back", by(ms))))
+        }
         Finding::SetForward(ms) => Some((RemarkCode::CLOCK_SET, format!("ahead {}, which moves no date", by(ms)))),
         Finding::SetBack(ms) => Some((RemarkCode::CLOCK_SET, format!("back {}, as the licensor says", by(ms)))),
         Finding::SetOn(ms) => Some((RemarkCode::CLOCK_SET, format!("on {}, as the licensor says", by(ms)))),

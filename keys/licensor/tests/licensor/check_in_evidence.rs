@@ -81,7 +81,7 @@ async fn a_usage_chain_that_contradicts_what_was_received_is_written_down() {
     let ends: Vec<Head> = files
         .iter()
         .map(|file| {
-            let taken = intake.take(&file.name, &file.bytes, noon()).unwrap().file;
+            let taken = intake.take(&file.name, &file.bytes, licensor::intake::Sent::Plain, noon()).unwrap().file;
             Head { segment: taken.name.segment, records: taken.records, chain: taken.end_chain }
         })
         .collect();
