@@ -138,8 +138,10 @@ impl StandingDocument {
         if let Some(license) = self.worst() {
             text.push_str(&format!(": {}", license.why(clock)));
         }
+        // Without distances: the server's time, by which they count, is not asked for this.
         if let Some(next) = self.next() {
-            text.push_str(&format!("; {}", next.shown(clock)));
+            let on = next.at.map_or_else(String::new, |at| format!(" on {}", clock.minute(at.0)));
+            text.push_str(&format!("; stage {} ({}) follows{on}", next.stage, next.name));
         }
         if let Some(ms) = self.leases_end_in_ms.filter(|ms| *ms > 0) {
             text.push_str(&format!("; leases other than call ports end in {} at the latest", clock::duration(ms)));
@@ -170,7 +172,7 @@ impl StandingDocument {
                 self.target
             ));
         }
-        if let Some(ms) = self.leases_end_in_ms.filter(|ms| *ms > 0) {
+        if let Some(ms) = self.leases_end_in_ms.filter(|ms| *ms > 0 && self.message.is_none()) {
             page.marked(
                 Tone::Bad,
                 "leases",

@@ -223,7 +223,8 @@ impl LicenseStandingDocument {
                 |at| format!("{}{}", clock.moment_and_distance(at.0), spelled(self.verdict.as_deref())),
             );
             fields.push(("Last contact", answer));
-            if check_in.last_good != check_in.last_contact {
+            // A good answer is dated by the licensor, which may be a moment off.
+            if self.verdict.as_deref() != Some("good") && check_in.last_contact.is_some() {
                 let good = check_in.last_good.map_or_else(|| "none".to_owned(), |at| clock.moment_and_distance(at.0));
                 fields.push(("Last good", good));
             }
