@@ -386,7 +386,9 @@ fn receipts_for(site: &Site, folder: &Path, names: &[String]) {
     let mut intake = site.licensor(|workshop| workshop.intake(workshop.dir(), site.now())).expect("an intake");
     for name in names {
         let bytes = fs::read(folder.join(name)).unwrap();
-        let taken = intake.take(name, &bytes, site.now()).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        let taken = intake
+            .take(name, &bytes, licensor::intake::Sent::Final, site.now())
+            .unwrap_or_else(|fault| panic!("{name}: {fault}"));
         fs::write(folder.join(format!("{name}.receipt")), taken.file.receipt).unwrap();
     }
 }
