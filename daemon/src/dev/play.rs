@@ -223,7 +223,7 @@ impl Play<'_> {
         self.site.endpoint.open(&workshop, &clock).await?;
         drop(workshop);
         let good = |standing: &SiteStanding| standing.stage == Stage::Functional;
-        self.walk("the check-in that is answered again", good, RETURN_MS_PER_SECOND, SOON).await
+        self.walk("the check-in that is answered again", good, RETURN_MS_PER_SECOND, WALK_MAX).await
     }
 
     async fn summary(&mut self) -> Result<(), DevFault> {
