@@ -131,6 +131,11 @@ async fn what_the_licensor_answers_counts_over_restarts_and_comes_back_at_once()
     assert_eq!((standing(&status).stage, check_in(&status).counter), (1, 1));
     assert_eq!(check_in(&status).endpoint, format!("https://localhost:{}", endpoint.port));
     assert!(check_in(&status).failure.is_none() && check_in(&status).next_attempt.is_some());
+    // The stages to come without another answer, a day each.
+    let ahead = admin.calls.clone().get_standing(v1::GetStandingRequest::default()).await.unwrap().into_inner().ahead;
+    let days = |at: &v1::StageAhead| (at.at.expect("a date").seconds * 1_000 - site.now().as_ms()) / DAY_MS;
+    let told: Vec<_> = ahead.iter().map(|at| (at.stage, days(at))).collect();
+    assert_eq!(told, [(2, 1), (3, 2), (4, 3), (5, 4), (6, 5)]);
     let app = daemon.app("acd").await;
     let mut calls = Vec::new();
     for _ in 0..5 {
