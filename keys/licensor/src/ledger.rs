@@ -1,6 +1,6 @@
 //! The licensor's records: roots published, files issued, installations known, receipts taken, usage files received,
-//! check-ins answered. One SQLite file that any SQLite tool reads; every change is on disk before it is told to anyone. Accounts and orders are
-//! not kept here.
+//! check-ins answered. One SQLite file that any SQLite tool reads; every change is on disk before it is told to anyone.
+//! Accounts and orders are not kept here.
 
 mod check_in;
 mod standing;

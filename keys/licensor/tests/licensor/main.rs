@@ -1,5 +1,6 @@
 //! The licensor from outside: the library as other programs use it, and the program as a vendor does.
 
+mod check_in_accounts;
 mod check_in_evidence;
 #[cfg(any(debug_assertions, feature = "scripted-faults"))]
 mod check_in_faults;
