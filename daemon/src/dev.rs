@@ -48,6 +48,11 @@ const SAMPLE: &str = "sample.i3lic";
 /// The sample file is accepted within two seconds; a busy machine gets more.
 const ACCEPTED_MAX: Duration = Duration::from_secs(30);
 
+/// The first check-in is answered within a moment; it is not waited for longer than this …
+const CHECKED_IN_MAX: Duration = Duration::from_secs(10);
+/// … and is looked for so often.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// What `leaseholdd dev` is told.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Options {
@@ -162,8 +167,9 @@ pub async fn run(options: &Options, clock: Clock) -> Result<Exit, DevFault> {
         _ = terminate.recv() => return Ok(Exit::Done),
     };
     if let Some((days, pace)) = hands {
+        let mut stdout = io::stdout();
         let played = tokio::select! {
-            played = play::play(&mut site, pace, days) => played,
+            played = play::play(&mut site, pace, days, &mut stdout) => played,
             _ = interrupt.recv() => Ok(()),
             _ = terminate.recv() => Ok(()),
         };
@@ -222,6 +228,7 @@ impl Site {
             running.stop().await;
             running = run::start(&config, clock, Path::new("/")).await?;
         }
+        checked_in(&running).await?;
         let pools = running.core().read(|engine, now| engine.pools(now, None, None)).await?.unwrap_or_default();
         let tcp = running.addresses().iter().find(|address| address.starts_with("http")).cloned().unwrap_or_default();
         let pools = pools.into_iter().filter(|pool| pool.capacity != Units::Count(0)).collect();
@@ -424,6 +431,21 @@ async fn accepted(running: &Running) -> Result<String, DevFault> {
         Some(entry) => Ok(entry.message),
         None => Ok("the sample file is no longer in the folder".to_owned()),
     }
+}
+
+/// Waits until the site has checked in, so that what is told of it is so. Where it does not come to that in time, the site is up
+/// all the same, and `standing` tells why.
+async fn checked_in(running: &Running) -> Result<(), DevFault> {
+    let waiting = async {
+        loop {
+            let standing = running.core().read(|engine, now| engine.standing(now)).await?;
+            if standing.licenses.iter().all(|license| license.last_good.is_some()) {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(CHECKED_IN_MAX, waiting).await.unwrap_or(Ok(()))
 }
 
 #[cfg(test)]

@@ -217,7 +217,7 @@ impl Driver {
         inner.heart(|heart| heart.asked(request.outstanding(), asked_at));
 
         let bytes = endpoint.ask(&way, request.bytes()).await?;
-        let reply = CheckInReply::read(&bytes).map_err(|refusal| Trouble::of(&refusal))?;
+        let reply = CheckInReply::read(&bytes).map_err(|refusal| Trouble::heard(&refusal))?;
         let trust = inner.folder.trust();
         // A root that follows the one in force is believed wherever it comes from: it may list the key that signed.
         let (newer, refused) = reply.succeeded(trust.trust());
@@ -226,7 +226,7 @@ impl Driver {
         }
         let now = inner.core.read(|_, now| now).await.map_err(of_core)?;
         let answer = newer.check_in_answer(reply.answer.as_bytes(), presumed(now));
-        let answer = answer.map_err(|refusal| Trouble::of(&refusal))?;
+        let answer = answer.map_err(|refusal| Trouble::heard(&refusal))?;
         let heard_at = inner.clock.now();
         let after_ms = inner.heart(|heart| heart.judge(license, &answer, heard_at))?;
 

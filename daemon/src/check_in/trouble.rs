@@ -95,7 +95,22 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// A note that is refused.
+    /// A note that came over the network and is refused. Where keys would have a file copied again, it is asked again.
+    pub(super) fn heard(refusal: &Refusal) -> Self {
+        let remedy = match refusal.remedy() {
+            damaged if damaged.starts_with("Copy the file again") => {
+                "nothing: it is asked again; where it lasts, see what changes answers between this server and the licensor"
+            }
+            remedy => remedy,
+        };
+        Trouble::Answer {
+            reason: refusal.reason().to_owned(),
+            why: refusal.what().to_owned(),
+            remedy: remedy.to_owned(),
+        }
+    }
+
+    /// A note that was given by hand and is refused.
     pub(super) fn of(refusal: &Refusal) -> Self {
         Trouble::Answer {
             reason: refusal.reason().to_owned(),

@@ -8,6 +8,6 @@ mod faults;
 mod proxies;
 mod room;
 mod schedule;
-mod server;
+pub(crate) mod server;
 mod site;
 mod words;

@@ -5,7 +5,7 @@ mod cast;
 pub(super) mod pace;
 mod words;
 
-use std::{io::Write as _, time::Duration};
+use std::{io::Write, time::Duration};
 
 use leasehold_engine::{
     standing::{SiteStanding, Stage},
@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(10);
 const STEP_MAX_MS: u64 = 4 * HOUR_MS.unsigned_abs();
 /// Once the licensor answers again, so many milliseconds go by in a second: the daemon asks within the hour, and its answer
 /// counts for five minutes.
-const RETURN_MS_PER_SECOND: u64 = 5 * 60_000;
+const RETURN_MS_PER_SECOND: u64 = 10 * 60_000;
 /// What takes no days is done by then.
 const SOON: Duration = Duration::from_secs(60);
 /// What takes days may take so much longer than it ought to, on a machine that has much else to do.
@@ -48,18 +48,22 @@ struct Play<'s> {
     began: WallTime,
     cast: Cast,
     milestones: Vec<Milestone>,
+    out: Out<'s>,
 }
 
-/// Plays it through, and says on standard output what happens. Ends by itself.
-pub(super) async fn play(site: &mut Site, pace: Pace, days_per_second: u8) -> Result<(), DevFault> {
+/// Where it is told.
+pub(super) type Out<'s> = &'s mut (dyn Write + Send);
+
+/// Plays it through, and says what happens. Ends by itself.
+pub(super) async fn play(site: &mut Site, pace: Pace, days_per_second: u8, out: Out<'_>) -> Result<(), DevFault> {
     let Some(core) = site.running.as_ref().map(|running| running.core().clone()) else {
         return Err(DevFault::Play("the daemon does not run".to_owned()));
     };
-    say(&words::opening(days_per_second, &site.socket(), super::Run::of_this_program()));
+    say(out, &words::opening(days_per_second, &site.socket(), super::Run::of_this_program()));
     let cast = Cast::enter(&core).await?;
     let now = core.read(|_, now| now).await?;
     let speed = u64::from(days_per_second) * DAY_MS.unsigned_abs();
-    let mut play = Play { site, core, pace, speed, began: now.wall, cast, milestones: Vec::new() };
+    let mut play = Play { site, core, pace, speed, began: now.wall, cast, milestones: Vec::new(), out };
     play.in_good_standing("the first check-in").await?;
     play.scene().await?;
     play.lose_contact().await?;
@@ -131,9 +135,10 @@ impl Play<'_> {
         };
         let ports = self.ports().await?;
         let day = self.day(now);
+        let asking = self.asking(&standing);
         let told = told.iter().map(|told| words::brief(told, self.milestones.len() > 1)).collect();
-        let scene = Scene { day, at: now.wall, stage: standing.stage, told, tries, calls, ports, seat };
-        say(&scene.tell());
+        let scene = Scene { day, at: now.wall, stage: standing.stage, asking, told, tries, calls, ports, seat };
+        say(self.out, &scene.tell());
         self.milestones.push(Milestone { day, at: now.wall, stage: standing.stage, calls: scene.ports });
         Ok(())
     }
@@ -161,6 +166,13 @@ impl Play<'_> {
         }
     }
 
+    /// Why the daemon's check-ins fail, and how often they did.
+    fn asking(&self, standing: &SiteStanding) -> Option<String> {
+        let check_ins = self.site.running.as_ref()?.check_ins();
+        let failure = check_ins.view(standing.licenses.first()?.license).failure?;
+        Some(format!("its check-ins fail, {} in a row: {}", failure.attempts, failure.trouble))
+    }
+
     /// `3 of 20`: call ports in use and what counts of them.
     async fn ports(&self) -> Result<String, DevFault> {
         let pools = self.core.read(|engine, now| engine.pools(now, None, None)).await?.unwrap_or_default();
@@ -175,11 +187,9 @@ impl Play<'_> {
 
     async fn lose_contact(&mut self) -> Result<(), DevFault> {
         self.site.endpoint.close().await;
-        say("\n");
-        say(&wrapped(
-            "",
-            "The licensor's endpoint goes away. The daemon asks on and on, and nobody answers; the days begin to fly.",
-        ));
+        let text =
+            "The licensor's endpoint goes away. The daemon asks on and on, and nobody answers; the days begin to fly.";
+        say(self.out, &format!("\n{}", wrapped("", text)));
         Ok(())
     }
 
@@ -199,24 +209,21 @@ impl Play<'_> {
         let told = tokio::time::timeout(SOON, ended).await;
         let told = told.map_err(|_| DevFault::Play("the manager's lease did not end".to_owned()))??;
         let (_, now) = self.look().await?;
-        say(&words::later(now.wall, self.day(now), &told));
+        let text = words::later(now.wall, self.day(now), &told);
+        say(self.out, &text);
         Ok(())
     }
 
     async fn regain_contact(&mut self) -> Result<(), DevFault> {
-        say(&wrapped(
-            "",
-            "The licensor's endpoint is back. Nobody types anything: the daemon asks again within the hour, and a good answer \
-             restores everything at once.",
-        ));
+        let text = "The licensor's endpoint is back. Nobody types anything: the daemon asks again within the hour, and a good \
+                    answer restores everything at once.";
+        say(self.out, &wrapped("", text));
         let clock = self.pace.clock();
-        // Its ledger knows when it signed what.
-        clock.continue_from(crate::clock::TimeMark::default());
         let workshop = vendor::workshop(&self.site.place.licensor(), clock.trusted())?;
         self.site.endpoint.open(&workshop, &clock).await?;
         drop(workshop);
         let good = |standing: &SiteStanding| standing.stage == Stage::Functional;
-        self.walk("the check-in that is answered again", good, RETURN_MS_PER_SECOND, SOON).await
+        self.walk("the check-in that is answered again", good, RETURN_MS_PER_SECOND, WALK_MAX).await
     }
 
     async fn summary(&mut self) -> Result<(), DevFault> {
@@ -227,7 +234,7 @@ impl Play<'_> {
             text.push_str(&format!("  day {day:>2}  {at}  stage {}  {title:<20} call ports {calls}\n", stage.number()));
         }
         text.push_str(&words::closing(self.cast.beats));
-        say(&text);
+        say(self.out, &text);
         Ok(())
     }
 }
@@ -240,7 +247,6 @@ fn until_change(standing: &SiteStanding, now: Now) -> u64 {
 }
 
 /// Nobody may be reading, and the play goes on all the same.
-fn say(text: &str) {
-    let mut out = std::io::stdout();
+fn say(out: &mut (dyn Write + Send), text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

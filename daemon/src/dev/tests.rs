@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use leasehold_engine::view::{EntityFilter, EntityKind};
+use leasehold_engine::{
+    standing::Verdict,
+    view::{EntityFilter, EntityKind},
+};
 
 use super::*;
 
@@ -22,6 +25,7 @@ async fn the_sample_site_is_whole_and_goes_away() {
         "I3_ACCESS_CLIENT_CONCURRENT 60/25",
         "I3_ACCESS_ACD_MEDIA_1_CONCURRENT 60/25",
         "I3_ACCESS_TRACKER_CONCURRENT 20/10",
+        "I3_ACCESS_WORKGROUP_SUPERVISOR_PLUGIN 2/2",
         "I3_SESSION_CALL 0/20",
     ] {
         assert!(pools.iter().any(|pool| pool == expected), "{expected} is not among {pools:?}");
@@ -39,6 +43,10 @@ async fn the_sample_site_is_whole_and_goes_away() {
     let states: Vec<&str> = files.iter().map(|file| file.state.as_str()).collect();
     assert_eq!(states, ["acknowledged", "open"]);
     assert!(files[0].receipt.is_some() && files[1].path.is_file());
+    // It has checked in, with a day's length of a stage to go before anything comes of it.
+    let standing = running.core().read(|engine, now| engine.standing(now)).await.unwrap();
+    let license = &standing.licenses[0];
+    assert_eq!((standing.stage.number(), license.grace_days, license.verdict), (1, Some(7), Some(Verdict::Good)));
     let story = site.story();
     assert!(story.contains(&format!("LEASEHOLD_SERVER=unix://{}", site.socket().display())), "{story}");
     assert!(site.tcp().starts_with("http://127.0.0.1:") && !site.tcp().ends_with(":0"));
@@ -54,8 +62,7 @@ async fn a_named_folder_is_gone_on_with_and_a_taken_port_is_told() {
     let options = Options {
         port: Some(taken.local_addr().unwrap().port()),
         dir: Some(dir.path().join("site")),
-        keep: false,
-        days_per_second: None,
+        ..Options::default()
     };
     let mut first = up(&options).await;
     assert!(first.story().contains("is taken") && first.story().contains("all of it stays"));
@@ -64,6 +71,43 @@ async fn a_named_folder_is_gone_on_with_and_a_taken_port_is_told() {
     let mut again = up(&options).await;
     assert_eq!(fs::read(again.place.folder().join(SAMPLE)).unwrap(), sample);
     assert_eq!(again.stop().await, Exit::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_play_goes_down_through_all_stages_and_comes_back() {
+    let pace = Pace::from(&Clock::system());
+    let options = Options { port: Some(0), days_per_second: Some(12), ..Options::default() };
+    let mut site = Site::start(&options, pace.clock()).await.unwrap_or_else(|fault| panic!("{fault}"));
+    let mut told = Vec::new();
+    play::play(&mut site, pace, 12, &mut told).await.unwrap_or_else(|fault| panic!("{fault}"));
+    let told = String::from_utf8(told).unwrap();
+    // Every seven days a stage, the calls in every one of them, and back.
+    let summary: Vec<(&str, &str)> = told
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("day ")?.trim_start().split_once("  "))
+        .filter_map(|(day, rest)| Some((day, rest.split_once("stage ")?.1)))
+        .collect();
+    for (place, (day, stage)) in
+        [("0", "1"), ("7", "2"), ("14", "3"), ("21", "4"), ("28", "5"), ("35", "6"), ("35", "1")]
+            .into_iter()
+            .enumerate()
+    {
+        let found = summary.get(place).unwrap_or_else(|| panic!("{told}"));
+        assert!(
+            found.0 == day && found.1.starts_with(stage) && found.1.contains("call ports 3 of"),
+            "{found:?}\n{told}"
+        );
+    }
+    for part in [
+        "loses I3_ACCESS_WORKGROUP_SUPERVISOR_PLUGIN",
+        "5 more calls: REFUSED",
+        "lease has ended (ENFORCED)",
+        "in good standing again",
+        "its check-ins fail",
+    ] {
+        assert!(told.contains(part), "{part} is missing in\n{told}");
+    }
+    assert_eq!(site.stop().await, Exit::Done);
 }
 
 #[test]

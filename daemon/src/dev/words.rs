@@ -204,6 +204,8 @@ mod tests {
             "agent-001 to agent-060",
             "cargo run -q --release --bin leasehold -- usage list",
             "--bin licensor -- --dir /d/licensor usage open /d/state/usage",
+            "cargo run -q --release --bin leasehold -- standing --offline 20d",
+            "cargo run -q --release --bin leaseholdd -- dev --days-per-second 2",
             "everything is removed",
         ] {
             assert!(text.contains(part), "{part} is missing in {text}");

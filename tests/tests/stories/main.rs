@@ -3,6 +3,7 @@
 
 mod alloc;
 mod bad_input;
+mod check_in;
 mod cli;
 mod clock;
 mod fifty_seats;

@@ -98,7 +98,7 @@ const fn meaning(stage: u32) -> &'static str {
     match stage {
         1 => "nothing is limited",
         2 => "a notice in `leasehold status`",
-        3 => "a notice on every answer; application servers are told",
+        3 => "a notice on every answer of `leasehold`; application servers are told",
         4 => "supervisor keys are refused, and leave the leases that hold them",
         5 => "of each pool of call ports a fifth, at least 2; live calls go on",
         6 => "2 call ports in all and nothing else; live calls go on, other leases end",

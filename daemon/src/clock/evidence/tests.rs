@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod told;
+
 const DAY: u64 = DAY_MS.unsigned_abs();
 const YEAR: u64 = 365 * DAY;
 const HOUR: u64 = HOUR_MS.unsigned_abs();
@@ -51,6 +53,12 @@ impl Machine {
         self.real = self.real.plus_ms(signed(ms));
         self.now = Now { lease: self.now.lease.plus_ms(ms), wall: self.now.wall.plus_ms(signed(ms)), ..self.now };
         self.look();
+    }
+
+    /// The licensor signs something.
+    fn tell(&mut self, told: Testimony) {
+        let (wall, said) = self.watch.told(self.now, self.wall(), told);
+        self.take(wall, self.now.lease, said);
     }
 
     /// It is off for so long, and starts with a clock that is off by so much.

@@ -92,7 +92,7 @@ async fn what_is_no_proxy() {
 
 #[tokio::test]
 async fn a_proxy_that_stalls_or_hangs_up() {
-    says(&fails(Proxied::Mute).await, "timed-out", "the proxy was asked for a tunnel", "usage.proxy");
+    says(&fails(Proxied::Mute).await, "timed-out", "the proxy was asked for a tunnel", "network.proxy");
     says(&fails(Proxied::HangUp).await, "proxy-unreachable", "ended the connection", "check `network.proxy`");
 }
 

@@ -23,14 +23,14 @@ use tokio_rustls::{
 };
 
 /// A certificate authority of its own.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     dir: TempDir,
 }
 
 /// What is wrong with a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flaw {
+pub(crate) enum Flaw {
     None,
     OtherName,
     Expired,
@@ -40,7 +40,7 @@ pub(super) enum Flaw {
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -51,11 +51,11 @@ impl Authority {
     }
 
     /// What `network.ca` is to name.
-    pub(super) fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
     }
 
-    pub(super) fn certificate(&self, flaw: Flaw) -> (CertificateDer<'static>, KeyPair) {
+    pub(crate) fn certificate(&self, flaw: Flaw) -> (CertificateDer<'static>, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let name = if flaw == Flaw::OtherName { "other.example" } else { "localhost" };
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -74,7 +74,7 @@ impl Authority {
 
 /// What the server does with a connection.
 #[derive(Clone, Debug)]
-pub(super) enum Act {
+pub(crate) enum Act {
     /// Takes the request and answers so.
     Say(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Takes the file and gives a receipt.
@@ -100,16 +100,16 @@ pub(super) enum Act {
 }
 
 /// A refusal as the licensor's endpoint words it.
-pub(super) fn problem(status: u16, code: &str, detail: &str) -> Act {
+pub(crate) fn problem(status: u16, code: &str, detail: &str) -> Act {
     let body = serde_json::json!({ "status": status, "code": code, "detail": detail }).to_string();
     Act::Say(status, vec![("content-type", "application/problem+json".into())], body.into_bytes())
 }
 
-pub(super) struct Asked {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) head: String,
-    pub(super) body: usize,
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) head: String,
+    pub(crate) body: usize,
 }
 
 #[derive(Default)]
@@ -121,14 +121,14 @@ struct Desk {
 }
 
 /// See the module.
-pub(super) struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     desk: Arc<Mutex<Desk>>,
     _tasks: JoinSet<()>,
 }
 
 impl Server {
-    pub(super) async fn start(authority: &Authority, flaw: Flaw, script: Vec<Act>) -> Self {
+    pub(crate) async fn start(authority: &Authority, flaw: Flaw, script: Vec<Act>) -> Self {
         let (certificate, key) = authority.certificate(flaw);
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         // The licensor's own: HTTP/2 is offered too, and is not what we speak.
@@ -147,31 +147,31 @@ impl Server {
         Self { address, desk, _tasks: tasks }
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
     /// As a destination.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://localhost:{}", self.port())
     }
 
-    pub(super) fn then(&self, act: Act) {
+    pub(crate) fn then(&self, act: Act) {
         self.desk.lock().unwrap().script.push_back(act);
     }
 
     /// `PUT /v1/usage/X`, one for each request so far.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.desk.lock().unwrap().asked.iter().map(|asked| format!("{} {}", asked.method, asked.path)).collect()
     }
 
     /// Waits until the server has heard a request that nobody has waited for.
-    pub(super) async fn hears(&self) {
+    pub(crate) async fn hears(&self) {
         let heard = self.desk.lock().unwrap().heard.clone();
         tokio::time::timeout(std::time::Duration::from_secs(60), heard.notified()).await.expect("within a minute");
     }
 
-    pub(super) fn with_asked<T>(&self, look: impl FnOnce(&[Asked]) -> T) -> T {
+    pub(crate) fn with_asked<T>(&self, look: impl FnOnce(&[Asked]) -> T) -> T {
         look(&self.desk.lock().unwrap().asked)
     }
 }
@@ -256,14 +256,14 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, desk: Arc<Mutex<Desk>>) {
 }
 
 /// The time of the tests, moved by so many seconds.
-pub(super) fn date(ahead_s: i64) -> Vec<(&'static str, String)> {
+pub(crate) fn date(ahead_s: i64) -> Vec<(&'static str, String)> {
     let now = jiff::Timestamp::from_millisecond(super::site::WALL_MS).unwrap();
     let now = now + jiff::SignedDuration::from_secs(ahead_s);
     vec![("date", now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())]
 }
 
 /// A receipt for these bytes, by the licensor of a seed.
-pub(super) fn receipt(name: &str, bytes: &[u8], seed: u8) -> Vec<u8> {
+pub(crate) fn receipt(name: &str, bytes: &[u8], seed: u8) -> Vec<u8> {
     let license_id = match leasehold_keys::usage::verify(bytes.strip_suffix(&[0]).unwrap_or(bytes)) {
         Ok(file) => file.header().license,
         Err(_) => super::site::row(1).license,
@@ -280,7 +280,7 @@ pub(super) fn receipt(name: &str, bytes: &[u8], seed: u8) -> Vec<u8> {
 
 /// What a scripted proxy does with a connection.
 #[derive(Clone, Debug)]
-pub(super) enum Proxied {
+pub(crate) enum Proxied {
     /// Makes the tunnel.
     Through,
     /// Answers this to CONNECT.
@@ -292,14 +292,14 @@ pub(super) enum Proxied {
 }
 
 /// A forward proxy that does one thing.
-pub(super) struct ProxyServer {
-    pub(super) address: SocketAddr,
+pub(crate) struct ProxyServer {
+    pub(crate) address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
     _tasks: JoinSet<()>,
 }
 
 impl ProxyServer {
-    pub(super) async fn start(does: Proxied) -> Self {
+    pub(crate) async fn start(does: Proxied) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::<Mutex<Vec<String>>>::default();
@@ -314,7 +314,7 @@ impl ProxyServer {
     }
 
     /// What it was asked.
-    pub(super) fn heads(&self) -> Vec<String> {
+    pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn opening(days_per_second: u8, socket: &Path, run: Run) -> String {
     for command in ["standing", "pools"] {
         text.push_str(&format!("  {} {command}\n", run.program("leasehold")));
     }
+    text.push_str("\nCtrl-C ends it; everything is removed.\n");
     text
 }
 
@@ -45,6 +46,8 @@ pub(super) struct Scene {
     pub(super) day: i64,
     pub(super) at: WallTime,
     pub(super) stage: Stage,
+    /// Why check-ins fail, where they do.
+    pub(super) asking: Option<String>,
     /// What the application server was told.
     pub(super) told: Vec<String>,
     pub(super) tries: Vec<Tried>,
@@ -59,6 +62,9 @@ impl Scene {
         let (stage, title) = (self.stage.number(), self.stage.title());
         let mut text = format!("\n{}, day {}: STAGE {stage}, {title}\n\n", moment(self.at), self.day);
         text.push_str(&wrapped("it means", meaning(self.stage)));
+        if let Some(asking) = &self.asking {
+            text.push_str(&wrapped("the daemon", asking));
+        }
         for told in &self.told {
             text.push_str(&wrapped(&format!("{NAME} is told"), told));
         }

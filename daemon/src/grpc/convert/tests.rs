@@ -177,6 +177,41 @@ fn moments_are_checked_and_come_back() {
     }
 }
 
+#[test]
+fn a_change_of_stage_is_told_with_all_that_is_known_of_it() {
+    use leasehold_engine::{
+        decision::{StandingTold, Told},
+        refusal::{Cause, Enforcement},
+        standing::{Stage, StageAhead},
+    };
+    let (license, since) =
+        (license_id("license_id", "0190c1f0-7b1a-7c3e-9d2f-4a5b6c7d8e9f").unwrap(), WallTime::from_ms(0));
+    let why = Enforcement {
+        stage: Stage::PortsLimited,
+        license,
+        product: "PureConnect".parse().unwrap(),
+        cause: Cause::Never,
+        since,
+    };
+    let told = |told: StandingTold| match leasing::told(&Told::Standing(Box::new(told))) {
+        Some(v1::event::Event::StandingChanged(changed)) => changed,
+        other => panic!("{other:?}"),
+    };
+    let next = StageAhead { stage: Stage::Unlicensed, at: WallTime::from_ms(5_000), license };
+    let (before, stage) = (Stage::SupervisorDisabled, Stage::PortsLimited);
+    let down = told(StandingTold { before, stage, why: Some(why), next: Some(next), leases_end_in_ms: None });
+    assert_eq!(
+        (down.before, down.stage, down.name.as_str(), down.reason.as_str()),
+        (4, 5, "ports limited", "ENFORCED")
+    );
+    assert_eq!((down.next_stage, down.next_at, down.leases_end_in_ms), (6, Some(timestamp(next.at)), 0));
+    assert!(down.message.contains("PureConnect") && down.message.contains("20 %"), "{}", down.message);
+    let (before, stage) = (Stage::Unlicensed, Stage::Functional);
+    let back = told(StandingTold { before, stage, why: None, next: None, leases_end_in_ms: None });
+    assert_eq!((back.before, back.stage, back.reason.as_str(), back.next_stage), (6, 1, "STANDING", 0));
+    assert!(back.next_at.is_none() && back.message.contains("good standing"), "{}", back.message);
+}
+
 fn user_entity(user: v1::User) -> Option<v1::Entity> {
     Some(v1::Entity { entity: Some(v1::entity::Entity::User(user)) })
 }

@@ -236,3 +236,78 @@ pub(crate) fn doctor(answer: &mut v1::DoctorResponse, reports: &[Report<Trouble>
 
 /// Until when `ahead` looks where nobody says.
 pub(crate) const EVER: WallTime = WallTime::from_ms(i64::MAX);
+
+#[cfg(test)]
+mod tests {
+    use leasehold_engine::time::LeaseTime;
+    use leasehold_keys::time::DAY_MS;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::way_out;
+
+    const NOW: WallTime = WallTime::from_ms(1_900_000_000_000);
+
+    fn licensed(verdict: Option<Verdict>, ramp: WallTime) -> SiteStanding {
+        let license = LicenseStanding {
+            license: LicenseId(Uuid::from_u128(1)),
+            sequence: 1,
+            product: "PureConnect".parse().unwrap(),
+            account: "Acme".parse().unwrap(),
+            stage: Stage::Functional,
+            target: Stage::Functional,
+            since: Some(ramp),
+            ramp: Some(ramp),
+            grace_days: Some(7),
+            endpoint: None,
+            last_good: None,
+            verdict,
+            next: None,
+            braked_ms: None,
+            row: None,
+        };
+        SiteStanding { licenses: vec![license], ..SiteStanding::default() }
+    }
+
+    fn said(standing: &SiteStanding, view: View, usage_trouble: Option<&str>) -> (String, Vec<v1::Notice>) {
+        let seen = Seen {
+            standing,
+            told: None,
+            check_ins: &[(view, None)],
+            usage_trouble: usage_trouble.map(str::to_owned),
+            now: Now { lease: LeaseTime::from_ms(0), wall: NOW, unconfirmed_ms: 0 },
+        };
+        (site(&seen).message, notices(&seen))
+    }
+
+    #[test]
+    fn before_the_ramp_it_is_said_whether_the_site_is_ready() {
+        let ramp = NOW.plus_ms(DAY_MS);
+        let good = licensed(Some(Verdict::Good), ramp);
+        let (message, notices) = said(&good, View::default(), None);
+        assert!(message.contains("is ready for it") && message.contains(&ramp.to_string()), "{message}");
+        assert_eq!(notices, []);
+        let refused = way_out::Trouble::Refused { at: "acme.example:443".into() };
+        let failure = Failure { at: NOW, trouble: refused.into(), attempts: 3 };
+        let failing = View { failure: Some(failure), next: None };
+        let (message, notices) = said(&good, failing, Some("the bucket is gone"));
+        for words in ["NOT ready", "usage files do not go out (the bucket is gone)", "acme.example:443 refuses"] {
+            assert!(message.contains(words), "{message}");
+        }
+        assert_eq!(notices[0].reason, "CHECK_IN_FAILED");
+        assert!(notices[0].message.contains("To do: let connections out"), "{}", notices[0].message);
+        for (verdict, words) in [
+            (None, "has not checked in yet"),
+            (Some(Verdict::Duplicate), "duplicate"),
+            (Some(Verdict::Revoked { from: NOW }), "revoked"),
+        ] {
+            let (message, _) = said(&licensed(verdict, ramp), View::default(), None);
+            assert!(message.contains("NOT ready") && message.contains(words), "{message}");
+        }
+        // Afterwards it is about standing alone; and a site without such a license is told that.
+        let (message, _) = said(&licensed(Some(Verdict::Good), NOW), View::default(), Some("x"));
+        assert_eq!(message, "In good standing.");
+        let (message, _) = said(&SiteStanding::default(), View::default(), None);
+        assert!(message.starts_with("No license in effect asks"), "{message}");
+    }
+}
