@@ -22,7 +22,7 @@ fn failure() -> v1::UsageFailure {
         code: "proxy-authentication".into(),
         message: "the proxy proxy.acme.example:3128 wants a name and a password (407)".into(),
         remedy:
-            "put a name into `usage.proxy` (http://NAME@HOST:PORT) and its password into `usage.proxy_password_file`"
+            "put a name into `network.proxy` (http://NAME@HOST:PORT) and its password into `network.proxy_password_file`"
                 .into(),
         at: at("2026-11-22T02:48:00Z"),
         attempts: 3,
