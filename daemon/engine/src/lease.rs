@@ -194,7 +194,7 @@ impl Turn<'_> {
             graced: None,
         };
         // The new lease stands before the old ones fall: shared seats pass on, and are never free in between (ALLOC-8).
-        let told = self.engine.state.usage.collecting.then(|| row.clone());
+        let told = self.engine.state.site.usage_collecting.then(|| row.clone());
         self.change(None, Some(Row::Lease(Box::new(row))));
         if let Some(row) = told {
             self.tell_usage(UsageKind::Logon, &row, now.wall);
@@ -214,7 +214,7 @@ impl Turn<'_> {
         let holder = row.holder;
         self.engine.idle_warned.remove(&id);
         let used_until = self.end_of_use(&row, how);
-        let told = self.engine.state.usage.collecting.then(|| row.clone());
+        let told = self.engine.state.site.usage_collecting.then(|| row.clone());
         let remembered = row.request.is_some();
         let after = remembered.then(|| {
             Row::Lease(Box::new(LeaseRow { idle_since: None, ended: Some((self.now.lease, how)), ..row.clone() }))

@@ -509,6 +509,11 @@ pub struct SiteRow {
     pub compliance_day: i64,
     /// The highest number of a usage event that is sealed; those that wait are higher.
     pub last_usage_event: u64,
+    /// USAGE-1: usage events are collected. Follows the effective grants, in the same step.
+    pub usage_collecting: bool,
+    /// How often collecting has begun. What happens between one era and the next is told by nobody, so that no usage file
+    /// goes from one into the other.
+    pub usage_era: u32,
 }
 
 /// What happened to a user's session (USAGE-3).
@@ -528,6 +533,8 @@ pub enum UsageKind {
 pub struct UsageEventRow {
     /// Its number.
     pub id: UsageEventId,
+    /// The era in which it was collected: [`SiteRow::usage_era`].
+    pub era: u32,
     /// When: for the logoff of an expired lease, its last renewal (USAGE-9).
     pub at: WallTime,
     /// What.

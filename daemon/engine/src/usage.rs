@@ -27,8 +27,6 @@ use crate::{
 /// What the state remembers of usage.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
-    /// USAGE-1: events are collected. Follows the effective grants.
-    pub collecting: bool,
     /// Events that no segment holds yet. What cannot be sealed waits here and in the database: an event is never dropped,
     /// and each came with a commit, so they are bounded by what the disk takes. By their numbers.
     pub unsealed: VecDeque<UsageEventRow>,
@@ -41,6 +39,8 @@ pub(crate) struct Usage {
 pub struct UsagePlan {
     /// Events are collected and files written.
     pub collecting: bool,
+    /// How often collecting has begun. A file tells of one era only: between two of them nobody was watching.
+    pub era: u32,
     /// Files are uploaded without being asked for. Never where the grants keep usage local.
     pub upload: bool,
     /// The license ID that files name: of the first file in effect that asks for usage.
@@ -71,7 +71,7 @@ impl Turn<'_> {
         let LeaseSubject::Logon { user, .. } = &lease.subject else {
             return;
         };
-        if !state.usage.collecting {
+        if !state.site.usage_collecting {
             return;
         }
         let others = state.sessions(*user).filter(|other| other.id != lease.id);
@@ -105,18 +105,31 @@ impl Turn<'_> {
             _ => state.applied_keys(user),
         };
         let id = UsageEventId(state.last_usage_event() + 1);
-        let event = UsageEventRow { id, at, what, user: row.row.name.clone(), counter, keys, before };
+        let (era, user) = (state.site.usage_era, row.row.name.clone());
+        let event = UsageEventRow { id, era, at, what, user, counter, keys, before };
         self.change(None, Some(Row::UsageEvent(event)));
     }
 
     /// The lease's user and the keys applied to that one, where that is told at all.
     pub(crate) fn applied_to(&self, lease: &LeaseRow) -> Option<(UserId, Arc<[KeyId]>)> {
         match &lease.subject {
-            LeaseSubject::Logon { user, .. } if self.engine.state.usage.collecting => {
+            LeaseSubject::Logon { user, .. } if self.engine.state.site.usage_collecting => {
                 Some((*user, self.engine.state.applied_keys(*user)))
             }
             _ => None,
         }
+    }
+
+    /// USAGE-1: collecting follows the grants as they stand. Who stayed and who left while there was none is not known, so
+    /// that each beginning is another era.
+    pub(crate) fn follow_usage(&mut self) {
+        let collecting = self.engine.state.wants_usage();
+        self.change_site(|site| {
+            if collecting && !site.usage_collecting {
+                site.usage_era = site.usage_era.saturating_add(1);
+            }
+            site.usage_collecting = collecting;
+        });
     }
 
     /// When a lease's use ended: where it expired, with its last renewal, though never before its grant (USAGE-9).
@@ -182,12 +195,23 @@ impl State {
         beats.map_or(renewed, |holder| holder.contact.max(renewed))
     }
 
+    /// Which of the keys that ask for usage the site has: upload, local, virtual cloud.
+    fn usage_roles(&self) -> [bool; 3] {
+        [Role::UsageUpload, Role::UsageLocal, Role::VirtualCloud]
+            .map(|role| self.catalog.with_role(role).any(|key| self.site_has(key)))
+    }
+
+    /// USAGE-1: the grants ask for usage.
+    fn wants_usage(&self) -> bool {
+        self.usage_roles().contains(&true)
+    }
+
     /// USAGE-1 and USAGE-2, from the grants as they stand.
     pub(crate) fn usage_plan(&self, now: Now) -> UsagePlan {
-        let asks = |role: Role| self.catalog.with_role(role).any(|key| self.site_has(key));
-        let (upload, local, cloud) = (asks(Role::UsageUpload), asks(Role::UsageLocal), asks(Role::VirtualCloud));
+        let (collecting, era) = (self.site.usage_collecting, self.site.usage_era);
+        let [upload, local, cloud] = self.usage_roles();
         if !(upload || local || cloud) {
-            return UsagePlan::default();
+            return UsagePlan { collecting, era, ..UsagePlan::default() };
         }
         let asking = |key: &KeyName| {
             self.catalog.find(key.as_str()).and_then(|key| self.catalog.get(key)).is_some_and(|definition| {
@@ -196,7 +220,8 @@ impl State {
         };
         let file = self.files_in_effect(now).find(|file| file.terms.grants.iter().any(|grant| asking(&grant.pool.key)));
         UsagePlan {
-            collecting: true,
+            collecting,
+            era,
             upload: cloud || (upload && !local),
             license: file.map(|file| file.terms.license_id),
             role: file.and_then(|file| file.host_role),

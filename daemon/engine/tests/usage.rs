@@ -249,6 +249,60 @@ fn usage_is_collected_only_where_the_grants_ask_for_it() {
     assert_eq!(events(&site), ["12:00 logon ann 2 CLIENT"]);
 }
 
+/// What happens between two eras of collecting is told by nobody, so each beginning is another era: in the very step in which
+/// the grants change, and never by a restart.
+#[test]
+fn each_beginning_of_collecting_is_another_era() {
+    let mut site = Site::with(&[USAGE, "CLIENT 3"]);
+    let mut sequence = 1;
+    let mut license = |site: &mut Site, grants: &[&str]| {
+        sequence += 1;
+        let mut terms = files::base(&grants.iter().map(|grant| files::grant(grant)).collect::<Vec<_>>());
+        terms.sequence = sequence;
+        site.drop_file("base.i3lic", &terms, HostFinding::Primary);
+    };
+    let state = |site: &Site| {
+        let plan = site.engine.usage_plan(site.now());
+        (plan.collecting, plan.era)
+    };
+    let mut leases = BTreeMap::new();
+    for name in ["ann", "bob", "tina"] {
+        site.add_user(name, Method::Assignable);
+        site.assign(true, user(name), &["CLIENT"]).unwrap();
+        leases.insert(name, log_on(&mut site, &unary("acd"), logon(name, &[])));
+    }
+    assert_eq!(state(&site), (true, 1));
+    site.restart();
+    // Another file that asks for it too is no beginning.
+    license(&mut site, &[USAGE, "CLIENT 4"]);
+    assert_eq!(state(&site), (true, 1));
+    license(&mut site, &["CLIENT 3"]);
+    assert_eq!(state(&site), (false, 1));
+    site.release(unary("acd"), leases["ann"]).unwrap();
+    site.restart();
+    assert_eq!(state(&site), (false, 1));
+    let before = site.changes.len();
+    license(&mut site, &[USAGE, "CLIENT 3"]);
+    assert_eq!(state(&site), (true, 2));
+    // A commit that failed was no beginning, and the next one is the same.
+    let undone = site.changes.split_off(before);
+    site.engine.undo(undone);
+    assert_eq!(state(&site), (false, 1));
+    license(&mut site, &[USAGE, "CLIENT 3"]);
+    assert_eq!(state(&site), (true, 2));
+    site.release(unary("acd"), leases["bob"]).unwrap();
+    let rows = site.engine.unsealed_usage(usize::MAX);
+    let told: Vec<(u32, &str, u32)> = rows.iter().map(|row| (row.era, row.user.as_str(), row.counter)).collect();
+    // Nothing tells of ann's end; whoever opens the second era does without her.
+    assert_eq!(told, [(1, "ann", 1), (1, "bob", 1), (1, "tina", 1), (2, "bob", 0)]);
+    site.run(Command::Usage(UsageStep { sealed_through: Some(rows[2].id), ..UsageStep::default() })).unwrap();
+    let present = site.engine.usage_presences();
+    assert_eq!(present.iter().map(|some| some.user.as_str()).collect::<Vec<_>>(), ["bob", "tina"]);
+    site.restart();
+    assert_eq!((state(&site), site.engine.unsealed_usage(1)[0].era), ((true, 2), 2));
+    site.check();
+}
+
 /// USAGE-2: which of the keys lets files go out by themselves.
 #[test]
 fn local_usage_wins_over_upload() {

@@ -292,7 +292,7 @@ pub(super) fn all(
     super::usage::load(db, &mut take)?;
     super::standing::load(db, &mut take)?;
     let site = "SELECT last_lease, last_assignment, last_entity, last_denial, last_audit, promoted, compliance_day, \
-                last_usage_event FROM site";
+                last_usage_event, usage_collecting, usage_era FROM site";
     each(db, site, |row| {
         take(Row::Site(SiteRow {
             last_lease: u64_at(row, 0)?,
@@ -303,6 +303,8 @@ pub(super) fn all(
             promoted: row.get(5)?,
             compliance_day: row.get(6)?,
             last_usage_event: u64_at(row, 7)?,
+            usage_collecting: row.get(8)?,
+            usage_era: u32_at(row, 9)?,
         }));
         Ok(())
     })?;

@@ -265,6 +265,8 @@ fn one_of_each() -> Vec<Row> {
             promoted: true,
             compliance_day: 20_000,
             last_usage_event: 8,
+            usage_collecting: true,
+            usage_era: 3,
         }),
         Row::Epoch(EpochRow {
             number: 7,

@@ -83,7 +83,7 @@ impl Serialize for Texts<'_> {
             // Most often the keys are the same before and after.
             let keys_before = before.map(|before| &before.keys).filter(|keys| **keys != event.keys);
             (
-                (event.id.0, event.at.as_ms(), event.what, event.user.as_str(), event.counter),
+                (event.id.0, event.at.as_ms(), event.what, event.user.as_str(), event.counter, event.era),
                 &*event.keys,
                 before.map(|before| before.since.as_ms()),
                 keys_before,
@@ -94,13 +94,13 @@ impl Serialize for Texts<'_> {
 
 fn read_events(text: &str) -> rusqlite::Result<Vec<UsageEventRow>> {
     type Keys = Arc<[KeyId]>;
-    type Read = ((u64, i64, UsageKind, Label, u32), Keys, Option<i64>, Option<Keys>);
+    type Read = ((u64, i64, UsageKind, Label, u32, u32), Keys, Option<i64>, Option<Keys>);
     let events: Vec<Read> = serde_json::from_str(text).map_err(|why| fault(0, why))?;
-    let event = |((id, at, what, user, counter), keys, since, keys_before): Read| {
+    let event = |((id, at, what, user, counter, era), keys, since, keys_before): Read| {
         let (id, at) = (UsageEventId(id), WallTime::from_ms(at));
         let since = since.map(WallTime::from_ms);
         let before = since.map(|since| UsageBefore { since, keys: keys_before.unwrap_or_else(|| keys.clone()) });
-        UsageEventRow { id, at, what, user, counter, keys, before }
+        UsageEventRow { id, era, at, what, user, counter, keys, before }
     };
     Ok(events.into_iter().map(event).collect())
 }

@@ -97,7 +97,7 @@ pub(super) fn put(db: &Connection, row: &Row, texts: &mut TermsTexts) -> rusqlit
             time(row.contact)?,
             time(row.graced)?,
         ]),
-        Row::Site(row) => sql("INSERT OR REPLACE INTO site VALUES (1,?,?,?,?,?,?,?,?)")?.execute(params![
+        Row::Site(row) => sql("INSERT OR REPLACE INTO site VALUES (1,?,?,?,?,?,?,?,?,?,?)")?.execute(params![
             int(row.last_lease)?,
             int(row.last_assignment)?,
             row.last_entity,
@@ -106,6 +106,8 @@ pub(super) fn put(db: &Connection, row: &Row, texts: &mut TermsTexts) -> rusqlit
             row.promoted,
             row.compliance_day,
             int(row.last_usage_event)?,
+            row.usage_collecting,
+            row.usage_era,
         ]),
         Row::Denial(row) => sql("INSERT OR REPLACE INTO denials VALUES (?,?,?,?,?,?,?,?,?,?,?,?)")?.execute(params![
             int(row.id.0)?,

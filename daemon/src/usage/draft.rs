@@ -167,6 +167,8 @@ fn take_over(row: &mut UsageSegmentRow, tail: &Tail) {
 /// A segment that is being written, as it will be when the step in hand is durable.
 pub(super) struct Draft {
     segment: Segment,
+    /// It tells of no other.
+    era: u32,
     row: UsageSegmentRow,
     sha256: digest::Context,
     facts: Facts,
@@ -175,10 +177,10 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Begins a segment; its header goes into the step. `number` is that of its row.
+    /// Begins a segment; its header goes into the step. `(number, era)`: the number of its row, and the era that it tells of.
     pub(super) fn begin(
         step: &mut Step,
-        number: u32,
+        (number, era): (u32, u32),
         begun: Begun,
         previous: Option<&Tail>,
         facts: Facts,
@@ -217,7 +219,11 @@ impl Draft {
         let mut sha256 = digest::Context::new(&digest::SHA256);
         sha256.update(&header);
         step.put(&row, 0, 0, header);
-        Ok(Self { segment, row, sha256, facts, signed: (now.lease, 0) })
+        Ok(Self { segment, era, row, sha256, facts, signed: (now.lease, 0) })
+    }
+
+    pub(super) fn era(&self) -> u32 {
+        self.era
     }
 
     pub(super) fn row(&self) -> &UsageSegmentRow {

@@ -299,12 +299,15 @@ impl Driver {
         if *self.core.phase().borrow() == Phase::Starting {
             return Err(Refused::Starting.into());
         }
-        let newest = |engine: &Engine, _: Now| {
-            (engine.usage_backlog().0, engine.unsealed_usage(usize::MAX).last().map(|event| event.id))
+        let seen = |engine: &Engine, _: Now| {
+            let events = engine.unsealed_usage(usize::MAX);
+            let eras = events.chunk_by(|a, b| a.era == b.era).count();
+            (events.len(), eras, events.last().map(|event| event.id))
         };
-        let (waiting, newest) = self.read(runtime, newest)?;
+        let (waiting, eras, newest) = self.read(runtime, seen)?;
         let Some(newest) = newest else { return Ok(0) };
-        for _ in 0..=waiting / EVENTS_PER_STEP + 1 {
+        // Each era takes a segment of its own, and some may be cut by their size.
+        for _ in 0..=waiting / EVENTS_PER_STEP + 2 * eras {
             self.heart.hurry();
             self.turn(runtime, Course::Running);
             let oldest = |engine: &Engine, _: Now| engine.unsealed_usage(1).first().map(|event| event.id);

@@ -7,6 +7,8 @@
 //!   happened before it began and could not be sealed into the segment before any more: its key was gone (a restart, an
 //!   abandoned step) or its file full. So the step that closes a segment begins no other: the next look does, which sees
 //!   the engine as that step left it.
+//! - A segment tells of one era: who left or changed keys between the end of collecting and its next beginning is told by
+//!   no event. Whatever comes from another era closes it, and the next one opens with who is there by then.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -138,6 +140,7 @@ impl Heart {
         let events = hurries || glance.waiting >= ITEMS_MAX || self.waiting_since.is_some_and(waited);
         let due = course == Course::Ending
             || !collecting
+            || draft.era() != glance.plan.era
             || draft.is_over(facts.as_ref(), now).is_some()
             || events
             || !self.remarks.is_empty()
@@ -196,7 +199,8 @@ impl Heart {
                     (Some(license), Some(presences)) if course == Course::Running => {
                         let facts = facts(license, view.plan.role, outside);
                         let tail = end.tail.as_ref();
-                        let mut draft = Draft::begin(&mut step, end.next, begun, tail, facts, view.now, outside)?;
+                        let place = (end.next, view.events.first().map_or(view.plan.era, |event| event.era));
+                        let mut draft = Draft::begin(&mut step, place, begun, tail, facts, view.now, outside)?;
                         self.open(&mut draft, &mut step, presences, outside)?;
                         self.go_on(Box::new(draft), &mut step, view, outside, course)?
                     }
@@ -228,18 +232,22 @@ impl Heart {
     ) -> Result<(State, usize), SealFault> {
         let mut items: Vec<Item> = self.remarks.iter().cloned().map(Item::Remark).collect();
         let remarks = items.len();
-        items.extend(view.events.iter().map(|event| self.event(event, outside.naming)));
+        let own = view.events.iter().take_while(|event| event.era == draft.era()).count();
+        let own = view.events.get(..own).unwrap_or_default();
+        items.extend(own.iter().map(|event| self.event(event, outside.naming)));
         let sealed = seal(&mut draft, step, &items)?;
         let events = sealed.saturating_sub(remarks);
-        step.sealed_through = view.events.get(..events).and_then(<[_]>::last).map(|event| event.id);
-        let is_all = view.is_all && sealed == items.len();
+        step.sealed_through = own.get(..events).and_then(<[_]>::last).map(|event| event.id);
+        let others_wait = own.len() < view.events.len();
+        let is_all = view.is_all && !others_wait && sealed == items.len();
+        let is_past = others_wait || (is_all && draft.era() != view.plan.era);
         let over = || {
             let facts = view.plan.license.map(|license| facts(license, view.plan.role, outside));
             draft.is_over(facts.as_ref(), view.now)
         };
         let closes = if sealed < items.len() {
             Some(Begun::Size)
-        } else if is_all && (course == Course::Ending || !view.plan.collecting) {
+        } else if is_past || is_all && (course == Course::Ending || !view.plan.collecting) {
             Some(Begun::Changed)
         } else {
             // Events that wait happened before it was over, most of them.

@@ -2,6 +2,7 @@
 //! the opened files say what was acknowledged, once each.
 
 mod days;
+mod heart;
 mod oracle;
 mod points;
 mod room;

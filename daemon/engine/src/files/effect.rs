@@ -37,7 +37,7 @@ impl Turn<'_> {
                 self.engine.state.freed.insert(id);
             }
         }
-        self.engine.state.usage.collecting = self.engine.state.usage_plan(now).collecting;
+        self.follow_usage();
         self.engine.next_file_boundary = self.engine.state.file_boundaries(now).first().copied();
         let closing = self.closing_within_the_hour();
         let ids: Vec<_> = self.engine.state.pools.keys().copied().collect();

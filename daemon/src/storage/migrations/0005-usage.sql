@@ -2,12 +2,14 @@
 -- is acknowledged.
 
 ALTER TABLE site ADD COLUMN last_usage_event INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE site ADD COLUMN usage_collecting INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE site ADD COLUMN usage_era INTEGER NOT NULL DEFAULT 0;  -- how often collecting has begun
 
 -- The events of one commit.
 CREATE TABLE usage_events (
   first  INTEGER PRIMARY KEY,      -- number of its first event
   last   INTEGER NOT NULL,         -- number of its last
-  events TEXT NOT NULL             -- JSON: [[number, ms since 1970, what, user, sessions], [keys], since, [keys before]] of each
+  events TEXT NOT NULL             -- JSON: [[number, ms since 1970, what, user, sessions, era], [keys], since, [keys before]] of each
 ) STRICT;
 
 CREATE TABLE usage_segments (

@@ -19,6 +19,7 @@ use crate::{
 fn event(id: u64) -> UsageEventRow {
     UsageEventRow {
         id: UsageEventId(id),
+        era: u32::try_from(id / 3).unwrap(),
         at: WallTime::from_ms(1_800_000_000_000 + id.cast_signed()),
         what: if id.is_multiple_of(2) { UsageKind::Logoff } else { UsageKind::Logon },
         user: format!("agent \"{id}\" ✓").parse().unwrap(),

@@ -41,7 +41,7 @@ use crate::{
 
 pub(super) const CLIENT: &str = "I3_ACCESS_CLIENT";
 pub(super) const MEDIA: &str = "I3_ACCESS_ACD_MEDIA_1";
-const GRANTS: &[(&str, u32)] = &[
+pub(super) const GRANTS: &[(&str, u32)] = &[
     ("I3_FEATURE_VIRTUAL_CLOUD", 1),
     ("I3_ACCESS_CLIENT_CONCURRENT", 100_000),
     ("I3_ACCESS_ACD_MEDIA_1_CONCURRENT", 100_000),
@@ -77,6 +77,8 @@ pub(super) struct Site {
     pub(super) licensor: DevLicensor,
     trust: Trust,
     file: Arc<Verified<Activation>>,
+    /// The number of the newest file.
+    sequence: u32,
     /// The customer's own key.
     pub(super) reader: UsagePrivateKey,
     installation: InstallationKey,
@@ -119,6 +121,7 @@ impl Site {
             licensor,
             trust,
             file: Arc::new(file),
+            sequence: 1,
             reader: UsagePrivateKey::from_seed([9; 32].into()),
             installation: InstallationKey::from_seed([5; 32]).unwrap(),
             up: None,
@@ -130,7 +133,7 @@ impl Site {
             last_request: 0,
         };
         site.start().unwrap();
-        site.license(GRANTS);
+        site.license(GRANTS).unwrap();
         for name in users {
             let entity = Entity::User {
                 name: label(name),
@@ -148,14 +151,24 @@ impl Site {
         site
     }
 
-    /// Accepts a file of these grants in place of the one before.
-    pub(super) fn license(&mut self, grants: &[(&str, u32)]) {
-        if grants != GRANTS {
-            self.file = Arc::new(licensor_granting(self.file.sequence + 1, grants).1);
-        }
+    /// A newer file of these grants lies in the folder; [`Site::look_into_folder`] is to follow.
+    pub(super) fn put_license(&mut self, grants: &[(&str, u32)]) {
+        self.sequence += 1;
+        self.file = Arc::new(licensor_granting(self.sequence, grants).1);
+    }
+
+    /// Accepts what lies in the folder.
+    pub(super) fn look_into_folder(&mut self) -> Result<(), Lost> {
         let file = FolderFile { name: "acme.i3lic".to_owned(), terms: self.file.clone(), host: HostFinding::Unbound };
-        let Ok(Reply::Folder(verdicts)) = self.run(Command::Folder(vec![file])).unwrap().0 else { panic!() };
+        let Ok(Reply::Folder(verdicts)) = self.run(Command::Folder(vec![file]))?.0 else { panic!() };
         assert!(verdicts[0].verdict.is_ok(), "{verdicts:?}");
+        Ok(())
+    }
+
+    /// A newer file of these grants takes the place of the one before.
+    pub(super) fn license(&mut self, grants: &[(&str, u32)]) -> Result<(), Lost> {
+        self.put_license(grants);
+        self.look_into_folder()
     }
 
     pub(super) fn assign(&mut self, users: &[String], key: &str, give: bool) -> Result<(), Lost> {
