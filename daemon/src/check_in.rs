@@ -30,6 +30,7 @@ use leasehold_engine::{
 use leasehold_keys::{
     activation::LicenseId,
     check_in::{CheckInAnswer, CheckInRequest, CheckInStanding, Outstanding},
+    digest::Sha256,
     name::Label,
     note::NoteKind,
     trust::{Presumed, Verified},
@@ -324,10 +325,11 @@ impl Inner {
     }
 
     /// Gives an answer that is genuine, fits and is in time to the engine.
-    async fn note(&self, answer: &Verified<CheckInAnswer>) -> Result<(), Trouble> {
+    async fn note(&self, answer: &Verified<CheckInAnswer>, previous: Option<Sha256>) -> Result<(), Trouble> {
         let told = CheckedIn {
             license_id: answer.license_id,
             counter: answer.counter,
+            previous,
             answer: answer.sha256(),
             at: answer.time,
             verdict: match answer.standing {
@@ -359,7 +361,9 @@ impl Inner {
         let license = answer.license_id;
         let row = self.core.read(move |engine: &Engine, _| engine.standing_row(license).cloned()).await;
         let not_asked = || Trouble::NotAsked { license: license.to_string() };
-        let asked = row.map_err(of_core)?.and_then(|row: StandingRow| row.asked).ok_or_else(not_asked)?;
+        let row: StandingRow = row.map_err(of_core)?.ok_or_else(not_asked)?;
+        // Any answer that counts takes away what was asked before, so that this was asked on top of the last one.
+        let (asked, previous) = (row.asked.ok_or_else(not_asked)?, row.answer.map(|last| last.sha256));
         let outstanding = Outstanding {
             request: asked.request,
             nonce: leasehold_keys::check_in::Nonce(asked.nonce),
@@ -368,12 +372,13 @@ impl Inner {
             counter: asked.counter,
         };
         answer.fits(&outstanding).map_err(|refusal| Trouble::of(&refusal))?;
-        if !asked.is_open(now) {
+        // The time that the licensor has signed since tells a clock that is not confirmed from a request that is too old.
+        if !asked.is_open(Now { wall: now.vouched_by(answer.time).confirmed(), ..now }) {
             return Err(Trouble::TooOld { asked: asked.at });
         }
         // It may be days old: it says that it is not earlier than then, and no more.
         self.clock.tell(Testimony { earliest: answer.time, latest: None });
-        self.note(&answer).await?;
+        self.note(&answer, previous).await?;
         Ok(ByHand::Answer(license, done(&answer, Taken::default())))
     }
 }

@@ -145,6 +145,9 @@ pub struct CheckedIn {
     pub license_id: LicenseId,
     /// The counter of the request that is answered. One below the highest known is refused: a later answer was taken.
     pub counter: u64,
+    /// The answer that the request quotes. One that is not the last one taken here any more is refused: the licensor lets
+    /// go of what was answered beside a line that goes on, and a site that went on from there would be taken for a copy.
+    pub previous: Option<Sha256>,
     /// SHA-256 of the answer.
     pub answer: Sha256,
     /// The moment from which a good answer counts: the licensor's, as it is signed.

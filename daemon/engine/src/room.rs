@@ -96,8 +96,10 @@ impl State {
             }
             free = free.min(left);
         }
-        let mut set_aside: u64 = pool
-            .shares
+        // Reserves are made of what is granted. Of what an enforcement stage leaves they could take all, and keep it from
+        // those too whom they are for.
+        let shares = if pool.capacity == pool.granted { &pool.shares[..] } else { &[] };
+        let mut set_aside: u64 = shares
             .iter()
             .filter(|share| !share.belongs_to(&claimant.lineage, claimant.application.as_ref()))
             .map(|share| share.unused_reserve(claimant.passed_on(id, share)))

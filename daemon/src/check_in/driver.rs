@@ -233,7 +233,7 @@ impl Driver {
         // First: what follows is decided by the time that it tells. It was signed between asking and now.
         let (earliest, most) = (answer.time, i64::try_from(after_ms).unwrap_or(i64::MAX).saturating_add(SECOND_MS));
         inner.clock.tell(Testimony { earliest, latest: Some(earliest.plus_ms(most)) });
-        inner.note(&answer).await?;
+        inner.note(&answer, request.previous_answer).await?;
         let (path, text) = (inner.folder.path().to_owned(), answer.clone());
         let taken = blocking(move || Ok(beside::place(&path, &reply, &text))).await?;
         if !taken.roots.is_empty() || !taken.files.is_empty() {

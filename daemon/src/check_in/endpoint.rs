@@ -91,7 +91,11 @@ impl Endpoint {
         let asked = Request::builder().uri(&target).body(Empty::<Bytes>::new());
         let answer = way.ask(self.built(asked)?).await?;
         match answer.status {
-            StatusCode::OK => Ok(answer),
+            StatusCode::OK if answer.says_ok() => Ok(answer),
+            StatusCode::OK => {
+                let why = "what it says of its health is not what a licensor's endpoint says".to_owned();
+                Err(way_out::Trouble::Garbage { at: self.origin.to_string(), why }.into())
+            }
             _ => Err(self.refused(&answer, &target)),
         }
     }

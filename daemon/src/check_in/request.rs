@@ -84,7 +84,8 @@ pub(super) fn signed(facts: &Facts, counter: u64, speaker: &Speaker<'_>) -> Resu
     let not_signed = |why: String| Trouble::NotSigned { why };
     let evidence = &speaker.clock.evidence;
     let request = CheckInRequest {
-        created: facts.now.wall,
+        // A jump of the clock that is taken back later must not make of this a request from the future.
+        created: facts.now.confirmed(),
         nonce: Nonce::random().map_err(|refusal| not_signed(refusal.to_string()))?,
         license_id: facts.standing.license,
         sequence: facts.standing.sequence,

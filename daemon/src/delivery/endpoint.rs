@@ -57,7 +57,11 @@ impl Endpoint {
         let target = format!("{}/v1/health", self.path);
         let answer = self.get(&target).await?;
         match answer.status {
-            StatusCode::OK => Ok(answer),
+            StatusCode::OK if answer.says_ok() => Ok(answer),
+            StatusCode::OK => {
+                let why = "what it says of its health is not what a licensor's endpoint says".to_owned();
+                Err(Trouble::Garbage { at: self.way.to.to_string(), why })
+            }
             _ => Err(self.refused(&answer, &target)),
         }
     }

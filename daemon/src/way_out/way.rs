@@ -20,6 +20,7 @@ use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::{TcpStream, lookup_host},
@@ -93,6 +94,17 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// True for what a licensor's endpoint answers to `GET /v1/health`. Other servers answer 200 to anything.
+    pub(crate) fn says_ok(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Health {
+            status: String,
+        }
+        serde_json::from_slice(&self.body).is_ok_and(|health: Health| health.status == "ok")
+    }
 }
 
 impl Way {

@@ -31,9 +31,9 @@ use crate::{
     workshop::{Signers, Workshop, WorkshopFault, file_name},
 };
 
-/// Answers on top of one head that are remembered. A site that had an answer quotes it in its next request, so that more are
-/// never open but by loss.
-const GIVEN_MAX: u32 = 64;
+/// Answers on top of one head that are remembered: as many as a site can ask for that hears none of them, in the 14 days in
+/// which an answer that is carried by hand may be taken.
+const GIVEN_MAX: u32 = 4_096;
 /// Installations of one license that are remembered, admitted or not.
 const INSTALLATIONS_MAX: usize = 64;
 /// Notes sent beside an answer come to no more than this, so that the reply stays within its bounds.
@@ -274,7 +274,14 @@ fn follow(
     if row.requests == 0 && quoted.is_some() {
         return Ok(Some(Misfit::Unknown));
     }
+    // It was on its way for long, as a file is that somebody carries, or somebody repeats it. Whoever dates a new one back to
+    // pass for that is not answered either.
+    let is_stale = request.counter <= row.newest && request.created <= row.newest_made;
+    let stale = || Err(CheckInFault::Stale { installation, counter: request.counter, made: request.created });
     if row.adopt {
+        if is_stale && quoted != row.head && request.created < row.newest_made {
+            return stale();
+        }
         // An operator said that this one is the honest one: its chain begins anew from what it says.
         row.adopt = false;
         row.head = quoted;
@@ -289,10 +296,8 @@ fn follow(
         row.head_counter = quoted.counter;
         desk.keep_answer(license, installation, row.head)?;
     } else if quoted != row.head {
-        // It was on its way for long, as a file is that somebody carries, or somebody repeats it. Whoever dates a new one back
-        // to pass for that is not answered either.
-        if request.counter <= row.newest && request.created <= row.newest_made {
-            return Err(CheckInFault::Stale { installation, counter: request.counter, made: request.created });
+        if is_stale {
+            return stale();
         }
         return Ok(Some(if quoted.is_none() { Misfit::Lost } else { Misfit::Chain }));
     }

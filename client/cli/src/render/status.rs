@@ -384,7 +384,12 @@ impl StatusDocument {
             "is starting: it grants nothing yet".to_owned()
         } else {
             match self.license_state.as_str() {
-                "licensed" => "is licensed and ready".to_owned(),
+                "licensed" => match self.standing.as_ref().filter(|standing| standing.stage >= 4) {
+                    Some(standing) => {
+                        format!("is LIMITED: enforcement stage {} of 6, {}", standing.stage, standing.name)
+                    }
+                    None => "is licensed and ready".to_owned(),
+                },
                 "unlicensed" => "is running UNLICENSED: no license file is in effect".to_owned(),
                 "standby" => "is a standby: it grants nothing until it is promoted".to_owned(),
                 other => format!("is {other}"),

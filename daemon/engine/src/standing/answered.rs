@@ -49,6 +49,13 @@ impl Turn<'_> {
                 return Err(Refusal::Malformed { field: "counter".into(), fault });
             }
         }
+        if told.previous != row.answer.map(|last| last.sha256) {
+            let fault = format!(
+                "it answers request {}, and an answer to another one has been taken since that was made; make a new request",
+                told.counter
+            );
+            return Err(Refusal::Malformed { field: "previous".into(), fault });
+        }
         match told.verdict {
             Verdict::Good => {
                 row.last_good = Some(self.counts_from(row.last_good, told.at));
@@ -56,12 +63,19 @@ impl Turn<'_> {
             }
             // Only a good answer takes a revocation back.
             Verdict::Duplicate if matches!(row.verdict, Some(Verdict::Revoked { .. })) => {}
-            other @ (Verdict::Duplicate | Verdict::Revoked { .. }) => row.verdict = Some(other),
+            Verdict::Duplicate => row.verdict = Some(Verdict::Duplicate),
+            Verdict::Revoked { from } => {
+                if told.at < from {
+                    // Until then the license is in good standing: whoever is given notice is not wound down before it is over.
+                    row.last_good = Some(self.counts_from(row.last_good, told.at));
+                }
+                row.verdict = Some(Verdict::Revoked { from });
+            }
         }
         row.answer = Some(Answer { at: self.now.wall, counter: told.counter, sha256: told.answer });
         row.counter = row.counter.max(told.counter);
-        // What was asked before it can be answered no more.
-        row.asked = row.asked.filter(|asked| asked.counter > told.counter);
+        // What was asked before it came quotes another answer.
+        row.asked = None;
         row.message = bounded(told.message);
         self.put_standing(before, row);
         self.refresh_grants();

@@ -16,11 +16,13 @@ use crate::{
 
 fn answer(counter: u64, verdict: Verdict, at: WallTime) -> CheckedIn {
     let hash = Sha256::of(format!("{counter} {verdict:?}").as_bytes());
-    CheckedIn { license_id: license(1), counter, answer: hash, at, verdict, message: String::new() }
+    CheckedIn { license_id: license(1), counter, previous: None, answer: hash, at, verdict, message: String::new() }
 }
 
+/// An answer to a request that was made on top of the last answer.
 fn take(story: &mut Story, answer: CheckedIn) -> Result<Reply, Refusal> {
-    story.site.run(Command::CheckedIn(answer))
+    let previous = story.site.engine.standing_row(license(1)).and_then(|row| row.answer).map(|last| last.sha256);
+    story.site.run(Command::CheckedIn(CheckedIn { previous, ..answer }))
 }
 
 fn row(story: &Story) -> StandingRow {
@@ -38,6 +40,24 @@ fn an_answer_that_was_overtaken_changes_nothing() {
     // The same answer once more is taken for what it is.
     take(&mut story, answer(5, Verdict::Revoked { from: time("2020-07-01") }, time("2020-06-10"))).unwrap();
     assert_eq!((row(&story), story.site.changes.len()), (before, changes));
+    story.site.check();
+}
+
+/// The licensor lets go of what it answered beside the line that went on: whoever went on from there would be a copy to it.
+#[test]
+fn an_answer_to_a_request_beside_the_line_changes_nothing() {
+    let mut story = Story::new();
+    story.steps("file 2020-06-01 7; at 2020-06-10");
+    take(&mut story, answer(5, Verdict::Good, time("2020-06-10"))).unwrap();
+    let first = row(&story).answer.unwrap().sha256;
+    // Requests 6 and 7 were both made on top of it; 6 is answered first.
+    let (six, seven) = (answer(6, Verdict::Good, time("2020-06-10")), answer(7, Verdict::Good, time("2020-06-11")));
+    let on_top = |answer: CheckedIn| Command::CheckedIn(CheckedIn { previous: Some(first), ..answer });
+    story.site.run(on_top(six)).unwrap();
+    let before = row(&story);
+    let refusal = story.site.run(on_top(seven)).unwrap_err();
+    assert!(refusal.message().contains("request 7"), "{}", refusal.message());
+    assert_eq!(row(&story), before);
     story.site.check();
 }
 
@@ -68,12 +88,13 @@ fn a_request_by_file_is_kept_over_restarts_until_it_or_a_later_one_is_answered()
     ask(&mut story, asked(3, "2020-06-10"));
     story.step("restart");
     assert_eq!((row(&story).asked, row(&story).counter), (Some(asked(3, "2020-06-10")), 3));
-    // An answer to an earlier request leaves it; one to it takes it.
-    take(&mut story, answer(2, Verdict::Good, time("2020-06-09"))).unwrap();
-    assert_eq!(row(&story).asked, Some(asked(3, "2020-06-10")));
     take(&mut story, answer(3, Verdict::Good, time("2020-06-10"))).unwrap();
     assert_eq!((row(&story).asked, row(&story).counter), (None, 3));
-    // So does one to a later request, and the next request by file takes its place.
+    // Any answer takes it, to an earlier or a later request: it quotes another one than the last. The next request by file
+    // takes its place too.
+    ask(&mut story, asked(5, "2020-06-10"));
+    take(&mut story, answer(4, Verdict::Good, time("2020-06-10"))).unwrap();
+    assert_eq!((row(&story).asked, row(&story).counter), (None, 5));
     ask(&mut story, asked(4, "2020-06-10"));
     ask(&mut story, asked(5, "2020-06-10"));
     assert_eq!(row(&story).asked, Some(asked(5, "2020-06-10")));

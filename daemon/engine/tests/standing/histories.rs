@@ -234,7 +234,12 @@ impl Play {
                 assert_eq!(taken, self.known[*number]);
                 if taken {
                     begin_on_paper(&mut self.papers[*number], confirmed, self.story.site.lease_ms);
-                    self.papers[*number].revoked = Some(from);
+                    let paper = &mut self.papers[*number];
+                    paper.revoked = Some(from);
+                    if confirmed < from {
+                        // It is as good as any answer until then.
+                        paper.good = Some(confirmed);
+                    }
                 }
             }
             Op::File { license: number, cloud, ramp, grace } => {

@@ -66,7 +66,8 @@ pub(crate) fn verdict(site: &mut Site, number: u8, at: WallTime, verdict: Verdic
     let license_id = files::license(number);
     let counter = site.engine.standing_row(license_id).map_or(0, |row| row.counter) + 1;
     let answer = Sha256::of(format!("{number} {counter}").as_bytes());
-    let told = CheckedIn { license_id, counter, answer, at, verdict, message: String::new() };
+    let previous = site.engine.standing_row(license_id).and_then(|row| row.answer).map(|last| last.sha256);
+    let told = CheckedIn { license_id, counter, previous, answer, at, verdict, message: String::new() };
     site.run(Command::CheckedIn(told)).is_ok()
 }
 

@@ -35,7 +35,9 @@ pub(super) fn remark(
         let known = last.iter().flat_map(|last| &last.witness).any(|other| other == witness);
         if !known {
             let what = match witness.kind {
-                WitnessKind::Forked => "grants that this server did not make in a start of its own: it was cloned",
+                WitnessKind::Forked => {
+                    "grants that this server did not make in a start of its own: it was cloned, or restored from an older copy"
+                }
                 WitnessKind::Behind => "grants of a later state than its own: it was restored from a copy, or cloned",
             };
             let detail =

@@ -47,6 +47,10 @@ fn message(seen: &Seen<'_>) -> String {
     if let Some(told) = seen.told.as_ref().filter(|_| seen.standing.stage > Stage::Functional) {
         return told.clone();
     }
+    let told = unlike_good(seen);
+    if !told.is_empty() {
+        return told.join(" ");
+    }
     let date = seen.now.confirmed();
     let begins = seen.standing.licenses.iter().filter_map(|license| license.ramp).filter(|ramp| *ramp > date).min();
     let next = seen.standing.licenses.iter().filter_map(|license| license.next.as_ref()).min_by_key(|next| next.at);
@@ -66,6 +70,28 @@ fn message(seen: &Seen<'_>) -> String {
             None => "In good standing.".to_owned(),
         },
     }
+}
+
+/// What the licensor answers that is not good, though nothing is limited by it yet.
+fn unlike_good(seen: &Seen<'_>) -> Vec<String> {
+    let told = seen.standing.licenses.iter().filter_map(|license| {
+        let next = license.next.as_ref().map_or_else(String::new, |next| format!(" {}", next.message()));
+        let said = license.row.as_ref().map(|row| row.message.trim()).filter(|message| !message.is_empty());
+        let said = said.map_or_else(String::new, |said| format!(" The licensor says: {said}."));
+        let what = match license.verdict? {
+            Verdict::Good => return None,
+            Verdict::Duplicate => format!(
+                "The licensor takes {} for a duplicate: it was asked on behalf of this installation from another state, as by a copy                  of this machine or after its database was restored. Check-ins do not count until the licensor clears that; call it.",
+                license.product
+            ),
+            Verdict::Revoked { from } => format!(
+                "The licensor has revoked {}, from {from} on. Until then nothing is limited by it; call the licensor.",
+                license.product
+            ),
+        };
+        Some(format!("{what}{said}{next}"))
+    });
+    told.collect()
 }
 
 /// What a site lacks to be ready for enforcement.
@@ -91,6 +117,10 @@ fn lacks(seen: &Seen<'_>) -> Vec<String> {
 pub(crate) fn notices(seen: &Seen<'_>) -> Vec<v1::Notice> {
     let failing = seen.standing.licenses.iter().zip(seen.check_ins);
     let failing = failing.filter_map(|(license, (view, _))| Some((license, view.failure.as_ref()?)));
+    // A stage that is told tells why, too.
+    let unlike_good = if seen.standing.stage == Stage::Functional { unlike_good(seen) } else { Vec::new() };
+    let unlike_good =
+        unlike_good.into_iter().map(|message| v1::Notice { reason: "NOT_IN_GOOD_STANDING".to_owned(), message });
     let told = failing.map(|(license, failure)| v1::Notice {
         reason: "CHECK_IN_FAILED".to_owned(),
         message: format!(
@@ -100,7 +130,7 @@ pub(crate) fn notices(seen: &Seen<'_>) -> Vec<v1::Notice> {
             failure.trouble.remedy()
         ),
     });
-    told.collect()
+    unlike_good.chain(told).collect()
 }
 
 const fn word(verdict: Verdict) -> &'static str {
