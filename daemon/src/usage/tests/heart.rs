@@ -19,7 +19,7 @@ use super::{
         draft::{Outside, Stored},
         heart::{Course, Heart},
         look::{EVENTS_PER_STEP, Glance, View},
-        naming::{Naming, NamesSetting},
+        naming::{NamesSetting, Naming},
     },
     site::{GRANTS, Site, label},
 };
@@ -82,12 +82,8 @@ impl Bench {
         };
         let recipients = [self.reader.public()];
         let clocks = Clocks { trusted: now.wall, wall: now.wall };
-        let outside = Outside {
-            installation: &self.installation,
-            recipients: &recipients,
-            naming: &self.naming,
-            clocks,
-        };
+        let outside =
+            Outside { installation: &self.installation, recipients: &recipients, naming: &self.naming, clocks };
         let open = self.rows.values().any(|row| row.closed.is_none());
         let glance = Glance { now, waiting: self.waiting.len(), plan: self.plan.clone(), open };
         let Some(wish) = self.heart.due(&glance, &outside, Course::Running) else { return false };

@@ -21,7 +21,7 @@ use leasehold_keys::{
     installation::InstallationKey,
     name::{Label, Method},
     trust::{Trust, Verified},
-    usage::{Clocks, UsagePrivateKey, UsagePublicKey},
+    usage::{Clocks, RemarkCode, UsagePrivateKey, UsagePublicKey},
 };
 use tempfile::TempDir;
 
@@ -210,6 +210,33 @@ impl Site {
         self.commit(recovered.changes)
     }
 
+    /// A copy of the database as it is now, between two commits.
+    pub(super) fn keep_database(&self) -> TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in self.databases() {
+            std::fs::copy(&entry, copy.path().join(entry.file_name().unwrap())).unwrap();
+        }
+        copy
+    }
+
+    /// Another process finds that copy in the database's place.
+    pub(super) fn put_back(&mut self, copy: &TempDir) {
+        self.kill();
+        for entry in self.databases() {
+            std::fs::remove_file(entry).unwrap();
+        }
+        for entry in std::fs::read_dir(copy.path()).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), self.dir.path().join("state").join(entry.file_name())).unwrap();
+        }
+        self.start().unwrap();
+    }
+
+    fn databases(&self) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(self.dir.path().join("state")).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("leasehold.db")).collect()
+    }
+
     /// The process is killed.
     pub(super) fn kill(&mut self) {
         self.locked = None;
@@ -351,12 +378,20 @@ impl Site {
         }
     }
 
+    /// Files that were set aside, as status tells them.
+    pub(super) fn aside(&self) -> Vec<String> {
+        self.up.as_ref().unwrap().copies.aside().to_vec()
+    }
+
     fn tend_files(&mut self) -> Result<(), Lost> {
         loop {
             let now = self.now();
             let up = self.up.as_mut().ok_or(Lost::Dead)?;
             let rows: Vec<UsageSegmentRow> = up.engine.usage_segments().cloned().collect();
             let worked = up.copies.work(&rows, now);
+            for aside in up.copies.take_set_aside() {
+                up.heart.remark(now.wall, RemarkCode::STATE_RESTORED, &aside.remark());
+            }
             if self.fate.is_dead() {
                 return Err(Lost::Dead);
             }
