@@ -12,7 +12,7 @@ use leasehold_engine::{
     decision::{LeaseView, Outcome, Reply},
     ids::{Identity, LeaseId, RequestId, Ticket},
     refusal::Refusal,
-    row::{Change, UsageSegmentRow},
+    row::{Change, Row, UsageSegmentRow},
     time::{LeaseTime, Now, WallTime},
 };
 use leasehold_keys::{
@@ -25,13 +25,16 @@ use leasehold_keys::{
 };
 use tempfile::TempDir;
 
-use super::super::{
-    copies::{Copies, Worked, stored},
-    disk::{Disk, fate::Fate},
-    draft::Outside,
-    heart::{Course, Heart},
-    look::{glance, look},
-    naming::{NamesSetting, Naming},
+use super::{
+    super::{
+        copies::{Copies, Worked, stored},
+        disk::{Disk, fate::Fate},
+        draft::Outside,
+        heart::{Course, Heart},
+        look::{glance, look},
+        naming::{NamesSetting, Naming},
+    },
+    oracle::Moment,
 };
 use crate::{
     clock::evidence::Evidence,
@@ -415,6 +418,20 @@ impl Site {
 
     pub(super) fn rows(&self) -> Vec<UsageSegmentRow> {
         self.up.as_ref().unwrap().engine.usage_segments().cloned().collect()
+    }
+
+    /// The leases that live.
+    pub(super) fn leases(&self) -> std::collections::BTreeSet<LeaseId> {
+        let rows = self.up.as_ref().unwrap().engine.lasting_rows().into_iter();
+        rows.filter_map(|row| match row {
+            Row::Lease(row) if row.ended.is_none() => Some(row.id),
+            _ => None,
+        })
+        .collect()
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        Moment { lease_ms: self.lease_ms, wall_ms: self.wall_ms }
     }
 
     pub(super) fn waiting(&self) -> usize {
