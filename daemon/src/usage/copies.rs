@@ -60,24 +60,9 @@ pub(super) struct Copies {
     leaving: VecDeque<u32>,
     /// Names of files in the folder that were set aside, by this process or an earlier one.
     aside: Vec<String>,
-    /// What this process has set aside and not told yet.
-    untold: Vec<SetAside>,
+    /// What is to be said of them in the next usage record.
+    untold: Vec<String>,
     looked_for_leaving: Option<LeaseTime>,
-}
-
-/// A file that an older database would have replaced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SetAside {
-    file: String,
-    aside: String,
-}
-
-impl SetAside {
-    /// For a usage record.
-    pub(super) fn remark(&self) -> String {
-        let Self { file, aside } = self;
-        format!("the database was behind the usage file {file}, which is kept as {aside}")
-    }
 }
 
 /// What came of a piece of work.
@@ -136,8 +121,8 @@ impl Copies {
         &self.aside
     }
 
-    /// What was set aside since this was asked last.
-    pub(super) fn take_set_aside(&mut self) -> Vec<SetAside> {
+    /// What is to be said in a usage record of files that were set aside since this was asked last.
+    pub(super) fn take_untold(&mut self) -> Vec<String> {
         std::mem::take(&mut self.untold)
     }
 
@@ -147,6 +132,11 @@ impl Copies {
             tracing::debug!("the folder of usage files is not ready: {fault}");
         }
         self.look_aside();
+        // A process that ended before its record was sealed has not told it.
+        if let [first, others @ ..] = &self.aside[..] {
+            self.untold
+                .push(format!("usage files that a database was behind lie here: {first} and {} others", others.len()));
+        }
         let last = rows.last().map(|row| row.number);
         for row in rows.iter().rev() {
             let whole = row.closed.is_none() || Some(row.number) == last;
@@ -344,13 +334,13 @@ impl Copies {
         let aside = self.disk.set_aside(file)?;
         tracing::warn!(
             file,
-            aside,
+            aside = &*aside,
             "a usage file of this server holds records that the database does not: the database is an older one. The file is \
              kept beside the new one in {}; send it to the licensor",
             self.disk.path().display()
         );
         self.look_aside();
-        self.untold.push(SetAside { file: row.file.clone(), aside });
+        self.untold.push(format!("the database was behind the usage file {file}, which is kept as {aside}"));
         Ok(())
     }
 

@@ -220,9 +220,9 @@ impl Driver {
             }
         };
         let worked = self.tend_files(runtime, course).unwrap_or(Turned::Stuck);
-        for aside in self.copies.take_set_aside() {
+        for text in self.copies.take_untold() {
             let code = RemarkCode::STATE_RESTORED;
-            if !self.heart.remark(self.clock.now().wall, code, &aside.remark()) {
+            if !self.heart.remark(self.clock.now().wall, code, &text) {
                 tracing::warn!(%code, "a remark is left out of the usage files: too many wait");
             }
         }

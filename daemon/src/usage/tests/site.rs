@@ -392,8 +392,8 @@ impl Site {
             let up = self.up.as_mut().ok_or(Lost::Dead)?;
             let rows: Vec<UsageSegmentRow> = up.engine.usage_segments().cloned().collect();
             let worked = up.copies.work(&rows, now);
-            for aside in up.copies.take_set_aside() {
-                up.heart.remark(now.wall, RemarkCode::STATE_RESTORED, &aside.remark());
+            for text in up.copies.take_untold() {
+                up.heart.remark(now.wall, RemarkCode::STATE_RESTORED, &text);
             }
             if self.fate.is_dead() {
                 return Err(Lost::Dead);
