@@ -10,6 +10,8 @@
 //! - Bytes that were sealed and not committed are never written, and their key is dropped.
 //! - A file is a copy: whatever befalls it, it is made again from the database until it is acknowledged, or was found whole
 //!   a week after it was closed.
+//! - No copy replaces what this installation sealed and the database does not hold, as where an older database was put back:
+//!   such a file is set aside, and told.
 
 pub mod bundle;
 mod copies;
@@ -73,6 +75,9 @@ pub struct State {
     pub behind: usize,
     /// Files that are gone or are not what was written, and that nobody has acknowledged.
     pub missing: Vec<String>,
+    /// Files in the folder that an older database would have replaced, and that were set aside: they hold what that database
+    /// does not. Until somebody has sent them to the licensor and taken them away.
+    pub aside: Vec<String>,
     /// Rises whenever segments have changed: begun, grown, closed, or moved on.
     pub changes: u64,
 }

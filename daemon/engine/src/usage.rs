@@ -281,7 +281,8 @@ impl Engine {
     }
 
     /// The users who were logged on after all events that are sealed, and before those that wait, by name (USAGE-5): a
-    /// segment that begins opens with these, so that its chain tells every session from its first to its last moment.
+    /// segment that begins opens with these, so that its chain tells every session from its first to its last moment. Of whom
+    /// no event waits, it is told how they are now: nobody knows how they were before collecting began the last time.
     pub fn usage_presences(&self) -> Vec<UsagePresence> {
         let users = self.state.user_names.values().filter_map(|id| Some((id, self.state.users.get(id)?)));
         let live = users.filter_map(|(id, user)| {

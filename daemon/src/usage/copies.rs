@@ -1,5 +1,6 @@
 //! The files of the segments: copies of what the database holds, brought up to it after whatever befell them. A disk that
-//! is full, or a folder that is gone, stops the copies and nothing else; they go on by themselves.
+//! is full, or a folder that is gone, stops the copies and nothing else; they go on by themselves. Of a file that its
+//! installation signed and that says more than the database, which is then an older one, nothing is taken: it is set aside.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -10,12 +11,12 @@ use leasehold_engine::{
     row::UsageSegmentRow,
     time::{DAY_MS, LeaseTime, Now},
 };
-use leasehold_keys::usage::FILE_MAX_BYTES;
+use leasehold_keys::usage::{FILE_MAX_BYTES, salvage};
 use ring::digest;
 
 use super::{
     disk::Disk,
-    draft::{Stored, Write},
+    draft::{Stored, Write, named},
 };
 use crate::storage::{ReadFault, Reader};
 
@@ -57,6 +58,10 @@ pub(super) struct Copies {
     missing: BTreeMap<u32, String>,
     /// Closed segments whose records may leave the database when their file is found whole.
     leaving: VecDeque<u32>,
+    /// Names of files in the folder that were set aside, by this process or an earlier one.
+    aside: Vec<String>,
+    /// What is to be said of them in the next usage record.
+    untold: Vec<String>,
     looked_for_leaving: Option<LeaseTime>,
 }
 
@@ -81,6 +86,8 @@ impl Copies {
             checks: VecDeque::new(),
             missing: BTreeMap::new(),
             leaving: VecDeque::new(),
+            aside: Vec::new(),
+            untold: Vec::new(),
             looked_for_leaving: None,
         }
     }
@@ -109,10 +116,26 @@ impl Copies {
         self.missing.values().map(String::as_str)
     }
 
+    /// Files in the folder that were set aside.
+    pub(super) fn aside(&self) -> &[String] {
+        &self.aside
+    }
+
+    /// What is to be said in a usage record of files that were set aside since this was asked last.
+    pub(super) fn take_untold(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.untold)
+    }
+
     /// At a start: what was written last is to be compared byte by byte, of the rest that it is there.
     pub(super) fn start(&mut self, rows: &[UsageSegmentRow]) {
         if let Err(fault) = self.disk.prepare() {
             tracing::debug!("the folder of usage files is not ready: {fault}");
+        }
+        self.look_aside();
+        // A process that ended before its record was sealed has not told it.
+        if let [first, others @ ..] = &self.aside[..] {
+            self.untold
+                .push(format!("usage files that a database was behind lie here: {first} and {} others", others.len()));
         }
         let last = rows.last().map(|row| row.number);
         for row in rows.iter().rev() {
@@ -194,10 +217,19 @@ impl Copies {
         }
         if self.looked_for_leaving.is_none_or(|at| now.lease.ms_since(at) >= LEAVING_EVERY_MS) {
             self.looked_for_leaving = Some(now.lease);
+            self.look_aside();
             self.leaving = rows.iter().filter(|row| may_leave(row, now)).map(|row| row.number).collect();
             return Worked::On;
         }
         Worked::Idle
+    }
+
+    /// Whoever has taken care of files that were set aside takes them away.
+    fn look_aside(&mut self) {
+        match self.disk.aside() {
+            Ok(aside) => self.aside = aside,
+            Err(fault) => tracing::debug!("the folder of usage files cannot be listed: {fault}"),
+        }
     }
 
     fn look_at(&mut self, row: &UsageSegmentRow, check: Check, now: Now) {
@@ -243,7 +275,7 @@ impl Copies {
     /// Brings the first file that is behind up to what the database holds.
     fn mend_first(&mut self, rows: &[UsageSegmentRow], now: Now) {
         let Some(segment) = self.behind.first().copied() else { return };
-        let mended = rows.iter().find(|row| row.number == segment).map_or(Ok(()), |row| self.mend(row));
+        let mended = rows.iter().find(|row| row.number == segment).cloned().map_or(Ok(()), |row| self.mend(&row));
         match mended {
             Ok(()) => {
                 self.behind.remove(&segment);
@@ -256,7 +288,7 @@ impl Copies {
     }
 
     /// Copies what the file lacks; all of it, where it holds something else.
-    fn mend(&self, row: &UsageSegmentRow) -> Result<(), CopyFault> {
+    fn mend(&mut self, row: &UsageSegmentRow) -> Result<(), CopyFault> {
         let mut bytes = Vec::new();
         self.reader.usage_file(row.number, |record| bytes.extend_from_slice(record))?;
         let (file, whole) = (row.file.as_str(), bytes.len() as u64);
@@ -277,7 +309,7 @@ impl Copies {
         };
         let Some(kept) = kept.map(<[u8]>::len) else {
             if found.is_some_and(|found| found.bytes > 0) {
-                tracing::warn!(file, "a usage file held something else than was written, and is written again");
+                self.clear_the_way(row, &bytes)?;
             }
             return Ok(self.disk.replace(file, &bytes)?);
         };
@@ -288,6 +320,27 @@ impl Copies {
         if row.closed.is_some() {
             self.disk.sync(file)?;
         }
+        Ok(())
+    }
+
+    /// Sets aside what must not be replaced by `stored`.
+    fn clear_the_way(&mut self, row: &UsageSegmentRow, stored: &[u8]) -> Result<(), CopyFault> {
+        let file = row.file.as_str();
+        let there = self.disk.read(file, FILE_MAX_BYTES as u64)?;
+        if !there.is_some_and(|there| says_more(row, &there, stored)) {
+            tracing::warn!(file, "a usage file held something else than was written, and is written again");
+            return Ok(());
+        }
+        let aside = self.disk.set_aside(file)?;
+        tracing::warn!(
+            file,
+            aside = &*aside,
+            "a usage file of this server holds records that the database does not: the database is an older one. The file is \
+             kept beside the new one in {}; send it to the licensor",
+            self.disk.path().display()
+        );
+        self.look_aside();
+        self.untold.push(format!("the database was behind the usage file {file}, which is kept as {aside}"));
         Ok(())
     }
 
@@ -302,6 +355,18 @@ impl Copies {
         }
         self.fault = Some((said, now.lease.plus_ms(RETRY_MS)));
     }
+}
+
+/// True where a file is of the installation that its name tells and holds, before any damage, a header or a record that is
+/// not in `stored`. Those after its last signature count too: a kill leaves them unsigned.
+fn says_more(row: &UsageSegmentRow, there: &[u8], stored: &[u8]) -> bool {
+    let Ok(there) = salvage(there) else { return false };
+    if named(row).is_none_or(|name| name.installation != there.header().installation.id()) {
+        return false;
+    }
+    // Each value of the chain stands for all that is before it.
+    let known = salvage(stored).ok().and_then(|stored| stored.chain_after(there.records()));
+    known != Some(there.head().chain)
 }
 
 fn may_leave(row: &UsageSegmentRow, now: Now) -> bool {

@@ -9,9 +9,17 @@ use std::{
 };
 
 use ring::digest;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, openat, renameat, renameat_with, statat, unlinkat},
+    io::Errno,
+};
 
 use crate::files::{Room, TEMPORARY_PREFIX, make_private_folder};
+
+/// Between the name that a file had and the number under which it was set aside.
+const ASIDE: &str = ".aside-";
+/// So many names are tried for a file that is set aside.
+const ASIDE_MAX: u32 = 10_000;
 
 /// Bytes that are read at once.
 const PIECE_BYTES: usize = 64 * 1_024;
@@ -21,6 +29,12 @@ const PIECE_BYTES: usize = 64 * 1_024;
 pub(super) struct Found {
     pub(super) bytes: u64,
     pub(super) sha256: digest::Digest,
+}
+
+/// The name that a file had which was set aside as `name`.
+pub(super) fn before_aside(name: &str) -> Option<&str> {
+    let (before, number) = name.rsplit_once(ASIDE)?;
+    number.parse::<u32>().ok().map(|_| before)
 }
 
 /// The folder `usage/` of a state directory.
@@ -130,6 +144,40 @@ impl Disk {
         file.sync_all()
     }
 
+    /// Gives whatever stands under a name another one that is free, durably; tells which.
+    pub(super) fn set_aside(&self, name: &str) -> io::Result<String> {
+        self.may()?;
+        let room = self.room()?;
+        for number in 1..=ASIDE_MAX {
+            let aside = format!("{name}{ASIDE}{number}");
+            if statat(&room, aside.as_str(), AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+                continue;
+            }
+            match renameat_with(&room, name, &room, aside.as_str(), RenameFlags::NOREPLACE) {
+                Err(Errno::EXIST) => continue,
+                // Some file systems cannot, and nobody else gives such names.
+                Err(Errno::INVAL | Errno::NOSYS) => renameat(&room, name, &room, aside.as_str())?,
+                renamed => renamed?,
+            }
+            self.may()?;
+            rustix::fs::fsync(&room)?;
+            return Ok(aside);
+        }
+        Err(io::Error::other(format!("{name} is to be set aside, and no name is free for it")))
+    }
+
+    /// Names of files that were set aside, in order; none where there is no folder.
+    pub(super) fn aside(&self) -> io::Result<Vec<String>> {
+        let names = match self.room() {
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            room => room?.names(usize::MAX)?.0,
+        };
+        let mut names: Vec<String> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
+        names.retain(|name| before_aside(name).is_some());
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// Makes a file and its name durable.
     pub(super) fn sync(&self, name: &str) -> io::Result<()> {
         self.may()?;
@@ -156,6 +204,19 @@ impl Disk {
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(fault) => Err(fault),
         }
+    }
+
+    /// The first `most` bytes of a file; `None` where there is none.
+    pub(super) fn read(&self, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
+        let file = match self.room().and_then(|room| open(&room, name)) {
+            Ok(file) => file,
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(fault) => return Err(fault),
+        };
+        regular(&file)?;
+        let mut bytes = Vec::new();
+        file.take(most).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
     }
 
     /// Reads the first `most` bytes of a file and hashes them; `None` where there is no file.

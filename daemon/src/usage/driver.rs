@@ -220,6 +220,12 @@ impl Driver {
             }
         };
         let worked = self.tend_files(runtime, course).unwrap_or(Turned::Stuck);
+        for text in self.copies.take_untold() {
+            let code = RemarkCode::STATE_RESTORED;
+            if !self.heart.remark(self.clock.now().wall, code, &text) {
+                tracing::warn!(%code, "a remark is left out of the usage files: too many wait");
+            }
+        }
         self.show();
         match (sealed, worked) {
             (Turned::On, _) => Turned::On,
@@ -415,6 +421,7 @@ impl Driver {
                 disk: self.copies.fault().map(str::to_owned),
                 behind: self.copies.behind(),
                 missing: self.copies.missing().map(str::to_owned).collect(),
+                aside: self.copies.aside().to_vec(),
                 ..state.clone()
             };
             let changed = *state != after;

@@ -8,6 +8,7 @@ use leasehold_keys::usage::{
     Acknowledged, FILE_MAX_BYTES, Finding, FindingReason, Report, SegmentName, Sequence, salvage,
 };
 
+use super::disk::before_aside;
 use crate::files::{self, ReadFault};
 
 /// What came out.
@@ -35,7 +36,15 @@ pub fn prove(folder: &Path, rows: &[UsageSegmentRow]) -> io::Result<Proof> {
     // Segments before the oldest that is kept were acknowledged and taken away.
     let mut sequence = Sequence::new().excerpt();
     let mut findings = Vec::new();
-    for name in names(folder)? {
+    let (names, aside) = names(folder)?;
+    for name in aside {
+        let what =
+            "The file holds records that the database did not: an older database was put back, and the file was set \
+                    aside. Send it to the licensor"
+                .to_owned();
+        findings.push(finding(FindingReason::Replaced, &name, None, what));
+    }
+    for name in names {
         let row = known.get(name.as_str()).copied();
         let bytes = match files::read(&folder.join(&name), FILE_MAX_BYTES as u64) {
             Ok(bytes) => bytes,
@@ -107,26 +116,29 @@ fn lags(row: &UsageSegmentRow, bytes: &[u8]) -> bool {
     salvage(bytes).ok().and_then(|file| file.chain_after(row.records)) != Some(row.head)
 }
 
-/// Usage files of the folder, in the order of their names; none where there is no folder yet.
-fn names(folder: &Path) -> io::Result<Vec<String>> {
+/// Usage files of the folder, and those that were set aside, in the order of their names; none where there is no folder yet.
+fn names(folder: &Path) -> io::Result<(Vec<String>, Vec<String>)> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
         Err(fault) => return Err(fault),
     };
-    let mut names = Vec::new();
+    let (mut names, mut aside) = (Vec::new(), Vec::new());
     for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if name.ends_with(".usg") {
             names.push(name);
+        } else if before_aside(&name).is_some() {
+            aside.push(name);
         }
     }
     names.sort_unstable();
-    Ok(names)
+    aside.sort_unstable();
+    Ok((names, aside))
 }
 
 fn finding(reason: FindingReason, file: &str, record: Option<u64>, what: String) -> Finding {
-    let name: Option<SegmentName> = file.parse().ok();
+    let name: Option<SegmentName> = before_aside(file).unwrap_or(file).parse().ok();
     Finding {
         reason,
         file: Some(file.to_owned()),

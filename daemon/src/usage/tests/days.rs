@@ -1,14 +1,15 @@
-//! Days of a site by chance: logons, logoffs, leases that nobody renews, keys that change, clocks that step, disks that
+//! Days of a site by chance: logons, logoffs, leases that nobody renews, keys that change, licenses that
+//! ask for usage and do not, clocks that step, disks that
 //! are full, files that somebody spoils, stops, kills, and deaths at any change of the disk. `LEASEHOLD_TEST_DAYS` and
 //! `LEASEHOLD_TEST_SEED` take others than the usual ones.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use leasehold_engine::ids::LeaseId;
 
 use super::{
-    oracle::{Live, Oracle, Window},
-    site::{Lost, MEDIA, Site},
+    oracle::{Moment, Oracle},
+    site::{GRANTS, Lost, MEDIA, Site},
 };
 use crate::usage::{heart::Course, naming::NamesSetting};
 
@@ -44,8 +45,10 @@ struct Days {
     users: Vec<String>,
     /// Leases that nobody renews any more.
     forgotten: Vec<LeaseId>,
-    deaths: u32,
+    /// Processes that ended, by how.
+    ends: BTreeMap<&'static str, u64>,
     not_stored: u32,
+    lapses: usize,
     /// Nothing more befalls anything.
     calm: bool,
 }
@@ -57,10 +60,12 @@ impl Days {
     }
 
     /// The next process, some time later; somebody may have been at the files.
-    fn rise(&mut self) {
+    fn rise(&mut self, ended: &'static str) {
+        let mut ended = ended;
         loop {
             self.site.kill();
-            self.deaths += 1;
+            *self.ends.entry(ended).or_default() += 1;
+            ended = "death at its start";
             if !self.calm && self.chance.one_in(3) {
                 self.spoil();
             }
@@ -70,6 +75,7 @@ impl Days {
                 self.site.fate.die_at_next_start(self.chance.below(8));
             }
             if self.site.start().is_ok() {
+                self.oracle.restarted();
                 return;
             }
         }
@@ -107,17 +113,39 @@ impl Days {
     }
 
     /// Asks until there is an answer, through every death; `None` where it was certainly not stored.
-    fn ask<T>(&mut self, mut what: impl FnMut(&mut Site) -> Result<T, Lost>) -> Option<(T, Window)> {
-        let from = self.site.wall_ms;
+    fn ask<T>(&mut self, mut what: impl FnMut(&mut Site) -> Result<T, Lost>) -> (Option<T>, Vec<Moment>) {
+        let mut moments = Vec::new();
         loop {
+            moments.push(self.site.moment());
             match what(&mut self.site) {
-                Ok(answer) => return Some((answer, Some((from, self.site.wall_ms)))),
+                Ok(answer) => return (Some(answer), moments),
                 Err(Lost::NotStored) => {
                     self.not_stored += 1;
-                    return None;
+                    return (None, moments);
                 }
-                Err(Lost::Dead) => self.rise(),
+                Err(Lost::Dead) => self.rise("death at a change of the disk"),
             }
+        }
+    }
+
+    /// Tells the oracle what has lapsed in a step, but for `own`, which was ended in it.
+    fn note_lapses(&mut self, own: Option<LeaseId>, moments: &[Moment]) {
+        let there = self.site.leases();
+        let live = self.oracle.live.iter().map(|live| live.lease);
+        let lapsed: Vec<LeaseId> = live.filter(|lease| !there.contains(lease) && Some(*lease) != own).collect();
+        self.forgotten.retain(|lease| !lapsed.contains(lease));
+        self.lapses += lapsed.len();
+        self.oracle.lapsed(&lapsed, moments);
+    }
+
+    /// A license that asks for usage, or one that does not.
+    fn license(&mut self, asks: bool) {
+        self.site.put_license(if asks { GRANTS } else { &GRANTS[1..] });
+        let (done, moments) = self.ask(Site::look_into_folder);
+        // What is due ends before the license is looked at.
+        self.note_lapses(None, &moments);
+        if done.is_some() {
+            self.oracle.collects(asks);
         }
     }
 
@@ -135,10 +163,10 @@ impl Days {
                 let free = ["Desktop", "Connect", "ICBM"].into_iter().find(|name| !taken.contains(name));
                 let Some(application) = free else { return };
                 let request = self.site.next_request();
-                let asked = self.ask(|site| site.log_on(request, &user, application));
-                if let Some((lease, window)) = asked {
-                    let application = application.to_owned();
-                    self.oracle.logged_on(Live { lease, user, application }, window);
+                let (lease, moments) = self.ask(|site| site.log_on(request, &user, application));
+                self.note_lapses(None, &moments);
+                if let Some(lease) = lease {
+                    self.oracle.logged_on(lease, &user, application, &moments);
                 }
             }
             5..=8 => {
@@ -146,17 +174,36 @@ impl Days {
                     return;
                 }
                 let lease = self.oracle.live[self.chance.index(self.oracle.live.len())].lease;
-                if let Some(((), window)) = self.ask(|site| site.release(lease)) {
-                    let was_forgotten = self.forgotten.contains(&lease);
-                    self.forgotten.retain(|other| *other != lease);
-                    self.oracle.logged_off(lease, window.filter(|_| !was_forgotten));
+                // Whom nobody renews, few release; the others lapse.
+                if self.forgotten.contains(&lease) && !self.chance.one_in(4) {
+                    return;
                 }
+                self.release(lease);
             }
             _ => {
                 let user = self.users[self.chance.index(self.users.len())].clone();
                 let give = self.chance.one_in(2);
-                self.ask(|site| site.assign(std::slice::from_ref(&user), MEDIA, give));
+                let (done, moments) = self.ask(|site| site.assign(std::slice::from_ref(&user), MEDIA, give));
+                self.note_lapses(None, &moments);
+                if done.is_some() {
+                    self.oracle.assigned(&user, give, &moments);
+                }
             }
+        }
+    }
+
+    fn release(&mut self, lease: LeaseId) {
+        // Whoever lapses by now has not been released.
+        let (_, moments) = self.ask(Site::tick);
+        self.note_lapses(None, &moments);
+        if self.oracle.live.iter().all(|live| live.lease != lease) {
+            return;
+        }
+        let (done, moments) = self.ask(|site| site.release(lease));
+        self.note_lapses(Some(lease), &moments);
+        if done.is_some() {
+            self.forgotten.retain(|other| *other != lease);
+            self.oracle.logged_off(lease, &moments);
         }
     }
 
@@ -172,7 +219,10 @@ impl Days {
         self.clear();
         let leases: Vec<LeaseId> =
             self.oracle.live.iter().map(|live| live.lease).filter(|lease| !self.forgotten.contains(lease)).collect();
-        self.ask(|site| site.renew(&leases));
+        let (done, moments) = self.ask(|site| site.renew(&leases));
+        assert!(done.is_some(), "there is room");
+        self.note_lapses(None, &moments);
+        self.oracle.renewed(&leases, &moments);
         if self.chance.one_in(6) && !leases.is_empty() {
             let lease = leases[self.chance.index(leases.len())];
             self.forgotten.push(lease);
@@ -180,16 +230,8 @@ impl Days {
     }
 
     fn turn(&mut self) {
-        loop {
-            match self.site.tick().and_then(|()| self.site.turn(Course::Running)) {
-                Ok(()) => return,
-                Err(Lost::NotStored) => {
-                    self.not_stored += 1;
-                    return;
-                }
-                Err(Lost::Dead) => self.rise(),
-            }
-        }
+        let (_, moments) = self.ask(|site| site.tick().and_then(|()| site.turn(Course::Running)));
+        self.note_lapses(None, &moments);
     }
 
     fn day(&mut self) {
@@ -206,9 +248,19 @@ impl Days {
                 5 => {
                     // An orderly stop, as far as it comes.
                     let _ = self.site.turn(Course::Ending);
-                    self.rise();
+                    self.rise("stop");
                 }
-                6 => self.rise(),
+                6 => self.rise("kill"),
+                // Off, and mostly on again before anybody looks.
+                8 | 9 => {
+                    self.license(!self.oracle.is_collecting());
+                    for _ in 0..self.chance.below(3) {
+                        self.act();
+                    }
+                    if !self.oracle.is_collecting() && !self.chance.one_in(4) {
+                        self.license(true);
+                    }
+                }
                 _ => {}
             }
             for _ in 0..self.chance.below(5) {
@@ -236,14 +288,16 @@ fn days_by_chance_lose_nothing_and_double_nothing() {
     let days = number("LEASEHOLD_TEST_DAYS", 25);
     let users: Vec<String> = (0..USERS).map(|number| format!("agent Müller {number:02}")).collect();
     let site = Site::new(&users, NamesSetting::Plain);
+    let oracle = Oracle::new(&users);
     let chance = Chance(number("LEASEHOLD_TEST_SEED", 1));
     let mut all = Days {
         site,
-        oracle: Oracle::default(),
+        oracle,
         chance,
         users,
         forgotten: Vec::new(),
-        deaths: 0,
+        ends: BTreeMap::new(),
+        lapses: 0,
         not_stored: 0,
         calm: false,
     };
@@ -255,23 +309,28 @@ fn days_by_chance_lose_nothing_and_double_nothing() {
     all.clear();
     all.pass(60_000);
     all.turn();
+    all.license(true);
+    all.turn();
     all.site.turn(Course::Ending).unwrap();
     // What is still to be mended is mended once the disk is tried again.
     all.pass(60_000);
     all.site.turn(Course::Ending).unwrap();
     assert_eq!(all.site.waiting(), 0);
-    // Leases that nobody renews may have ended; whoever releases them now finds that out.
     for lease in all.forgotten.clone() {
-        let ((), _) = all.ask(|site| site.release(lease)).unwrap();
-        all.oracle.logged_off(lease, None);
+        all.release(lease);
     }
-    all.site.kill();
-    all.site.start().unwrap();
+    all.rise("kill");
     all.pass(60_000);
-    all.site.turn(Course::Running).unwrap();
+    all.turn();
     all.site.turn(Course::Ending).unwrap();
     let rows = all.site.rows();
     let tally = all.oracle.compare(&all.site, &rows);
-    assert!(all.deaths as u64 >= days / 4 && tally.logons as u64 >= days, "{tally:?}");
-    println!("{days} days, {} processes ended, {} commits failed: {tally:?}", all.deaths, all.not_stored);
+    let deaths: u64 = all.ends.values().sum();
+    assert!(deaths >= days / 4 && tally.logons as u64 >= days, "{tally:?}");
+    assert!(tally.gaps as u64 >= days / 25 && tally.key_changes as u64 >= days / 25, "{tally:?}");
+    let Days { ends, not_stored, lapses, .. } = all;
+    println!(
+        "{days} days, {deaths} processes ended {ends:?}, {not_stored} commits failed, {lapses} leases lapsed; lost 0, \
+         doubled 0: {tally:?}"
+    );
 }

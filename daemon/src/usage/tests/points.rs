@@ -2,7 +2,7 @@
 //! after every commit.
 
 use super::{
-    oracle::{Live, Oracle, Window},
+    oracle::{Moment, Oracle},
     site::{Lost, MEDIA, Site},
 };
 use crate::usage::{heart::Course, naming::NamesSetting};
@@ -18,7 +18,7 @@ struct Story {
 impl Story {
     fn new(names: NamesSetting) -> Self {
         let users: Vec<String> = USERS.iter().map(|name| (*name).to_owned()).collect();
-        Self { site: Site::new(&users, names), oracle: Oracle::default(), deaths: 0 }
+        Self { site: Site::new(&users, names), oracle: Oracle::new(&users), deaths: 0 }
     }
 
     fn rise(&mut self) {
@@ -27,16 +27,18 @@ impl Story {
             self.site.kill();
             self.site.wall_ms += 30_000;
             if self.site.start().is_ok() {
+                self.oracle.restarted();
                 return;
             }
         }
     }
 
-    fn ask<T>(&mut self, mut what: impl FnMut(&mut Site) -> Result<T, Lost>) -> (T, Window) {
-        let from = self.site.wall_ms;
+    fn ask<T>(&mut self, mut what: impl FnMut(&mut Site) -> Result<T, Lost>) -> (T, Vec<Moment>) {
+        let mut moments = Vec::new();
         loop {
+            moments.push(self.site.moment());
             match what(&mut self.site) {
-                Ok(answer) => return (answer, Some((from, self.site.wall_ms))),
+                Ok(answer) => return (answer, moments),
                 Err(Lost::Dead) => self.rise(),
                 Err(Lost::NotStored) => panic!("this disk has room"),
             }
@@ -45,15 +47,15 @@ impl Story {
 
     fn log_on(&mut self, user: &str, application: &str) {
         let request = self.site.next_request();
-        let (lease, window) = self.ask(|site| site.log_on(request, user, application));
-        self.oracle.logged_on(Live { lease, user: user.into(), application: application.into() }, window);
+        let (lease, moments) = self.ask(|site| site.log_on(request, user, application));
+        self.oracle.logged_on(lease, user, application, &moments);
     }
 
     fn log_off(&mut self, user: &str, application: &str) {
         let found = self.oracle.live.iter().find(|live| live.user == user && live.application == application);
         let lease = found.unwrap().lease;
-        let ((), window) = self.ask(|site| site.release(lease));
-        self.oracle.logged_off(lease, window);
+        let ((), moments) = self.ask(|site| site.release(lease));
+        self.oracle.logged_off(lease, &moments);
     }
 
     fn turn(&mut self, minutes: u64, course: Course) {
@@ -69,7 +71,8 @@ impl Story {
         self.turn(1, Course::Running);
         self.turn(1, Course::Running);
         self.log_on(USERS[0], "Connect");
-        self.ask(|site| site.assign(&[USERS[0].to_owned()], MEDIA, true));
+        let ((), moments) = self.ask(|site| site.assign(&[USERS[0].to_owned()], MEDIA, true));
+        self.oracle.assigned(USERS[0], true, &moments);
         self.log_off(USERS[1], "ICBM");
         // Over midnight, with events that wait.
         self.turn(180, Course::Running);
@@ -85,7 +88,8 @@ impl Story {
         // Longer than records stay in the database; nobody's lease is that long.
         for _ in 0..8 {
             for live in self.oracle.live.clone() {
-                self.ask(|site| site.renew(&[live.lease]));
+                let ((), moments) = self.ask(|site| site.renew(&[live.lease]));
+                self.oracle.renewed(&[live.lease], &moments);
             }
             self.turn(24 * 60, Course::Running);
         }
@@ -102,6 +106,7 @@ impl Story {
         assert!(rows.iter().any(|row| !row.stored), "records have left the database");
         let tally = self.oracle.compare(&self.site, &rows);
         assert_eq!((tally.logons, tally.logoffs), (4, 4));
+        assert_eq!(tally.key_changes, 1);
         self.deaths
     }
 }
@@ -117,6 +122,7 @@ fn a_death_at_any_change_of_the_disk_loses_nothing_and_doubles_nothing() {
     assert!(changes > 100, "{changes}");
     // A release build tries them all; a debug build, which takes its time, every third.
     let every = if cfg!(debug_assertions) { 3 } else { 1 };
+    let mut tried = 0;
     for at in (0..changes).filter(|at| at % every == 0) {
         let names = if at % 2 == 0 { NamesSetting::Plain } else { NamesSetting::Pseudonym };
         let mut story = Story::new(names);
@@ -124,6 +130,7 @@ fn a_death_at_any_change_of_the_disk_loses_nothing_and_doubles_nothing() {
         story.run();
         let deaths = story.finish();
         assert_eq!(deaths, orderly + 1, "at change {at} of {changes}");
+        tried += 1;
     }
-    println!("{changes} changes of the disk");
+    println!("a death at {tried} of {changes} changes of the disk");
 }

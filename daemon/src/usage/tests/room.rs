@@ -17,8 +17,8 @@ use leasehold_keys::{
 use tempfile::TempDir;
 
 use super::{
-    super::{Ground, NamesSetting, Progress, ProgressFault, Settings, State, Usage},
-    site::{CLIENT, caller, label},
+    super::{Ground, NamesSetting, Progress, ProgressFault, Settings, State, Usage, heart::Course, proof::prove},
+    site::{CLIENT, Site, caller, label},
 };
 use crate::{
     clock::Clock,
@@ -319,6 +319,115 @@ async fn without_room_for_files_leases_go_on_and_files_are_made_up_for() {
         let bytes = fs::read(entry.unwrap().path()).unwrap();
         assert!(!bytes.windows(3).any(|some| some == b"Ann"));
     }
+}
+
+/// An older database is put back under the files: what they hold and it does not is kept beside what replaces it, and told.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_database_replaces_nothing_that_was_sealed() {
+    let place = Home::new();
+    let mut server = place.start(NamesSetting::Plain);
+    server.licensed().await;
+    server.rows(|rows| rows.len() == 1).await;
+    server.stop().await;
+    let older = place.dir.path().join("older");
+    fs::create_dir(&older).unwrap();
+    let databases = || {
+        let entries = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap());
+        entries.filter(|entry| entry.file_name().to_str().unwrap().starts_with("leasehold.db")).collect::<Vec<_>>()
+    };
+    for entry in databases() {
+        fs::copy(entry.path(), older.join(entry.file_name())).unwrap();
+    }
+    let mut server = place.start(NamesSetting::Plain);
+    server.rows(|rows| rows.len() == 2).await;
+    let ann = server.log_on(1, USERS[0]).await;
+    server.release(ann).await;
+    assert_eq!(server.usage.seal().await.unwrap(), 2);
+    let rows = server.rows(|rows| rows.last().is_some_and(|row| row.events == 2)).await;
+    let second = rows[1].clone();
+    // A kill: its records are not signed.
+    server.kill().await;
+    let evidence = fs::read(place.path().join("usage").join(&second.file)).unwrap();
+    assert_eq!(verify(&evidence).unwrap().end(), &End::Open);
+
+    for entry in databases() {
+        fs::remove_file(entry.path()).unwrap();
+    }
+    for entry in fs::read_dir(&older).unwrap().map(|entry| entry.unwrap()) {
+        fs::copy(entry.path(), place.path().join(entry.file_name())).unwrap();
+    }
+    let mut server = place.start(NamesSetting::Plain);
+    let aside = format!("{}.aside-1", second.file);
+    let state = server.until(|state| !state.aside.is_empty() && state.behind == 0).await;
+    assert_eq!((state.aside, state.missing), (vec![aside.clone()], Vec::new()));
+    let rows = server.rows(|rows| rows.last().unwrap().records > 0).await;
+    assert_eq!((rows.len(), &rows[1].file), (2, &second.file));
+    let (items, _) = place.read(&rows[1]);
+    let [Item::Remark(remark)] = &items[..] else { panic!("{items:?}") };
+    assert_eq!(remark.code, RemarkCode::STATE_RESTORED);
+    assert!(remark.text.contains(&aside), "{remark:?}");
+    let folder = place.path().join("usage");
+    assert_eq!(fs::read(folder.join(&aside)).unwrap(), evidence);
+    let found = prove(&folder, &rows).unwrap().report.findings;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].file.as_deref(), found[0].segment), (Some(aside.as_str()), Some(2)));
+    server.stop().await;
+
+    // The same again finds another name, and what is damaged or torn takes none.
+    for entry in fs::read_dir(&older).unwrap().map(|entry| entry.unwrap()) {
+        fs::copy(entry.path(), place.path().join(entry.file_name())).unwrap();
+    }
+    let mut torn = fs::read(folder.join(&rows[0].file)).unwrap();
+    torn.extend(b"torn");
+    fs::write(folder.join(&rows[0].file), torn).unwrap();
+    let mut server = place.start(NamesSetting::Plain);
+    let state = server.until(|state| state.aside.len() > 1 && state.behind == 0).await;
+    assert_eq!(state.aside, [aside.clone(), format!("{}.aside-2", second.file)]);
+    server.usage.check(1);
+    server.turned().await;
+    assert!(matches!(place.read(&rows[0]).1, End::Closed(_)));
+    assert_eq!(fs::read(folder.join(&aside)).unwrap(), evidence);
+    server.stop().await;
+}
+
+/// A restored database whose newest segment is open: its file has gone on since, and nothing of that is signed.
+#[test]
+fn a_file_that_has_gone_on_since_is_set_aside() {
+    let users = ["ann".to_owned()];
+    let mut site = Site::new(&users, NamesSetting::Plain);
+    site.turn(Course::Running).unwrap();
+    let older = site.keep_database();
+    let request = site.next_request();
+    site.log_on(request, &users[0], "Desktop").unwrap();
+    site.turn(Course::Running).unwrap();
+    site.lease_ms += 60_000;
+    site.turn(Course::Running).unwrap();
+    let row = site.rows().remove(0);
+    let evidence = fs::read(site.folder().join(&row.file)).unwrap();
+    site.put_back(&older);
+    site.turn(Course::Running).unwrap();
+    let aside = format!("{}.aside-1", row.file);
+    assert_eq!(site.aside(), std::slice::from_ref(&aside));
+    assert_eq!(fs::read(site.folder().join(&aside)).unwrap(), evidence);
+    assert_ne!(fs::read(site.folder().join(&row.file)).unwrap(), evidence);
+    let newest = site.rows().remove(1);
+    let opened = fs::read(site.folder().join(&newest.file)).unwrap();
+    let opened = open(&opened, &site.reader).unwrap();
+    assert_eq!(told(&opened.items().cloned().collect::<Vec<_>>()), ["remark"]);
+    // A process that starts again tells it again, until the file is gone.
+    site.kill();
+    site.start().unwrap();
+    assert_eq!(site.aside(), std::slice::from_ref(&aside));
+    site.turn(Course::Running).unwrap();
+    let row = site.rows().remove(2);
+    let opened = fs::read(site.folder().join(&row.file)).unwrap();
+    let opened = open(&opened, &site.reader).unwrap();
+    let Some(Item::Remark(remark)) = opened.items().next() else { panic!("{row:?}") };
+    assert!(remark.text.contains(&aside), "{remark:?}");
+    fs::remove_file(site.folder().join(&aside)).unwrap();
+    site.lease_ms += 3_600_000;
+    site.turn(Course::Running).unwrap();
+    assert_eq!(site.aside(), [""; 0]);
 }
 
 /// The key that signs was lost: another installation goes on with the same database, from its own first segment.

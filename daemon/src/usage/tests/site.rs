@@ -12,7 +12,7 @@ use leasehold_engine::{
     decision::{LeaseView, Outcome, Reply},
     ids::{Identity, LeaseId, RequestId, Ticket},
     refusal::Refusal,
-    row::{Change, UsageSegmentRow},
+    row::{Change, Row, UsageSegmentRow},
     time::{LeaseTime, Now, WallTime},
 };
 use leasehold_keys::{
@@ -21,17 +21,20 @@ use leasehold_keys::{
     installation::InstallationKey,
     name::{Label, Method},
     trust::{Trust, Verified},
-    usage::{Clocks, UsagePrivateKey, UsagePublicKey},
+    usage::{Clocks, RemarkCode, UsagePrivateKey, UsagePublicKey},
 };
 use tempfile::TempDir;
 
-use super::super::{
-    copies::{Copies, Worked, stored},
-    disk::{Disk, fate::Fate},
-    draft::Outside,
-    heart::{Course, Heart},
-    look::{glance, look},
-    naming::{NamesSetting, Naming},
+use super::{
+    super::{
+        copies::{Copies, Worked, stored},
+        disk::{Disk, fate::Fate},
+        draft::Outside,
+        heart::{Course, Heart},
+        look::{glance, look},
+        naming::{NamesSetting, Naming},
+    },
+    oracle::Moment,
 };
 use crate::{
     clock::evidence::Evidence,
@@ -210,6 +213,33 @@ impl Site {
         self.commit(recovered.changes)
     }
 
+    /// A copy of the database as it is now, between two commits.
+    pub(super) fn keep_database(&self) -> TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in self.databases() {
+            std::fs::copy(&entry, copy.path().join(entry.file_name().unwrap())).unwrap();
+        }
+        copy
+    }
+
+    /// Another process finds that copy in the database's place.
+    pub(super) fn put_back(&mut self, copy: &TempDir) {
+        self.kill();
+        for entry in self.databases() {
+            std::fs::remove_file(entry).unwrap();
+        }
+        for entry in std::fs::read_dir(copy.path()).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), self.dir.path().join("state").join(entry.file_name())).unwrap();
+        }
+        self.start().unwrap();
+    }
+
+    fn databases(&self) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(self.dir.path().join("state")).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("leasehold.db")).collect()
+    }
+
     /// The process is killed.
     pub(super) fn kill(&mut self) {
         self.locked = None;
@@ -351,12 +381,20 @@ impl Site {
         }
     }
 
+    /// Files that were set aside, as status tells them.
+    pub(super) fn aside(&self) -> Vec<String> {
+        self.up.as_ref().unwrap().copies.aside().to_vec()
+    }
+
     fn tend_files(&mut self) -> Result<(), Lost> {
         loop {
             let now = self.now();
             let up = self.up.as_mut().ok_or(Lost::Dead)?;
             let rows: Vec<UsageSegmentRow> = up.engine.usage_segments().cloned().collect();
             let worked = up.copies.work(&rows, now);
+            for text in up.copies.take_untold() {
+                up.heart.remark(now.wall, RemarkCode::STATE_RESTORED, &text);
+            }
             if self.fate.is_dead() {
                 return Err(Lost::Dead);
             }
@@ -380,6 +418,20 @@ impl Site {
 
     pub(super) fn rows(&self) -> Vec<UsageSegmentRow> {
         self.up.as_ref().unwrap().engine.usage_segments().cloned().collect()
+    }
+
+    /// The leases that live.
+    pub(super) fn leases(&self) -> std::collections::BTreeSet<LeaseId> {
+        let rows = self.up.as_ref().unwrap().engine.lasting_rows().into_iter();
+        rows.filter_map(|row| match row {
+            Row::Lease(row) if row.ended.is_none() => Some(row.id),
+            _ => None,
+        })
+        .collect()
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        Moment { lease_ms: self.lease_ms, wall_ms: self.wall_ms }
     }
 
     pub(super) fn waiting(&self) -> usize {
