@@ -167,6 +167,7 @@ impl Delivery {
             };
             let failure = failure.filter(|_| waits);
             let due = deadline::due(&row, &zone).filter(|_| row.acknowledged.is_none());
+            let (due, due_day) = due.unzip();
             let state = if row.acknowledged.is_some() {
                 FileState::Acknowledged
             } else if uploading.as_deref() == Some(&row.file) {
@@ -185,7 +186,7 @@ impl Delivery {
             let receipt = receipts.contains(&row.file).then(|| inner.receipts.path(&row.file));
             let keep_ms = i64::from(inner.settings.keep_days) * DAY_MS;
             let kept_until = row.acknowledged.filter(|_| mode != Mode::Local).map(|at| at.plus_ms(keep_ms));
-            FileView { path: inner.usage.path(&row), state, due, failure, receipt, kept_until, row }
+            FileView { path: inner.usage.path(&row), state, due, due_day, failure, receipt, kept_until, row }
         };
         Ok(rows.into_iter().map(view).collect())
     }

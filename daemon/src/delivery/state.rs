@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
+use jiff::civil::Date;
 use leasehold_engine::{row::UsageSegmentRow, time::WallTime};
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +136,8 @@ pub struct FileView {
     pub state: FileState,
     /// Before when the licensor is to have it; `None` once it is acknowledged.
     pub due: Option<WallTime>,
+    /// That moment as a day of the site's calendar.
+    pub due_day: Option<Date>,
     /// Why the last attempt with it, or with any file where the way out is the trouble, failed.
     pub failure: Option<Failure>,
     /// Where its receipt lies, where there is one.

@@ -103,8 +103,7 @@ impl Administration {
             return Err(status::failed(
                 Code::FailedPrecondition,
                 "NOT_SENT_BY_ITSELF",
-                "No license in effect has usage files sent by themselves. `leasehold usage export` bundles what a period needs, and \
-                 `leasehold usage receipt` takes the answer.",
+                "No license in effect has usage files sent by themselves.",
             ));
         }
         let waits = |view: &FileView| view.row.closed.is_some() && view.row.acknowledged.is_none();

@@ -214,6 +214,7 @@ pub(crate) fn file(view: &FileView, plan: &UsagePlan, missing: &[String]) -> v1:
         uploaded: row.uploaded.map(timestamp),
         acknowledged: row.acknowledged.map(timestamp),
         due: view.due.map(timestamp),
+        due_day: view.due_day.map_or_else(String::new, |day| day.to_string()),
         failure: view.failure.as_ref().map(failure),
         sha256: row.sha256.map_or_else(String::new, |sha256| sha256.to_string()),
         license_id: row.license.to_string(),
