@@ -220,6 +220,16 @@ fn list(workshop: &Workshop, license: Option<LicenseId>, json: bool) -> Result<(
     let flags: Vec<_> = ledger.usage_flags()?.into_iter().filter(|flag| wanted(flag.license_id)).collect();
     let machines = ledger.machine_names()?;
     let machine = |installation: &str| machines.get(installation).cloned().unwrap_or_default();
+    if let Some(license) = license
+        && installations.is_empty()
+        && flags.is_empty()
+        && ledger.file(license, None)?.is_none()
+    {
+        return Err(Fault::new(
+            Exit::NotFound,
+            format!("license {license} is not in the records; `licensor list` shows those that were issued"),
+        ));
+    }
     if json {
         let rows: Vec<_> = installations
             .iter()

@@ -133,6 +133,11 @@ impl Shown<'_> {
         say_part!("{table}");
         say!();
 
+        // Where nothing can be opened, nothing is counted, and least of all zeros.
+        if let Err(why) = reading::records(self.file, self.keys) {
+            say!("NOT OPENED. {why}");
+            return Ok(Some(why));
+        }
         let tariff = self.workshop.tariff(header.license)?;
         let until = self.until();
         let mut tally = Tally::new(header.start.trusted..until, tariff.clone());
@@ -149,10 +154,17 @@ impl Shown<'_> {
             }
         });
         counted.close(fault.is_none());
-        if events == 0 {
-            say!("Nobody was logged on.");
-        } else {
-            say_part!("{table}");
+        match &fault {
+            Some(why) if events == 0 => {
+                say!("NOT READ. {why}");
+                return Ok(fault);
+            }
+            _ if events == 0 => say!("Nobody was logged on."),
+            Some(why) => {
+                say_part!("{table}");
+                say!("NOT READ TO ITS END. {why}");
+            }
+            None => say_part!("{table}"),
         }
         tally.cut(id, until);
         say!();
