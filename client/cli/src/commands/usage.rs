@@ -218,7 +218,9 @@ impl<'p> Bundle<'p> {
         let mut text = serde_json::to_vec_pretty(manifest)
             .map_err(|error| Failure::new(ExitCode::Unexpected, format!("the manifest cannot be written: {error}")))?;
         text.push(b'\n');
-        bundle.add("manifest.json", &text, manifest.until.map_or(0, |until| until.0.as_second()))?;
+        // As of the newest file in it: the end of the period may be to come.
+        let newest = manifest.files.iter().filter_map(|file| file.closed.or(file.began)).map(|at| at.0).max();
+        bundle.add("manifest.json", &text, newest.map_or(0, |at| at.as_second()))?;
         Ok(bundle)
     }
 

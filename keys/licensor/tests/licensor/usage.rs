@@ -361,6 +361,48 @@ Not billed, since neither the license's files nor a catalog knows them: NOBODY_K
 }
 
 #[test]
+fn a_bundle_is_read_as_its_files_are() {
+    let (desk, license) = desk();
+    let mut server = server(&desk, 1, license);
+    let files: Vec<Usg> = vec![server.day(2, &john_smith()), server.day(3, &[])];
+    let mut tar = tar::Builder::new(fs::File::create(desk.path("november.tar")).unwrap());
+    let mut add = |name: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, bytes).unwrap();
+    };
+    add("manifest.json", b"{}");
+    for file in &files {
+        add(&file.name, &file.bytes);
+        lay(&desk, "in", file);
+    }
+    tar.finish().unwrap();
+    let same = |arguments: &[&str]| {
+        let of = |from: &str| desk.run(&[arguments, &[from]].concat());
+        let (bundle, folder) = (of("november.tar"), of("in"));
+        assert_eq!(bundle.code, 0, "{bundle:?}");
+        assert_eq!(bundle.out.replace("november.tar/", "in/"), folder.out);
+    };
+    same(&["usage", "open"]);
+    same(&["usage", "open", "--json"]);
+    same(&["usage", "verify", "--whole", "--json"]);
+    same(&["usage", "bill", "--period", "2026-11", "--time-zone", "UTC", "--json"]);
+    let receipts = desk.run(&["usage", "receipt", "november.tar"]);
+    told(&receipts, 0, &[&format!("november.tar/{}: receipt in {}.receipt", files[0].name, files[0].name)]);
+    assert!(files.iter().all(|file| desk.path(&format!("{}.receipt", file.name)).is_file()));
+    // One that breaks off, one that is none, one with nothing in it.
+    let whole = fs::read(desk.path("november.tar")).unwrap();
+    fs::write(desk.path("half.tar"), &whole[..1_600]).unwrap();
+    let half = desk.run(&["usage", "verify", "half.tar"]);
+    assert!(half.code != 0 && half.err.contains("half.tar"), "{half:?}");
+    desk.write("letter.tar", &"Dear licensor, ".repeat(99));
+    assert_ne!(desk.run(&["usage", "verify", "letter.tar"]).code, 0);
+    fs::write(desk.path("empty.tar"), [0; 1_024]).unwrap();
+    told(&desk.run(&["usage", "verify", "empty.tar"]), 5, &["there is no usage file (*.usg) in empty.tar"]);
+}
+
+#[test]
 fn every_wrong_argument_of_a_bill_is_told_at_once() {
     let (desk, license) = desk();
     let path = lay(&desk, "in", &server(&desk, 1, license).day(2, &[]));

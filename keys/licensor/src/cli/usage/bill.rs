@@ -1,16 +1,13 @@
 //! `licensor usage bill`: what each license used in a billing period.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::Path};
 
 use jiff::{civil::Date, tz::TimeZone};
 use leasehold_keys::{activation::LicenseId, time::WallTime, usage::Names};
 use licensor::{
     billing::{Count, Lack, LackKind, Period},
     intake::RECEIVED,
-    reading::{self, Billed},
+    reading::{self, Billed, Source},
     workshop::Workshop,
 };
 use serde_json::{Value, json};
@@ -58,7 +55,7 @@ impl Order {
 }
 
 /// The files named, or those that were received.
-pub(super) fn files(arguments: &UsageBill, dir: &Path) -> Result<Vec<PathBuf>, Fault> {
+pub(super) fn files(arguments: &UsageBill, dir: &Path) -> Result<Vec<Source>, Fault> {
     if !arguments.files.is_empty() {
         return named(&arguments.files);
     }
@@ -80,7 +77,7 @@ pub(super) fn files(arguments: &UsageBill, dir: &Path) -> Result<Vec<PathBuf>, F
 
 pub(super) fn run(
     workshop: &Workshop,
-    files: &[PathBuf],
+    files: &[Source],
     order: &Order,
     json: bool,
     now: WallTime,

@@ -1,6 +1,6 @@
 //! `licensor usage open`: what usage files say, for people, programs and spreadsheets.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::tz::TimeZone;
 use leasehold_keys::{
@@ -10,7 +10,7 @@ use leasehold_keys::{
 };
 use licensor::{
     billing::{Category, Count, Counts, Tally, Tariff},
-    reading,
+    reading::{self, Source},
     workshop::Workshop,
 };
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ use super::{
     exact, hours, license_words, on_the_wall,
 };
 
-pub(super) fn run(workshop: &Workshop, files: &[PathBuf], format: UsageFormat) -> Result<(), Fault> {
+pub(super) fn run(workshop: &Workshop, files: &[Source], format: UsageFormat) -> Result<(), Fault> {
     let keys = workshop.usage_keys()?;
     let mut faults = Vec::new();
     match format {
@@ -32,8 +32,9 @@ pub(super) fn run(workshop: &Workshop, files: &[PathBuf], format: UsageFormat) -
         UsageFormat::Csv => say!("file,license,installation,segment,record,event,at,user,sessions,keys,remark"),
         UsageFormat::Text => {}
     }
-    for (index, path) in files.iter().enumerate() {
-        let bytes = reading::read(path)?;
+    for (index, source) in files.iter().enumerate() {
+        let bytes = reading::read(source)?;
+        let path = &source.shown();
         let shown = match usage::salvage(&bytes) {
             Ok(file) => {
                 let shown = Shown { path, file: &file, keys: &keys, workshop };
