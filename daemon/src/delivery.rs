@@ -9,6 +9,7 @@ mod driver;
 mod endpoint;
 mod examine;
 mod file_body;
+mod imprint;
 mod memory;
 mod receipts;
 mod secrets;
@@ -20,7 +21,11 @@ pub(crate) mod tests;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use leasehold_engine::{
@@ -35,7 +40,7 @@ use tokio::{
 
 pub use deadline::{Deadline, Nearness, Period, Zone, deadlines};
 pub use settings::{BucketSettings, Destination, NotADestination, Settings, bucket_endpoint};
-pub use state::{Failure, FileState, FileView, Mode, State};
+pub use state::{Failure, FileState, FileView, Held, Mode, State};
 
 use crate::{
     clock::Clock,
@@ -45,7 +50,7 @@ use crate::{
 };
 use driver::{Driver, Stop};
 use memory::Memory;
-use receipts::Receipts;
+use receipts::{Brought, Receipts};
 
 /// What delivery stands on.
 pub struct Ground {
@@ -83,6 +88,10 @@ struct Inner {
     /// Held by who puts the memory on disk.
     writing: tokio::sync::Mutex<()>,
     hurry: Notify,
+    /// How often somebody asked for an attempt at once …
+    asked: AtomicU64,
+    /// … and as how many of them all that was due was tried.
+    tried: watch::Sender<u64>,
     state: watch::Sender<State>,
 }
 
@@ -115,6 +124,8 @@ impl Delivery {
             memory: Mutex::new(memory),
             writing: tokio::sync::Mutex::default(),
             hurry: Notify::new(),
+            asked: AtomicU64::new(0),
+            tried: watch::Sender::default(),
             state: watch::Sender::default(),
         });
         let stop = Driver::start(inner.clone());
@@ -142,12 +153,27 @@ impl Delivery {
         let uploading = inner.state.borrow().uploading.clone();
         let zone = inner.zone.time_zone();
         let view = |row: UsageSegmentRow| {
-            let waits = row.closed.is_some() && row.acknowledged.is_none();
+            let waits = row.closed.is_some() && row.acknowledged.is_none() && mode == Mode::Automatic;
+            let (way, own) = inner.memory(|memory| {
+                let own = memory.file(&row.file).and_then(|attempts| attempts.failure(now));
+                (memory.way().and_then(|way| way.failure(now)), own)
+            });
+            let held = own.as_ref().filter(|_| waits).and_then(|own| FileState::of(&own.trouble));
+            // What is the matter with this file alone says more; it goes no sooner than the way does.
+            let failure = match (own, way) {
+                (Some(own), Some(way)) if held.is_some() => Some(Failure { again: own.again.max(way.again), ..own }),
+                (Some(own), None) => Some(own),
+                (_, way) => way,
+            };
+            let failure = failure.filter(|_| waits);
             let due = deadline::due(&row, &zone).filter(|_| row.acknowledged.is_none());
+            let (due, due_day) = due.unzip();
             let state = if row.acknowledged.is_some() {
                 FileState::Acknowledged
             } else if uploading.as_deref() == Some(&row.file) {
                 FileState::Uploading
+            } else if let Some(held) = held {
+                held
             } else if due.is_some_and(|due| due <= now.wall) {
                 FileState::Overdue
             } else if row.closed.is_none() {
@@ -157,16 +183,10 @@ impl Delivery {
             } else {
                 FileState::Closed
             };
-            let failure = inner.memory(|memory| {
-                let own = memory.file(&row.file).and_then(|attempts| attempts.failure(now));
-                let way = memory.way().and_then(|way| way.failure(now));
-                // What stops all is told of all.
-                way.or(own).filter(|_| waits && mode == Mode::Automatic)
-            });
             let receipt = receipts.contains(&row.file).then(|| inner.receipts.path(&row.file));
             let keep_ms = i64::from(inner.settings.keep_days) * DAY_MS;
             let kept_until = row.acknowledged.filter(|_| mode != Mode::Local).map(|at| at.plus_ms(keep_ms));
-            FileView { path: inner.usage.path(&row), state, due, failure, receipt, kept_until, row }
+            FileView { path: inner.usage.path(&row), state, due, due_day, failure, receipt, kept_until, row }
         };
         Ok(rows.into_iter().map(view).collect())
     }
@@ -180,12 +200,13 @@ impl Delivery {
         let inner = &self.inner;
         let read = |engine: &leasehold_engine::Engine, now| (engine.usage_segments().cloned().collect::<Vec<_>>(), now);
         let (rows, now) = inner.core.read(read).await.map_err(not_noted)?;
-        let said =
-            (inner.trust)().usage_receipt(&receipt, now.wall).map_err(|refusal| receipts::unverified(&refusal))?;
+        let said = (inner.trust)()
+            .usage_receipt(&receipt, now.wall)
+            .map_err(|refusal| receipts::unverified(&refusal, Brought::ByHand))?;
         let row = rows.into_iter().find(|row| row.file == said.name.to_string()).ok_or_else(|| {
             Trouble::ReceiptForOther { why: format!("it is for {}, and no such file is kept here", said.name) }
         })?;
-        inner.take(receipt, &row, now.wall).await?;
+        inner.take(receipt, &row, now.wall, Brought::ByHand).await?;
         inner.remember(|memory| memory.done(&row.file)).await;
         Ok(row)
     }
@@ -193,7 +214,16 @@ impl Delivery {
     /// Has everything that waits tried now.
     pub async fn hurry(&self) {
         self.inner.remember(Memory::hurry).await;
+        self.inner.asked.fetch_add(1, Ordering::AcqRel);
         self.inner.hurry.notify_one();
+    }
+
+    /// Has everything that waits tried now, and waits until it was, at most so long; true where it was.
+    pub async fn send_now(&self, within: Duration) -> bool {
+        self.hurry().await;
+        let ticket = self.inner.asked.load(Ordering::Acquire);
+        let mut tried = self.inner.tried.subscribe();
+        matches!(tokio::time::timeout(within, tried.wait_for(|tried| *tried >= ticket)).await, Ok(Ok(_)))
     }
 
     /// Tests the way out, step by step. Into a bucket a small object is written.
@@ -254,8 +284,14 @@ impl Inner {
     }
 
     /// Verifies a receipt for a file, keeps it, and notes that the file is acknowledged.
-    async fn take(&self, receipt: Vec<u8>, row: &UsageSegmentRow, now: WallTime) -> Result<(), Trouble> {
-        let verified = receipts::verified(&receipt, &(self.trust)(), row, now)?;
+    async fn take(
+        &self,
+        receipt: Vec<u8>,
+        row: &UsageSegmentRow,
+        now: WallTime,
+        brought: Brought,
+    ) -> Result<(), Trouble> {
+        let verified = receipts::verified(&receipt, &(self.trust)(), row, now, brought)?;
         let (receipts, file) = (self.receipts.clone(), row.file.clone());
         blocking(move || receipts.keep(&file, &verified)).await?;
         if row.uploaded.is_none() {

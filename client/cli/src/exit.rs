@@ -32,7 +32,7 @@ pub enum ExitCode {
     NotNow = 11,
     /// `usage verify` found that usage files are not what was written.
     UsageDamaged = 12,
-    /// `doctor` found a step of the way out that fails.
+    /// `doctor` found a step of the way out that fails, or `usage send` that nothing goes out.
     WayOutBlocked = 13,
     /// `check-in` failed, or was answered, and not with good standing.
     NotInGoodStanding = 14,
@@ -103,7 +103,7 @@ impl ExitCode {
             Self::PartlyDone => "of several things some were done and some refused",
             Self::NotNow => "the daemon cannot do it now (starting, draining, overloaded, standby, disk full)",
             Self::UsageDamaged => "usage verify: usage files are not what was written",
-            Self::WayOutBlocked => "doctor: a step of the way out fails",
+            Self::WayOutBlocked => "doctor, usage send: the way out fails",
             Self::NotInGoodStanding => "check-in: it failed, or was not answered with good standing",
         }
     }

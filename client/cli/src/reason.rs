@@ -109,6 +109,8 @@ reasons! {
     NoUsageFiles = "NO_USAGE_FILES",
     /// A usage file was changed while it was read.
     UsageFileChanged = "USAGE_FILE_CHANGED",
+    /// No license in effect has usage files sent by themselves.
+    NotSentByItself = "NOT_SENT_BY_ITSELF",
     /// Nothing could be sealed.
     NotSealed = "NOT_SEALED",
     /// The daemon could not sign the request note.
@@ -151,6 +153,7 @@ impl Reason {
             | Self::NameTaken
             | Self::SnapshotExists
             | Self::PeriodNotBegun
+            | Self::NotSentByItself
             | Self::NoCheckIns
             | Self::LeaseEnded => ExitCode::Refused,
             Self::ReceiptForOther | Self::ReceiptNotSigned | Self::ReceiptUnreadable => ExitCode::FileRefused,
@@ -295,6 +298,10 @@ impl Reason {
                 "`leasehold usage list` shows the files that are here, `leasehold status` whether usage is collected".to_owned()
             }
             Self::UsageFileChanged => "run the command again; `leasehold usage verify` looks through the files".to_owned(),
+            Self::NotSentByItself => {
+                "`leasehold usage export --period YYYY-MM` bundles what a period needs, `leasehold usage receipt` takes the answer"
+                    .to_owned()
+            }
             Self::NotSealed => "`leasehold status` says what stands in the way; what was used waits in the database".to_owned(),
             Self::NotSigned => "the daemon's log tells more: `journalctl -u leaseholdd`".to_owned(),
             Self::NoCheckIns => {

@@ -97,9 +97,11 @@ impl fmt::Display for Deadline {
 /// More periods than one file ever touches: a server that stood still for two years.
 const PERIODS_MAX: usize = 24;
 
-/// Before when the licensor is to have a file: the earliest due moment of the periods that it touches.
-pub(super) fn due(row: &UsageSegmentRow, zone: &TimeZone) -> Option<WallTime> {
-    Some(Period::of(row.began, zone)?.bounds(zone).due)
+/// Before when the licensor is to have a file: the earliest due moment of the periods that it touches, and that moment as a
+/// day of the site's calendar.
+pub(super) fn due(row: &UsageSegmentRow, zone: &TimeZone) -> Option<(WallTime, Date)> {
+    let period = Period::of(row.began, zone)?;
+    Some((period.bounds(zone).due, period.due_day()))
 }
 
 /// The periods of which status warns at `now`, oldest first. A file that is still being written counts from three days

@@ -1,7 +1,11 @@
 //! The task that delivers: one file at a time, oldest first, when it is due; and takes files away when their time is over.
 //! It waits for the network and for disks, and nobody waits for it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use leasehold_engine::{
     UsagePlan,
@@ -11,10 +15,13 @@ use leasehold_engine::{
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use super::{
-    Inner, Mode, State,
+    FileState, Held, Inner, Mode, State,
     attempt::{self, Before, Came, Peer},
     blocking,
     deadline::deadlines,
+    imprint,
+    memory::{Attempts, Memory},
+    receipts::Brought,
     settings::Destination,
 };
 use crate::{
@@ -90,6 +97,7 @@ impl Driver {
         let mut changes = self.inner.usage.watch();
         loop {
             changes.borrow_and_update();
+            let asked = self.inner.asked.load(Ordering::Acquire);
             let until = match self.look().await {
                 None => self.inner.clock.now().lease.plus_ms(LOOK_EVERY_MS),
                 Some(look) => {
@@ -99,7 +107,10 @@ impl Driver {
                             self.deliver(&look, &row).await;
                             continue;
                         }
-                        Next::Wait(until) => until,
+                        Next::Wait(until) => {
+                            self.inner.tried.send_replace(asked);
+                            until
+                        }
                     }
                 }
             };
@@ -132,11 +143,18 @@ impl Driver {
         let waits: BTreeSet<&str> =
             look.rows.iter().filter(|row| row.acknowledged.is_none()).map(|row| row.file.as_str()).collect();
         let destination = attempt::destination(&self.inner.settings, look.plan.destination.as_deref()).ok();
+        let settings = {
+            let inner = self.inner.clone();
+            blocking(move || Ok(imprint::of(&inner.settings, &inner.network, &inner.installation))).await.ok()
+        };
         self.inner
             .remember(|memory| {
                 memory.retain(|name| waits.contains(name));
                 if let Some(destination) = &destination {
                     memory.go_to(&destination.to_string());
+                }
+                if let Some(settings) = &settings {
+                    memory.go_with(settings);
                 }
             })
             .await;
@@ -150,7 +168,9 @@ impl Driver {
         let waiting = look.rows.iter().filter(|row| row.closed.is_some() && row.acknowledged.is_none());
         let (waiting, waiting_bytes) = waiting.fold((0, 0), |(count, bytes), row| (count + 1, bytes + row.bytes));
         let mode = mode(&look.plan);
-        let way = self.inner.memory(|memory| memory.way().and_then(|way| way.failure(look.now)));
+        let (way, held) = self
+            .inner
+            .memory(|memory| (memory.way().and_then(|way| way.failure(look.now)), held(&look.rows, memory, look.now)));
         self.inner.state.send_if_modified(|state| {
             let after = State {
                 mode,
@@ -159,6 +179,7 @@ impl Driver {
                 waiting_bytes,
                 // Where nothing waits or goes by itself, nothing is the matter.
                 failure: way.filter(|_| waiting > 0 && mode == Mode::Automatic),
+                held: if mode == Mode::Automatic { held } else { Vec::new() },
                 last_acknowledged: look.rows.iter().filter_map(|row| row.acknowledged).max(),
                 deadlines,
                 ..state.clone()
@@ -235,7 +256,7 @@ impl Driver {
         let inner = &self.inner;
         // A receipt that came and could not be noted, or that lay here before the database was brought back.
         if let Some(kept) = inner.kept_receipt(&row.file).await?
-            && inner.take(kept, row, look.now.wall).await.is_ok()
+            && inner.take(kept, row, look.now.wall, Brought::ByItself).await.is_ok()
         {
             return Ok(Came::Receipt(bytes::Bytes::new()));
         }
@@ -252,15 +273,13 @@ impl Driver {
             match sent.map(|sent| look.now.wall.as_ms().saturating_sub(sent.as_ms()) < RESEND_AFTER_MS) {
                 Some(true) => Before::Lately,
                 Some(false) => Before::LongAgo,
-                None if attempts.and_then(|attempts| attempts.trouble()).is_some_and(Trouble::may_have_arrived) => {
-                    Before::LongAgo
-                }
+                None if attempts.is_some_and(Attempts::may_have_arrived) => Before::LongAgo,
                 None => Before::Never,
             }
         });
         let came = peer.attempt(row, &inner.usage.path(row), before, look.now.wall).await?;
         match &came {
-            Came::Receipt(receipt) => inner.take(receipt.to_vec(), row, look.now.wall).await?,
+            Came::Receipt(receipt) => inner.take(receipt.to_vec(), row, look.now.wall, Brought::ByItself).await?,
             Came::Sent => inner.progress(row.number, Progress::Uploaded(look.now.wall)).await?,
             Came::NotYet => {}
         }
@@ -303,6 +322,20 @@ impl Driver {
             changed
         });
     }
+}
+
+/// Files that wait, and of which the last attempt failed by something of their own.
+fn held(rows: &[UsageSegmentRow], memory: &Memory, now: Now) -> Vec<Held> {
+    let mut held: Vec<Held> = Vec::new();
+    for row in rows.iter().filter(|row| row.closed.is_some() && row.acknowledged.is_none()) {
+        let Some(failure) = memory.file(&row.file).and_then(|attempts| attempts.failure(now)) else { continue };
+        let Some(state) = FileState::of(&failure.trouble) else { continue };
+        match held.iter_mut().find(|of| of.failure.trouble.code() == failure.trouble.code()) {
+            Some(of) => of.files.push(row.file.clone()),
+            None => held.push(Held { state, failure, files: vec![row.file.clone()] }),
+        }
+    }
+    held
 }
 
 /// USAGE-1 and USAGE-2.

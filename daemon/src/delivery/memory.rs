@@ -32,6 +32,8 @@ pub(super) struct Attempts {
     trouble: Option<Trouble>,
     /// When the file was last sent whole to a bucket.
     pub(super) sent: Option<WallTime>,
+    /// An attempt of before the settings were changed may have brought it there.
+    maybe_arrived: bool,
 }
 
 impl Attempts {
@@ -57,8 +59,9 @@ impl Attempts {
         self.trouble = trouble;
     }
 
-    pub(super) fn trouble(&self) -> Option<&Trouble> {
-        self.trouble.as_ref()
+    /// The file may be there since an attempt that failed.
+    pub(super) fn may_have_arrived(&self) -> bool {
+        self.maybe_arrived || self.trouble.as_ref().is_some_and(Trouble::may_have_arrived)
     }
 
     /// For people: about when it is tried again is told by the wall clock of now.
@@ -79,6 +82,8 @@ impl Attempts {
 pub(super) struct Memory {
     /// Where the attempts went: others than those count anew.
     destination: String,
+    /// A digest of what they were made with: with other settings nothing waits.
+    settings: String,
     /// Failures that all files share.
     way: Option<Attempts>,
     /// By name.
@@ -120,6 +125,19 @@ impl Memory {
             destination.clone_into(&mut self.destination);
             self.way = None;
             self.files.clear();
+        }
+    }
+
+    /// From now on attempts are made with these settings; where they are others than before, nothing waits and nothing of
+    /// before is complained of. What may be there already is still asked for first.
+    pub(super) fn go_with(&mut self, settings: &str) {
+        if self.settings != settings {
+            settings.clone_into(&mut self.settings);
+            self.way = None;
+            for attempts in self.files.values_mut() {
+                let maybe_arrived = attempts.may_have_arrived();
+                *attempts = Attempts { sent: attempts.sent, maybe_arrived, ..Attempts::default() };
+            }
         }
     }
 

@@ -29,21 +29,41 @@ pub(super) struct Receipts {
     folder: PathBuf,
 }
 
+/// How a receipt came, which is what there is to do about one that is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Brought {
+    /// Delivery fetched it: nobody has copied anything.
+    ByItself,
+    /// Somebody gave it.
+    ByHand,
+}
+
+impl Brought {
+    fn words(self, refusal: &Refusal) -> String {
+        match (self, refusal.line()) {
+            (Brought::ByHand, _) => refusal.to_string(),
+            (Brought::ByItself, Some(line)) => format!("line {line}: {}", refusal.what()),
+            (Brought::ByItself, None) => refusal.what().to_owned(),
+        }
+    }
+}
+
 /// Verifies a receipt. `row`: the file that it must be for; the licensor's other receipts are true too, but not of it.
 pub(super) fn verified(
     bytes: &[u8],
     trust: &Trust,
     row: &UsageSegmentRow,
     now: WallTime,
+    brought: Brought,
 ) -> Result<Verified<UsageReceipt>, Trouble> {
-    let receipt = trust.usage_receipt(bytes, now).map_err(|refusal| unverified(&refusal))?;
-    fits(&receipt, row)?;
+    let receipt = trust.usage_receipt(bytes, now).map_err(|refusal| unverified(&refusal, brought))?;
+    fits(&receipt, row, brought)?;
     Ok(receipt)
 }
 
 /// What a refusal of a note means.
-pub(super) fn unverified(refusal: &Refusal) -> Trouble {
-    let why = refusal.to_string();
+pub(super) fn unverified(refusal: &Refusal, brought: Brought) -> Trouble {
+    let why = brought.words(refusal);
     match refusal.kind() {
         Reason::UnknownKey
         | Reason::WrongKeyId
@@ -59,11 +79,11 @@ pub(super) fn unverified(refusal: &Refusal) -> Trouble {
 }
 
 /// Refuses a receipt that is not for this very file.
-pub(super) fn fits(receipt: &UsageReceipt, row: &UsageSegmentRow) -> Result<(), Trouble> {
+pub(super) fn fits(receipt: &UsageReceipt, row: &UsageSegmentRow, brought: Brought) -> Result<(), Trouble> {
     let other = |why: String| Trouble::ReceiptForOther { why };
     let name: SegmentName = row.file.parse().map_err(|_| other(format!("{} is no name of a usage file", row.file)))?;
     let sha256 = row.sha256.ok_or_else(|| other(format!("{name} is still being written")))?;
-    receipt.fits_digest(name, sha256, row.bytes).map_err(|refusal| other(refusal.to_string()))?;
+    receipt.fits_digest(name, sha256, row.bytes).map_err(|refusal| other(brought.words(&refusal)))?;
     if receipt.license_id != row.license {
         return Err(other(format!("it is for license {}, and {name} reports on {}", receipt.license_id, row.license)));
     }

@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
+use jiff::civil::Date;
 use leasehold_engine::{row::UsageSegmentRow, time::WallTime};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,14 @@ pub enum FileState {
     Uploaded,
     /// The licensor has given a receipt for its very bytes.
     Acknowledged,
+    /// The server does not take it.
+    Refused,
+    /// What came for a receipt is none of this file.
+    WrongReceipt,
+    /// It is gone or is not what was written.
+    Damaged,
+    /// This server could not do its part, or must not see whether there is a receipt.
+    HeldUp,
     /// It was due, and there is no receipt.
     Overdue,
 }
@@ -34,7 +43,23 @@ impl FileState {
             FileState::Uploading => "uploading",
             FileState::Uploaded => "uploaded",
             FileState::Acknowledged => "acknowledged",
+            FileState::Refused => "refused",
+            FileState::WrongReceipt => "wrong-receipt",
+            FileState::Damaged => "damaged",
+            FileState::HeldUp => "held-up",
             FileState::Overdue => "overdue",
+        }
+    }
+
+    /// How far a file has come of which an attempt failed by something of its own; `None` where other files would fare no
+    /// better.
+    pub(super) fn of(trouble: &Trouble) -> Option<Self> {
+        match trouble {
+            _ if trouble.is_of_the_way() => None,
+            Trouble::ServerRefused { .. } => Some(FileState::Refused),
+            Trouble::ReceiptForOther { .. } | Trouble::ReceiptNotSigned { .. } => Some(FileState::WrongReceipt),
+            Trouble::FileDamaged { .. } => Some(FileState::Damaged),
+            _ => Some(FileState::HeldUp),
         }
     }
 
@@ -46,6 +71,12 @@ impl FileState {
             FileState::Uploading => "being sent",
             FileState::Uploaded => "sent; the licensor's receipt has not come yet",
             FileState::Acknowledged => "the licensor has it and has signed for it",
+            FileState::Refused => "not taken by the server; it stays here and is tried again",
+            FileState::WrongReceipt => {
+                "sent, and what came back is no receipt for it; it stays here and is tried again"
+            }
+            FileState::Damaged => "gone or not what was written; it is made again where the database still holds it",
+            FileState::HeldUp => "held up here, as told; it is tried again",
             FileState::Overdue => "the licensor should have it by now, and has not signed for it",
         }
     }
@@ -105,6 +136,8 @@ pub struct FileView {
     pub state: FileState,
     /// Before when the licensor is to have it; `None` once it is acknowledged.
     pub due: Option<WallTime>,
+    /// That moment as a day of the site's calendar.
+    pub due_day: Option<Date>,
     /// Why the last attempt with it, or with any file where the way out is the trouble, failed.
     pub failure: Option<Failure>,
     /// Where its receipt lies, where there is one.
@@ -125,11 +158,50 @@ impl FileView {
                 "ask the licensor for its receipt, and give it to `leasehold usage receipt`".into()
             }
             (FileState::Overdue, Mode::Automatic, None) => "run `leasehold doctor`".into(),
-            (FileState::Closed | FileState::Uploaded | FileState::Overdue, ..) => {
+            _ => {
                 "send it by hand: `leasehold usage export` bundles what a period needs, `leasehold usage receipt` takes the answer"
                     .into()
             }
         }
+    }
+}
+
+/// Files that something of their own keeps here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// How far they have come.
+    pub state: FileState,
+    /// What is the matter with the oldest; of the others it is the same kind of trouble.
+    pub failure: Failure,
+    /// Their names, oldest first.
+    pub files: Vec<String>,
+}
+
+/// How many files are named in a sentence.
+const NAMED_MAX: usize = 3;
+
+impl fmt::Display for Held {
+    /// `2 usage files are refused (A, B): the server …`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { state, failure, files } = self;
+        let what = match state {
+            FileState::Refused => "not taken by the server",
+            FileState::WrongReceipt => "answered with a receipt that is none",
+            FileState::Damaged => "gone or not what was written",
+            _ => "held up",
+        };
+        match files.as_slice() {
+            [file] => write!(f, "1 usage file is {what} ({file})")?,
+            files => {
+                let named = files.get(..NAMED_MAX).unwrap_or(files).join(", ");
+                let more = match files.len().saturating_sub(NAMED_MAX) {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                write!(f, "{} usage files are {what} ({named}{more})", files.len())?;
+            }
+        }
+        write!(f, ": {}", failure.trouble)
     }
 }
 
@@ -148,6 +220,8 @@ pub struct State {
     pub uploading: Option<String>,
     /// Why nothing goes out; `None` where files go, or none was tried.
     pub failure: Option<Failure>,
+    /// Files that stay here though the way out is well, by what is the matter, the oldest first.
+    pub held: Vec<Held>,
     /// When a file was last acknowledged.
     pub last_acknowledged: Option<WallTime>,
     /// Periods of which the licensor lacks files, oldest first: those of which status warns.

@@ -527,10 +527,22 @@ impl administration_server::Administration for Administration {
         Ok(Response::new(answer))
     }
 
+    async fn send_usage(&self, request: Request<v1::SendUsageRequest>) -> Answer<v1::SendUsageResponse> {
+        let by = self.administrator(&request)?;
+        let answer = self.usage_send().await?;
+        tracing::info!(%by, files = answer.files, left = answer.left, "Usage files were tried at once.");
+        Ok(Response::new(answer))
+    }
+
     async fn verify_usage(&self, request: Request<v1::VerifyUsageRequest>) -> Answer<v1::VerifyUsageResponse> {
         let by = self.administrator(&request)?;
         let answer = self.usage_verify().await?;
-        tracing::info!(%by, files = answer.files, findings = answer.findings.len(), "Usage files were verified.");
+        let (files, findings) = (answer.files, answer.findings.len());
+        if findings == 0 {
+            tracing::info!(%by, files, "Usage files were verified.");
+        } else {
+            tracing::warn!(%by, files, findings, "Usage files were verified, and are not what was written.");
+        }
         Ok(Response::new(answer))
     }
 

@@ -311,6 +311,9 @@ impl Trouble {
             Trouble::TimedOut { doing: Doing::Exchange, .. } => {
                 "nothing, where it passes by itself; else ask the licensor, or who runs the line".into()
             }
+            Trouble::TimedOut { at, doing: Doing::Tunnel } => {
+                format!("check that {at} in `network.proxy` is a forward proxy, and ask who runs it why it is silent")
+            }
             Trouble::TimedOut { at, .. } => {
                 format!("see that no firewall drops connections to {at}, or set `network.proxy`")
             }

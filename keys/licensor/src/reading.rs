@@ -2,6 +2,7 @@
 //! that months of large sites need no more memory than one file and its counts.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs::{self, File},
@@ -15,7 +16,10 @@ use leasehold_keys::{
     digest::Sha256,
     installation::InstallationId,
     time::{DAY_MS, WallTime},
-    usage::{self, Damage, End, FILE_MAX_BYTES, Names, OpenedRecord, Report, SegmentFile, Sequence, UsagePrivateKey},
+    usage::{
+        self, Damage, End, FILE_MAX_BYTES, Names, OpenedRecord, Report, SegmentFile, Sequence, UsagePrivateKey,
+        bundle::{self, Bundled},
+    },
 };
 
 use crate::{
@@ -32,7 +36,7 @@ const AFTERMATH_MS: i64 = DAY_MS;
 #[derive(Clone, Debug)]
 pub struct FoundFile {
     /// Where it lies.
-    pub path: PathBuf,
+    pub source: Source,
     /// The license that it reports on.
     pub license_id: LicenseId,
     /// Who wrote it.
@@ -76,25 +80,70 @@ pub struct Billed {
     pub unread: Vec<Unread>,
 }
 
-/// The usage files that `paths` mean: files as they are, and all `*.usg` below folders, in the order of their names.
+/// Where a usage file is: on disk, or in a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    path: PathBuf,
+    bundled: Option<Bundled>,
+}
+
+impl Source {
+    /// A file on disk.
+    pub fn file(path: PathBuf) -> Self {
+        Self { path, bundled: None }
+    }
+
+    /// Its path; of one in a bundle, as if the bundle were a folder.
+    pub fn shown(&self) -> PathBuf {
+        match &self.bundled {
+            None => self.path.clone(),
+            Some(bundled) => self.path.join(&bundled.name),
+        }
+    }
+
+    /// Its name without folders.
+    pub fn name(&self) -> Cow<'_, str> {
+        match &self.bundled {
+            None => self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy(),
+            Some(bundled) => Cow::Borrowed(&bundled.name),
+        }
+    }
+
+    /// Where what belongs to it is laid: beside it, or beside its bundle.
+    pub fn beside(&self, ending: &str) -> PathBuf {
+        let mut beside = match &self.bundled {
+            None => self.path.clone(),
+            Some(bundled) => self.path.with_file_name(&bundled.name),
+        };
+        beside.as_mut_os_string().push(ending);
+        beside
+    }
+}
+
+/// The usage files that `paths` mean: files as they are, those in bundles (`*.tar`), and all `*.usg` below folders, in the
+/// order of their names. Bundles are looked into where they are named: one beside its own files would be a copy of them.
 ///
 /// # Errors
 ///
 /// [`WorkshopFault::Io`] where something is not there or cannot be read.
-pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, WorkshopFault> {
+pub fn find(paths: &[PathBuf]) -> Result<Vec<Source>, WorkshopFault> {
     let mut found = BTreeSet::new();
     for path in paths {
-        let facts = fs::metadata(path).map_err(|fault| WorkshopFault::Io { path: path.clone(), fault })?;
+        let io = |fault| WorkshopFault::Io { path: path.clone(), fault };
+        let facts = fs::metadata(path).map_err(io)?;
         if facts.is_dir() {
             look_into(path, DEPTH_MAX, &mut found)?;
+        } else if facts.is_file() && path.extension() == Some(OsStr::new(bundle::EXTENSION)) {
+            let bundled = File::open(path).and_then(|mut file| bundle::files(&mut file)).map_err(io)?;
+            found.extend(bundled.into_iter().map(|bundled| Source { path: path.clone(), bundled: Some(bundled) }));
         } else {
-            found.insert(path.clone());
+            found.insert(Source::file(path.clone()));
         }
     }
     Ok(found.into_iter().collect())
 }
 
-fn look_into(folder: &Path, depth: u32, found: &mut BTreeSet<PathBuf>) -> Result<(), WorkshopFault> {
+fn look_into(folder: &Path, depth: u32, found: &mut BTreeSet<Source>) -> Result<(), WorkshopFault> {
     let io = |fault| WorkshopFault::Io { path: folder.to_owned(), fault };
     for entry in fs::read_dir(folder).map_err(io)? {
         let entry = entry.map_err(io)?;
@@ -102,7 +151,7 @@ fn look_into(folder: &Path, depth: u32, found: &mut BTreeSet<PathBuf>) -> Result
         if kind.is_dir() && depth > 0 {
             look_into(&path, depth - 1, found)?;
         } else if kind.is_file() && path.extension() == Some(OsStr::new("usg")) {
-            found.insert(path);
+            found.insert(Source::file(path));
         }
     }
     Ok(())
@@ -113,15 +162,20 @@ fn look_into(folder: &Path, depth: u32, found: &mut BTreeSet<PathBuf>) -> Result
 /// # Errors
 ///
 /// [`WorkshopFault::Io`]; a pipe is not waited for.
-pub fn read(path: &Path) -> Result<Vec<u8>, WorkshopFault> {
-    let io = |fault| WorkshopFault::Io { path: path.to_owned(), fault };
+pub fn read(source: &Source) -> Result<Vec<u8>, WorkshopFault> {
+    let path = &source.path;
+    let io = |fault| WorkshopFault::Io { path: path.clone(), fault };
     if !fs::metadata(path).map_err(io)?.is_file() {
         return Err(io(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")));
+    }
+    let mut file = File::open(path).map_err(io)?;
+    if let Some(bundled) = &source.bundled {
+        return bundled.read(&mut file).map_err(io);
     }
     let mut bytes = Vec::new();
     // One byte more shows that it is too large, which the verifier says.
     let most = u64::try_from(FILE_MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    File::open(path).map_err(io)?.take(most).read_to_end(&mut bytes).map_err(io)?;
+    file.take(most).read_to_end(&mut bytes).map_err(io)?;
     Ok(bytes)
 }
 
@@ -131,12 +185,12 @@ pub fn read(path: &Path) -> Result<Vec<u8>, WorkshopFault> {
 /// # Errors
 ///
 /// Where a file or the records cannot be read.
-pub fn gather(paths: &[PathBuf], whole: bool, workshop: Option<&Workshop>) -> Result<Gathering, WorkshopFault> {
+pub fn gather(sources: &[Source], whole: bool, workshop: Option<&Workshop>) -> Result<Gathering, WorkshopFault> {
     let mut files = Vec::new();
-    for path in paths {
-        let bytes = read(path)?;
+    for source in sources {
+        let bytes = read(source)?;
         if let Ok(file) = usage::salvage(&bytes) {
-            files.push(facts(path, &bytes, &file));
+            files.push(facts(source, &bytes, &file));
         }
     }
     let mut sequence = if whole { Sequence::new() } else { Sequence::new().excerpt() };
@@ -149,23 +203,22 @@ pub fn gather(paths: &[PathBuf], whole: bool, workshop: Option<&Workshop>) -> Re
             sequence = sequence.acknowledged(file);
         }
     }
-    for path in paths {
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        sequence.add(&name, &read(path)?);
+    for source in sources {
+        sequence.add(&source.name(), &read(source)?);
     }
     // Of several that claim one segment: the one that was answered for, else one that is whole.
     files.sort_by_key(|file| {
         let known = acknowledged.get(&(file.installation, file.segment)) == Some(&file.sha256);
-        (file.installation, file.segment, !known, file.damaged, file.path.clone())
+        (file.installation, file.segment, !known, file.damaged, file.source.clone())
     });
     files.dedup_by_key(|file| (file.installation, file.segment));
     Ok(Gathering { files, report: sequence.finish() })
 }
 
-fn facts(path: &Path, bytes: &[u8], file: &SegmentFile<'_>) -> FoundFile {
+fn facts(source: &Source, bytes: &[u8], file: &SegmentFile<'_>) -> FoundFile {
     let header = file.header();
     FoundFile {
-        path: path.to_owned(),
+        source: source.clone(),
         license_id: header.license,
         installation: header.installation.id(),
         segment: header.segment,
@@ -217,9 +270,9 @@ pub fn bill(
                     && before.end_chain == found.previous_end
             });
             before = Some(found);
-            let bytes = read(&found.path)?;
+            let bytes = read(&found.source)?;
             if let Err(why) = bill_file(&mut billing, found, continues, &bytes, keys) {
-                unread.push(Unread { path: found.path.clone(), why });
+                unread.push(Unread { path: found.source.shown(), why });
             }
         }
         bills.push(Billed { bill: billing.finish(now), unread });

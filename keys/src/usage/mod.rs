@@ -4,6 +4,8 @@
 //!
 //! The daemon writes by [`Segment`]; anyone verifies by [`verify`] and [`Sequence`]; who holds a key reads by [`open`].
 
+#[cfg(feature = "bundles")]
+pub mod bundle;
 mod checksum;
 mod content;
 mod damage;

@@ -12,6 +12,9 @@ pub enum UsageCommand {
     List,
     /// Seal what waits now instead of within a minute, so that today's file holds it
     Seal,
+    /// Try to send what waits now, whatever the next attempt waits for (exit codes 10 and 13 where it fails)
+    #[command(after_help = SEND_HELP)]
+    Send,
     /// Check that usage files are what was written; needs no key (exit code 12 where they are not)
     #[command(after_help = VERIFY_HELP)]
     Verify(VerifyArgs),
@@ -21,6 +24,12 @@ pub enum UsageCommand {
     /// Take the licensor's receipts for usage files
     Receipt(ReceiptArgs),
 }
+
+const SEND_HELP: &str = "\
+The daemon sends closed usage files by itself, and after a failure it waits from a minute up to an hour. This tries again at \
+once, such as after the configuration, the proxy or the bucket was mended, and tells what came of it.
+
+Exit codes: 0 nothing fails, 10 single files fail (refused, a wrong receipt, damaged), 13 nothing goes out.";
 
 const VERIFY_HELP: &str = "\
 Without FILES the daemon looks through its own usage/ and compares it with what its database knows: a file that was

@@ -18,8 +18,8 @@ use crate::{
     render::{
         RefusalDocument,
         usage::{
-            DoctorDocument, ExportDocument, Manifest, ReceiptDocument, ReceiptOutcome, SealDocument, UsageListDocument,
-            VerifyUsageDocument,
+            DoctorDocument, ExportDocument, Manifest, ReceiptDocument, ReceiptOutcome, SealDocument, SendDocument,
+            UsageListDocument, VerifyUsageDocument,
         },
     },
     session::Session,
@@ -33,6 +33,7 @@ pub(super) async fn usage(command: UsageCommand, session: &Session, output: &mut
     match command {
         UsageCommand::List => list(session, output).await,
         UsageCommand::Seal => seal(session, output).await,
+        UsageCommand::Send => send(session, output).await,
         // Files that are named are looked at without a daemon.
         UsageCommand::Verify(_) => verify(session, output).await,
         UsageCommand::Export(args) => export(args, session, output).await,
@@ -59,6 +60,18 @@ async fn seal(session: &Session, output: &mut Output) -> Outcome {
     let answer = session.answer(session.administration().seal_usage(request).await)?;
     output.show(&SealDocument { events: answer.events, message: answer.message })?;
     Ok(ExitCode::Done)
+}
+
+async fn send(session: &Session, output: &mut Output) -> Outcome {
+    let request = session.long_request(v1::SendUsageRequest {});
+    let answer = session.answer(session.administration().send_usage(request).await)?;
+    let document = SendDocument::from(answer);
+    output.show(&document)?;
+    Ok(match &document.usage {
+        Some(usage) if usage.failure.is_some() => ExitCode::WayOutBlocked,
+        Some(usage) if !usage.held.is_empty() => ExitCode::PartlyDone,
+        _ => ExitCode::Done,
+    })
 }
 
 async fn verify(session: &Session, output: &mut Output) -> Outcome {
@@ -205,7 +218,9 @@ impl<'p> Bundle<'p> {
         let mut text = serde_json::to_vec_pretty(manifest)
             .map_err(|error| Failure::new(ExitCode::Unexpected, format!("the manifest cannot be written: {error}")))?;
         text.push(b'\n');
-        bundle.add("manifest.json", &text, manifest.until.map_or(0, |until| until.0.as_second()))?;
+        // As of the newest file in it: the end of the period may be to come.
+        let newest = manifest.files.iter().filter_map(|file| file.closed.or(file.began)).map(|at| at.0).max();
+        bundle.add("manifest.json", &text, newest.map_or(0, |at| at.as_second()))?;
         Ok(bundle)
     }
 

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use leasehold_keys::usage::{FILE_MAX_BYTES, Sequence, salvage};
+use leasehold_keys::usage::{FILE_MAX_BYTES, Sequence, bundle, salvage};
 
 use super::Outcome;
 use crate::{
@@ -43,7 +43,7 @@ pub(super) fn verify(args: &VerifyArgs, output: &mut Output) -> Outcome {
             return Err(Failure::new(ExitCode::Usage, format!("{} is not a plain file", path.display())).into());
         }
         let mut file = File::open(path).map_err(fail)?;
-        if path.extension() == Some(OsStr::new("tar")) {
+        if path.extension() == Some(OsStr::new(bundle::EXTENSION)) {
             looked.bundle(path, file)?;
         } else {
             let bytes = bounded(&mut file).map_err(fail)?;
@@ -74,16 +74,11 @@ impl Looked {
     }
 
     /// The usage files of a bundle; whatever else is in it is left alone.
-    fn bundle(&mut self, path: &Path, file: File) -> Result<(), Failure> {
+    fn bundle(&mut self, path: &Path, mut file: File) -> Result<(), Failure> {
         let fail = |error: io::Error| Failure::file("read", path, &error);
-        for entry in tar::Archive::new(file).entries().map_err(fail)? {
-            let mut entry = entry.map_err(fail)?;
-            let name = entry.path().map_err(fail)?.file_name().map(OsStr::to_owned);
-            let is_usage = name.as_deref().and_then(OsStr::to_str).is_some_and(|name| name.ends_with(".usg"));
-            if is_usage && entry.header().entry_type().is_file() {
-                let bytes = bounded(&mut entry).map_err(fail)?;
-                self.file(name.as_deref(), &bytes);
-            }
+        for bundled in bundle::files(&mut file).map_err(fail)? {
+            let bytes = bundled.read(&mut file).map_err(fail)?;
+            self.file(Some(OsStr::new(&bundled.name)), &bytes);
         }
         Ok(())
     }

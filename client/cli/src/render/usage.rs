@@ -4,6 +4,7 @@ mod doctor;
 mod export;
 mod list;
 mod receipt;
+mod send;
 mod state;
 mod verify;
 
@@ -11,5 +12,6 @@ pub use doctor::{DoctorDocument, StepDocument};
 pub use export::{BundledFile, ExportDocument, GapDocument, Manifest};
 pub use list::{SealDocument, UsageFileDocument, UsageListDocument};
 pub use receipt::{ReceiptDocument, ReceiptOutcome};
-pub use state::{DeadlineDocument, UsageCountDocument, UsageFailureDocument, UsageStatusDocument};
+pub use send::SendDocument;
+pub use state::{DeadlineDocument, HeldDocument, UsageCountDocument, UsageFailureDocument, UsageStatusDocument};
 pub use verify::{FindingDocument, StandingDocument, VerifyUsageDocument};

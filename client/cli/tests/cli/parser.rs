@@ -43,6 +43,7 @@ fn command_lines_that_are_good() {
         "audit verify",
         "db snapshot monday",
         "usage list --json",
+        "usage send",
         "usage verify",
         "usage verify usage/ bundle.tar --whole",
         "usage export --period 2026-11 -o b.tar --force",

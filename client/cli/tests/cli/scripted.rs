@@ -98,6 +98,7 @@ service! {
     snapshot_database: SnapshotDatabaseRequest -> SnapshotDatabaseResponse,
     list_usage: ListUsageRequest -> ListUsageResponse,
     seal_usage: SealUsageRequest -> SealUsageResponse,
+    send_usage: SendUsageRequest -> SendUsageResponse,
     verify_usage: VerifyUsageRequest -> VerifyUsageResponse,
     take_usage_receipt: TakeUsageReceiptRequest -> TakeUsageReceiptResponse,
     doctor: DoctorRequest -> DoctorResponse,

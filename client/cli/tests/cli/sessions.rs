@@ -208,6 +208,7 @@ async fn usage() {
     let lines = [
         "usage list".to_owned(),
         "usage seal".to_owned(),
+        "usage send".to_owned(),
         "usage verify".to_owned(),
         "usage export --period 2026-11 --check".to_owned(),
         format!("usage export --period 2026-10 -o {}", bundle.display()),

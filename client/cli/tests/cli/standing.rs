@@ -73,7 +73,7 @@ async fn status_tells_of_it() {
             .collect();
         text.push_str(&format!("{what}:\n{}\n\n", lines.join("\n")));
     };
-    let uploading = v1::UsageStatus { failure: None, notices: Vec::new(), ..site::usage::status() };
+    let uploading = v1::UsageStatus { failure: None, notices: Vec::new(), held: Vec::new(), ..site::usage::status() };
     shown("in good standing", good(), None).await;
     shown("stage 2", silent(2), None).await;
     shown("stage 6", silent(6), None).await;

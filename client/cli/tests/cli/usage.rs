@@ -40,6 +40,15 @@ async fn a_bundle_holds_its_manifest_and_the_files_byte_for_byte() {
     let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["manifest.json", &closed_name()]);
     assert_eq!(found[1].1, CLOSED);
+    // Nothing in it is stamped later than its newest file was closed: a period ends later than it is bundled.
+    let stamps: Vec<u64> = tar::Archive::new(fs::File::open(&one).unwrap())
+        .entries()
+        .unwrap()
+        .map(|entry| entry.unwrap().header().mtime().unwrap())
+        .collect();
+    let closed = "2026-11-22T00:00:00Z".parse::<jiff::Timestamp>().unwrap().as_second();
+    assert_eq!(stamps[0], u64::try_from(closed).unwrap());
+    assert!(stamps[1] <= stamps[0], "{stamps:?}");
     let manifest: Value = serde_json::from_slice(&found[0].1).unwrap();
     assert_eq!((&manifest["complete"], &manifest["files"][0]["name"]), (&true.into(), &closed_name().into()));
     // Nothing else is left in the folder, and what is there is not overwritten.

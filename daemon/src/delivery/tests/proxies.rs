@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::{
-    super::{attempt::Before, attempt::Came},
+    super::attempt::{self, Before, Came},
     faults::Bench,
     server::{Flaw, Proxied, ProxyServer},
 };
@@ -13,10 +13,6 @@ use crate::way_out::{Origin, Proxy, Trouble};
 
 async fn through(does: Proxied, who: &str) -> (Result<Came, Trouble>, ProxyServer) {
     let mut bench = Bench::new();
-    bench.network.patience.step = match does {
-        Proxied::Mute => Duration::from_millis(300),
-        _ => bench.network.patience.step,
-    };
     let _server = bench.server(Flaw::None, Vec::new()).await;
     let proxy = ProxyServer::start(does).await;
     bench.network.settings.proxy = Some(format!("http://{who}{}", proxy.address).parse().unwrap());
@@ -92,7 +88,16 @@ async fn what_is_no_proxy() {
 
 #[tokio::test]
 async fn a_proxy_that_stalls_or_hangs_up() {
-    says(&fails(Proxied::Mute).await, "timed-out", "the proxy was asked for a tunnel", "network.proxy");
+    let mut bench = Bench::new();
+    let _server = bench.server(Flaw::None, Vec::new()).await;
+    let proxy = ProxyServer::start(Proxied::Mute).await;
+    bench.network.settings.proxy = Some(format!("http://acd:geheim@{}", proxy.address).parse().unwrap());
+    let destination = attempt::destination(&bench.settings, None).unwrap();
+    let mut way = attempt::way(&destination, &bench.settings, &bench.network).unwrap();
+    // Only what is never answered is waited for briefly: the steps before it take what they take on a busy machine.
+    let stream = way.connect(&way.resolve().await.unwrap()).await.unwrap();
+    way.patience.step = Duration::from_millis(20);
+    says(&way.tunnel(stream).await.unwrap_err(), "timed-out", "the proxy was asked for a tunnel", "`network.proxy`");
     says(&fails(Proxied::HangUp).await, "proxy-unreachable", "ended the connection", "check `network.proxy`");
 }
 

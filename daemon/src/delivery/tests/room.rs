@@ -1,6 +1,6 @@
 //! Delivery on its task, beside the real core and the real usage room: what becomes of files from their close to their end.
 
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use leasehold_engine::{command::Command, time::WallTime};
 use leasehold_keys::activation::{Grant, Model, Units};
@@ -163,14 +163,21 @@ async fn a_receipt_for_another_file_or_from_another_key_is_no_receipt() {
     let (home, server) = home(CLOUD, vec![Act::SignOther, Act::SignAsOther]).await;
     let mut site = home.start().await;
     home.set_time(DAY_MS);
-    let files = site.files(|files| files[0].failure.is_some()).await;
+    let files = site.files(|files| files[0].state == FileState::WrongReceipt).await;
     let failure = files[0].failure.clone().unwrap();
     assert_eq!(failure.trouble.code(), "receipt-for-other");
     assert!(failure.trouble.to_string().contains("SHA-256"), "{}", failure.trouble);
     assert!(failure.trouble.remedy().contains("stays here until a receipt for it comes"));
-    assert_eq!((files[0].state, files[0].row.uploaded, files[0].receipt.as_ref()), (FileState::Closed, None, None));
-    // One file that is answered badly stops no other, so that the way is not the trouble.
-    assert_eq!(site.state.borrow().failure, None);
+    let so_far = (files[0].state, files[0].row.uploaded, files[0].receipt.as_ref());
+    assert_eq!(so_far, (FileState::WrongReceipt, None, None));
+    // Nobody has copied this one.
+    assert!(!failure.trouble.to_string().contains("opy"), "{}", failure.trouble);
+    // One file that is answered badly stops no other, so that the way is not the trouble; and it is told all the same.
+    let state = site.until(|state| !state.held.is_empty()).await;
+    assert_eq!(state.failure, None);
+    assert_eq!((state.held.len(), state.held[0].state), (1, FileState::WrongReceipt));
+    assert_eq!(state.held[0].files, [files[0].row.file.clone()]);
+    assert!(state.held[0].to_string().contains(&files[0].row.file), "{}", state.held[0]);
     home.set_time(DAY_MS + 4 * MINUTE_MS);
     let files = site
         .files(|files| files[0].failure.as_ref().is_some_and(|failure| failure.trouble.code() == "receipt-not-signed"))
@@ -178,11 +185,45 @@ async fn a_receipt_for_another_file_or_from_another_key_is_no_receipt() {
     let failure = files[0].failure.clone().unwrap();
     assert_eq!(failure.attempts, 2);
     assert!(failure.trouble.remedy().contains("newest root"), "{}", failure.trouble.remedy());
+    assert!(!failure.trouble.to_string().contains("opy"), "{}", failure.trouble);
+    assert_eq!(files[0].remedy(Mode::Automatic), failure.trouble.remedy());
     // Leases go on all the while; the file goes when its receipt is right.
     site.core.submit(Command::Tick).await.unwrap();
     home.set_time(failure.again.as_ms() - WALL_MS + 1_000);
     site.files(|files| files[0].row.acknowledged.is_some()).await;
     assert_eq!(server.asked().len(), 3);
+    site.until(|state| state.held.is_empty()).await;
+    site.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mended_settings_begin_anew_after_a_restart_and_whoever_asks_waits_for_nothing() {
+    let authority = Authority::new();
+    let server = Server::start(&authority, Flaw::None, Vec::new()).await;
+    let mut home = Home::sending_to(CLOUD, Authority::new(), &server);
+    let mut site = home.start().await;
+    home.set_time(DAY_MS);
+    let failure = site.until(|state| state.failure.is_some()).await.failure.unwrap();
+    assert_eq!(failure.trouble.code(), "tls-unverified");
+    // Asked for, it is tried at once though its time has not come.
+    let mut attempts = failure.attempts;
+    for _ in 0..2 {
+        assert!(site.delivery.send_now(Duration::from_secs(60)).await);
+        let failure = site.until(|state| state.failure.as_ref().is_some_and(|it| it.attempts > attempts)).await;
+        attempts = failure.failure.unwrap().attempts;
+    }
+    site.stop().await;
+    // While nothing was mended, the wait goes on over a restart; the memory holds no secret.
+    let kept = fs::read_to_string(home.path().join("usage-delivery.json")).unwrap();
+    assert!(kept.contains("\"settings\"") && !kept.contains("ca.pem"), "{kept}");
+    let mut site = home.start().await;
+    site.until(|state| state.failure.is_some()).await;
+    site.stop().await;
+    home.network.settings.ca = Some(authority.file());
+    let mut site = home.start().await;
+    let files = site.files(|files| files[0].row.acknowledged.is_some()).await;
+    assert_eq!(files[0].failure, None);
+    assert!(site.delivery.send_now(Duration::from_secs(60)).await, "where nothing waits, nobody waits");
     site.stop().await;
 }
 
@@ -193,9 +234,11 @@ async fn a_file_that_is_refused_does_not_hold_up_the_next() {
     site.files(|files| files.len() == 1).await;
     server.then(problem(409, "fork", "another file of segment 1 was received"));
     home.set_time(DAY_MS);
-    let files = site.files(|files| files[0].failure.is_some()).await;
+    let files = site.files(|files| files[0].state == FileState::Refused).await;
     let failure = files[0].failure.clone().unwrap();
     assert!(failure.trouble.to_string().contains("another file of segment 1 was received (fork)"));
+    let held = site.until(|state| !state.held.is_empty()).await.held;
+    assert_eq!((held[0].state, held[0].failure.trouble.code()), (FileState::Refused, "server-refused"));
     // It is refused as often as it is tried.
     for _ in 0..4 {
         server.then(problem(409, "fork", "another file of segment 1 was received"));
@@ -216,7 +259,9 @@ async fn a_torn_file_is_mended_and_then_goes() {
     let files = site.closed(1).await;
     fs::write(&files[0].path, "torn").unwrap();
     home.set_time(DAY_MS + 4 * MINUTE_MS);
-    let files = site.files(|files| files[0].failure.as_ref().is_some_and(|f| f.trouble.code() == "file-damaged")).await;
+    let files = site.files(|files| files[0].state == FileState::Damaged).await;
+    assert_eq!(files[0].failure.as_ref().unwrap().trouble.code(), "file-damaged");
+    site.until(|state| state.held.iter().any(|held| held.state == FileState::Damaged)).await;
     assert_eq!(server.asked().len(), 0);
     let again = files[0].failure.as_ref().unwrap().again;
     home.set_time(again.as_ms() - WALL_MS + 1_000);
@@ -323,11 +368,12 @@ async fn a_full_disk_for_the_receipt_is_told_and_costs_no_second_upload_for_ever
     fs::create_dir_all(home.path().join("usage")).unwrap();
     fs::write(home.path().join("usage/receipts"), "in the way").unwrap();
     home.set_time(DAY_MS);
-    let files = site.files(|files| files[0].failure.is_some()).await;
+    let files = site.files(|files| files[0].state == FileState::HeldUp).await;
     let failure = files[0].failure.clone().unwrap();
     assert_eq!(failure.trouble.code(), "disk");
     assert!(failure.trouble.to_string().contains("receipts"), "{}", failure.trouble);
     assert!(failure.trouble.remedy().contains("make room"));
+    site.until(|state| state.held.iter().any(|held| held.failure.trouble.code() == "disk")).await;
     assert_eq!(files[0].row.acknowledged, None, "what is not kept is not taken");
     fs::remove_file(home.path().join("usage/receipts")).unwrap();
     home.set_time(failure.again.as_ms() - WALL_MS + 1_000);

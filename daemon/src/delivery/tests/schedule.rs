@@ -46,7 +46,7 @@ fn what_is_remembered_survives_a_restart() {
     let way = again.way().unwrap();
     assert!(!way.is_due(at(62_999)) && way.is_due(at(63_000)));
     assert_eq!(way.failure(at(4_000)).unwrap().attempts, 1, "a file that was refused showed that the way was well");
-    assert!(again.file(&row(1).file).unwrap().trouble().unwrap().may_have_arrived());
+    assert!(again.file(&row(1).file).unwrap().may_have_arrived());
     assert_eq!(again.file(&row(2).file).unwrap().failure(at(4_000)).unwrap().again, at(62_000).wall);
 }
 
@@ -80,6 +80,26 @@ fn another_destination_begins_anew_and_files_that_are_gone_are_forgotten() {
     assert!(memory.file(&row(1).file).is_none());
     memory.go_to("https://acme.example");
     assert!(memory.way().is_none() && memory.file(&row(2).file).is_none());
+}
+
+#[test]
+fn other_settings_begin_anew_and_what_may_be_there_is_still_asked_for() {
+    let mut memory = Memory::default();
+    memory.go_to("s3://acme-usage");
+    memory.go_with("one");
+    memory.sent(&row(1).file, at(0));
+    memory.failed(&row(2).file, cut(), at(0), 0.0);
+    memory.failed(&row(3).file, Trouble::ServerRefused { status: 403, said: "no".into() }, at(0), 0.0);
+    let before = memory.clone();
+    memory.go_with("one");
+    assert_eq!(memory, before);
+    memory.go_with("two");
+    assert!(memory.way().is_none());
+    for number in 1..=3 {
+        let attempts = memory.file(&row(number).file).unwrap();
+        assert!(attempts.is_due(at(0)) && attempts.failure(at(0)).is_none());
+        assert_eq!((attempts.sent.is_some(), attempts.may_have_arrived()), (number == 1, number == 2));
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Every state and every trouble says what it is and what to do; destinations are read strictly.
 
-use super::super::{Destination, FileState, bucket_endpoint};
+use leasehold_engine::time::WallTime;
+
+use super::super::{Destination, Failure, FileState, Held, bucket_endpoint};
 use crate::way_out::{Doing, Trouble, Unverified, doctor::StepKind};
 
 fn all() -> Vec<Trouble> {
@@ -53,6 +55,22 @@ fn every_trouble_has_a_code_words_and_a_remedy_and_is_remembered_as_it_is() {
 }
 
 #[test]
+fn a_trouble_is_of_the_way_or_of_files_which_are_named() {
+    let failure =
+        |trouble| Failure { at: WallTime::from_ms(0), trouble, attempts: 1, again: WallTime::from_ms(60_000) };
+    for trouble in all() {
+        let state = FileState::of(&trouble);
+        assert_eq!(state.is_none(), trouble.is_of_the_way(), "{trouble:?}");
+        let Some(state) = state else { continue };
+        let mut held = Held { state, failure: failure(trouble), files: vec!["a.usg".into()] };
+        assert!(held.to_string().starts_with("1 usage file is ") && held.to_string().contains("(a.usg): "), "{held}");
+        held.files.extend(["b.usg", "c.usg", "d.usg", "e.usg"].map(str::to_owned));
+        assert!(held.to_string().starts_with("5 usage files are "), "{held}");
+        assert!(held.to_string().contains("(a.usg, b.usg, c.usg and 2 more): "), "{held}");
+    }
+}
+
+#[test]
 fn every_state_and_step_has_a_name_and_words() {
     let states = [
         (FileState::Open, "open"),
@@ -60,6 +78,10 @@ fn every_state_and_step_has_a_name_and_words() {
         (FileState::Uploading, "uploading"),
         (FileState::Uploaded, "uploaded"),
         (FileState::Acknowledged, "acknowledged"),
+        (FileState::Refused, "refused"),
+        (FileState::WrongReceipt, "wrong-receipt"),
+        (FileState::Damaged, "damaged"),
+        (FileState::HeldUp, "held-up"),
         (FileState::Overdue, "overdue"),
     ];
     for (state, name) in states {

@@ -29,6 +29,8 @@ use crate::{
 
 /// Files go out in pieces of so many bytes.
 const PIECE_BYTES: usize = 1_024 * 1_024;
+/// Whoever has files sent waits for it no longer than this.
+const SEND_WITHIN: Duration = Duration::from_secs(20);
 /// An open file that is being appended to is looked at again so often …
 const LOOKS_MAX: u32 = 8;
 /// … so much later.
@@ -93,6 +95,25 @@ impl Administration {
             _ => format!("{events} events are sealed"),
         };
         Ok(v1::SealUsageResponse { events, message })
+    }
+
+    pub(super) async fn usage_send(&self) -> Result<v1::SendUsageResponse, Status> {
+        let (plan, ..) = self.usage_plan().await?;
+        if !plan.upload {
+            return Err(status::failed(
+                Code::FailedPrecondition,
+                "NOT_SENT_BY_ITSELF",
+                "No license in effect has usage files sent by themselves.",
+            ));
+        }
+        let waits = |view: &FileView| view.row.closed.is_some() && view.row.acknowledged.is_none();
+        let before: Vec<u32> =
+            self.usage_views().await?.iter().filter(|view| waits(view)).map(|view| view.row.number).collect();
+        let over = self.daemon.delivery.send_now(SEND_WITHIN).await;
+        let mut views = self.usage_views().await?;
+        let usage = self.usage_status_of(&views).await?;
+        views.retain(|view| before.contains(&view.row.number) && waits(view));
+        Ok(wire::sent(before.len(), &views, over, usage))
     }
 
     pub(super) async fn usage_verify(&self) -> Result<v1::VerifyUsageResponse, Status> {

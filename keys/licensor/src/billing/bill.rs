@@ -49,6 +49,19 @@ impl Bill {
         };
         lacks.flat_map(days).collect()
     }
+
+    /// Those of [`Bill::days`] of which a part is known.
+    pub fn days_in_part(&self, kind: LackKind) -> BTreeSet<Date> {
+        let lacks = || self.lacks.iter().filter(|lack| lack.kind == kind);
+        let ends = |lack: &Lack| {
+            let first = lack.first_in_part.then_some(lack.first_day);
+            first.into_iter().chain(lack.last_in_part.then_some(lack.last_day))
+        };
+        let whole = |day: Date| {
+            lacks().any(|lack| (lack.first_day..=lack.last_day).contains(&day) && !ends(lack).any(|end| end == day))
+        };
+        lacks().flat_map(ends).filter(|day| !whole(*day)).collect()
+    }
 }
 
 /// What is known of a file before its items.

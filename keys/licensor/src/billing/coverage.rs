@@ -27,6 +27,21 @@ pub struct Lack {
     pub installation: Option<InstallationId>,
     /// Which of them, the first and the last.
     pub segments: Option<(u32, u32)>,
+    /// From then on.
+    pub from: WallTime,
+    /// Up to then; none where nothing later is known either.
+    pub until: Option<WallTime>,
+    /// True where `from` lies within the first day, so that the begin of that day is known.
+    pub first_in_part: bool,
+    /// True where `until` lies within the last day, so that the end of that day is known.
+    pub last_in_part: bool,
+}
+
+impl Lack {
+    /// True where of its first or its last day a part is known.
+    pub fn is_in_part(&self) -> bool {
+        self.first_in_part || self.last_in_part
+    }
 }
 
 /// An installation of which files are there.
@@ -116,7 +131,8 @@ impl Coverage {
             None => {
                 if segment > 1 {
                     self.begun_before = true;
-                    self.lacking(self.window.start..start, LackKind::Missing, installation, Some((1, segment - 1)));
+                    let before = self.window.start..start;
+                    self.lacking(before, LackKind::Missing, Some(installation), Some((1, segment - 1)), false);
                 }
                 let seen =
                     Seen { installation, files: 1, segments: (segment, segment), from: start, until: known_until };
@@ -133,27 +149,49 @@ impl Coverage {
                     // What was used while the daemon was down, its leases tell.
                     self.stretches.push(until.min(start)..start);
                 } else if last.saturating_add(1) < segment {
-                    self.lacking(between, LackKind::Missing, installation, Some((last + 1, segment - 1)));
+                    let segments = Some((last + 1, segment - 1));
+                    self.lacking(between, LackKind::Missing, Some(installation), segments, false);
                 } else {
                     let at = if damaged { last } else { segment };
-                    self.lacking(between, LackKind::Damaged, installation, Some((at, at)));
+                    self.lacking(between, LackKind::Damaged, Some(installation), Some((at, at)), false);
                 }
             }
         }
         self.stretches.push(start..known_until);
     }
 
+    /// `on`: nothing later is known either.
     fn lacking(
         &mut self,
         stretch: Range<WallTime>,
         kind: LackKind,
-        installation: InstallationId,
+        installation: Option<InstallationId>,
         segments: Option<(u32, u32)>,
+        on: bool,
     ) {
         let stretch = stretch.start.max(self.window.start)..stretch.end.min(self.window.end);
-        if let Some((first_day, last_day)) = self.days(&stretch) {
-            self.lacks.push(Lack { first_day, last_day, kind, installation: Some(installation), segments });
-        }
+        let Some((first_day, last_day)) = self.days(&stretch) else { return };
+        let until = Some(stretch.end).filter(|_| !on);
+        self.lacks.push(Lack {
+            first_day,
+            last_day,
+            kind,
+            installation,
+            segments,
+            from: stretch.start,
+            until,
+            first_in_part: !self.begins_a_day(stretch.start),
+            last_in_part: until.is_some_and(|until| !self.begins_a_day(until)),
+        });
+    }
+
+    /// True at the very begin of a day of the site's calendar, which is not 00:00 in every zone.
+    fn begins_a_day(&self, time: WallTime) -> bool {
+        let zoned = |time: jiff::Timestamp| time.to_zoned(self.zone.clone());
+        jiff::Timestamp::from_millisecond(time.as_ms())
+            .ok()
+            .and_then(|time| zoned(time).start_of_day().ok())
+            .is_some_and(|start| start.timestamp().as_millisecond() == time.as_ms())
     }
 
     /// The days that a stretch touches.
@@ -171,7 +209,8 @@ impl Coverage {
         for reach in self.installations.values().cloned().collect::<Vec<_>>() {
             if reach.damaged {
                 let (at, last) = (reach.seen.until, reach.seen.segments.1);
-                self.lacking(at..at.plus_ms(1), LackKind::Damaged, reach.seen.installation, Some((last, last)));
+                let installation = Some(reach.seen.installation);
+                self.lacking(at..at.plus_ms(1), LackKind::Damaged, installation, Some((last, last)), true);
             }
         }
         // Days that no installation covers. Before the first segment of all there was nothing to tell.
@@ -195,14 +234,9 @@ impl Coverage {
             let told =
                 |day: (Date, Date)| self.lacks.iter().any(|lack| lack.first_day <= day.0 && day.1 <= lack.last_day);
             // What is known of each installation's own chain says more.
-            if let Some(days) = self.days(&stretch).filter(|days| !told(*days)) {
-                self.lacks.push(Lack {
-                    first_day: days.0,
-                    last_day: days.1,
-                    kind: LackKind::Missing,
-                    installation: None,
-                    segments: None,
-                });
+            if self.days(&stretch).is_some_and(|days| !told(days)) {
+                let on = stretch.end == end && end < self.window.end;
+                self.lacking(stretch, LackKind::Missing, None, None, on);
             }
         }
         self.lacks.sort();

@@ -357,6 +357,24 @@ fn what_is_lacking_is_told_by_day() {
     let bill = billing.clone().finish(time("2026-11-08T12:00:00Z"));
     let days = |bill: &Bill| bill.days(LackKind::Missing).iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(days(&bill), ["2026-11-06", "2026-11-07", "2026-11-08"]);
+    let in_part = |bill: &Bill| {
+        let days = bill.days_in_part(LackKind::Missing);
+        days.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    // Whole days, as far as they have come.
+    let lack = &bill.lacks[0];
+    assert_eq!((lack.is_in_part(), lack.from.to_string(), lack.until), (false, "2026-11-06T00:00:00Z".into(), None));
+    assert_eq!(in_part(&bill), [""; 0]);
+    // Of today the morning is known; and of another day all but an hour.
+    let mut today = november();
+    File::day(1, "2026-11-01T00:00:00Z", "2026-11-06T09:30:00Z").take(&mut today, &[]);
+    File { continues: false, ..File::day(3, "2026-11-06T10:30:00Z", "2026-11-08T12:05:00Z") }.take(&mut today, &[]);
+    let bill = today.finish(time("2026-11-08T18:00:00Z"));
+    assert_eq!(days(&bill), ["2026-11-06", "2026-11-08"]);
+    assert_eq!(in_part(&bill), days(&bill));
+    let told: Vec<_> = bill.lacks.iter().map(|lack| (lack.from, lack.until, lack.segments)).collect();
+    let hour = (time("2026-11-06T09:30:00Z"), Some(time("2026-11-06T10:30:00Z")), Some((2, 2)));
+    assert_eq!(told, [hour, (time("2026-11-08T12:05:00Z"), None, None)]);
     // Another server took over.
     File { of: 2, ..File::day(1, "2026-11-06T00:00:00Z", "2026-11-28T00:00:00Z") }.take(&mut billing, &[]);
     let bill = billing.finish(time("2026-12-01T00:00:00Z"));

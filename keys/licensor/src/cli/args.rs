@@ -146,7 +146,7 @@ pub(crate) enum RootCommand {
 pub(crate) enum UsageCommand {
     /// Open usage files with the licensor's usage key and print what they say
     Open {
-        /// Usage files, or folders of them
+        /// Usage files, bundles of them (*.tar), or folders with usage files
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         /// How (else text, or json with --json)
@@ -155,7 +155,7 @@ pub(crate) enum UsageCommand {
     },
     /// Tell what is missing, damaged or changed; needs no key
     Verify {
-        /// Usage files, or folders of them
+        /// Usage files, bundles of them (*.tar), or folders with usage files
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         /// Each installation's files are all to be there, from its first
@@ -166,7 +166,7 @@ pub(crate) enum UsageCommand {
     Bill(UsageBill),
     /// Answer for usage files that came by other ways: keep them, and write a signed receipt beside each, as FILE.receipt
     Receipt {
-        /// Usage files, or folders of them
+        /// Usage files, bundles of them (*.tar), or folders with usage files
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         /// Take files too that no record closes: the installation key that would have signed that is lost
@@ -290,7 +290,7 @@ pub(crate) struct UsageBill {
     /// Only this license
     #[arg(long, value_name = "ID")]
     pub(crate) license: Option<String>,
-    /// Usage files, or folders of them (else those that were received, in the licensor's folder)
+    /// Usage files, bundles of them (*.tar), or folders with usage files (else those that were received, in the licensor's folder)
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 }

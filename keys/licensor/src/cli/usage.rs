@@ -17,7 +17,7 @@ use leasehold_keys::{
 use licensor::{
     intake::{Intake, IntakeFault, Sent},
     ledger::{IssuedFile, UsageFile},
-    reading,
+    reading::{self, Source},
     workshop::{Workshop, WorkshopFault, write_whole},
 };
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ pub(super) fn run(
 }
 
 /// The files that are named; that there is none at all is a slip.
-fn named(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Fault> {
+fn named(paths: &[PathBuf]) -> Result<Vec<Source>, Fault> {
     let files = reading::find(paths).map_err(not_there)?;
     if files.is_empty() {
         let named: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
@@ -86,7 +86,7 @@ fn not_there(fault: WorkshopFault) -> Fault {
     }
 }
 
-fn verify(files: &[PathBuf], whole: bool, dir: &Path, json: bool) -> Result<(), Fault> {
+fn verify(files: &[Source], whole: bool, dir: &Path, json: bool) -> Result<(), Fault> {
     // The records tell which files may be gone; without them every one is asked for.
     let workshop = match Workshop::open(dir, None) {
         Ok(workshop) => Some(workshop),
@@ -160,12 +160,13 @@ fn span((first, last): (u32, u32)) -> String {
     if first == last { first.to_string() } else { format!("{first} to {last}") }
 }
 
-fn receipts(intake: &mut Intake, files: &[PathBuf], sent: Sent, json: bool, now: WallTime) -> Result<(), Fault> {
+fn receipts(intake: &mut Intake, files: &[Source], sent: Sent, json: bool, now: WallTime) -> Result<(), Fault> {
     let mut rows = Vec::new();
     let mut refused = 0_usize;
     let mut failed = None;
-    for path in files {
-        match receipt(intake, path, sent, now) {
+    for source in files {
+        let path = source.shown();
+        match receipt(intake, source, sent, now) {
             Ok((receipt, new)) => {
                 if !json {
                     let again = if new { "" } else { " (received before)" };
@@ -197,14 +198,11 @@ fn receipts(intake: &mut Intake, files: &[PathBuf], sent: Sent, json: bool, now:
     }
 }
 
-/// Takes a file and writes its receipt beside it.
-fn receipt(intake: &mut Intake, path: &Path, sent: Sent, now: WallTime) -> Result<(PathBuf, bool), IntakeFault> {
-    let bytes = reading::read(path)?;
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    let taken = intake.take(&name, &bytes, sent, now)?;
-    let mut receipt = path.as_os_str().to_owned();
-    receipt.push(".receipt");
-    let receipt = PathBuf::from(receipt);
+/// Takes a file and writes its receipt beside it, or beside its bundle.
+fn receipt(intake: &mut Intake, source: &Source, sent: Sent, now: WallTime) -> Result<(PathBuf, bool), IntakeFault> {
+    let bytes = reading::read(source)?;
+    let taken = intake.take(&source.name(), &bytes, sent, now)?;
+    let receipt = source.beside(".receipt");
     write_whole(&receipt, taken.file.receipt.as_bytes())?;
     Ok((receipt, taken.new))
 }
@@ -220,6 +218,16 @@ fn list(workshop: &Workshop, license: Option<LicenseId>, json: bool) -> Result<(
     let flags: Vec<_> = ledger.usage_flags()?.into_iter().filter(|flag| wanted(flag.license_id)).collect();
     let machines = ledger.machine_names()?;
     let machine = |installation: &str| machines.get(installation).cloned().unwrap_or_default();
+    if let Some(license) = license
+        && installations.is_empty()
+        && flags.is_empty()
+        && ledger.file(license, None)?.is_none()
+    {
+        return Err(Fault::new(
+            Exit::NotFound,
+            format!("license {license} is not in the records; `licensor list` shows those that were issued"),
+        ));
+    }
     if json {
         let rows: Vec<_> = installations
             .iter()

@@ -134,7 +134,10 @@ fn a_file_for_another_licensor_says_so() {
     assert_eq!(desk.run(&["--dir", "other", "init", "--name", "other.example", "--no-passphrase"]).code, 0);
     let trust = Trust::anchored(&desk.read("other/root.i3root")).unwrap();
     let path = lay(&desk, "in", &Writer::new(1, license, &trust).day(2, &john_smith()));
-    told(&desk.run(&["usage", "open", &path]), 3, &["sealed to the usage keys", "meant for another licensor"]);
+    let opened = desk.run(&["usage", "open", &path]);
+    told(&opened, 3, &["sealed to the usage keys", "meant for another licensor"]);
+    assert!(opened.out.contains("NOT OPENED. The file is sealed to"), "{opened:?}");
+    assert!(!opened.out.contains("Nobody") && !opened.out.contains("Summary"), "{opened:?}");
     let bill = desk.run(&["usage", "bill", "--period", "2026-11", "--time-zone", "UTC", &path]);
     told(&bill, 3, &["Days damaged: 1", "segment 1", "Not read: ", "1 file could not be read to its end"]);
 }
@@ -253,7 +256,10 @@ fn receipts_are_written_beside_the_files() {
     assert_eq!(json["installations"][0]["files"].as_array().unwrap().len(), 2);
     assert_eq!(json["flags"][0]["flag"], "fork");
     let nobody = uuid::Uuid::from_u128(5).to_string();
-    told(&desk.run(&["usage", "list", "--license", &nobody]), 0, &["No usage files were received yet."]);
+    told(&desk.run(&["usage", "list", "--license", &nobody]), 5, &["is not in the records"]);
+    let unheard = desk.issue(&["--part", "SW-001-4.0-AL04=5,25", "--json"]).json();
+    let unheard = unheard["license-id"].as_str().unwrap();
+    told(&desk.run(&["usage", "list", "--license", unheard]), 0, &["No usage files were received yet."]);
 }
 
 #[test]
@@ -314,13 +320,24 @@ Multi Channel  1      1             2026-10-28 11:00:00  1.00
 INSTALLATION                      MACHINE  FILES  SEGMENTS  FROM                 UNTIL
 {installation}  cic-01   3      1 to 4    2026-10-27 01:00:00  2026-11-28 01:00:00
 
-Days missing: 3
-  - 2026-10-29 to 2026-10-31: segment 3 of {installation}
+Days missing: 3, 2 of them in part
+  - 2026-10-29 to 2026-10-31, not known from 2026-10-29 01:00 to 2026-10-31 01:00: segment 3 of {installation}
 Days damaged: none
 Not billed, since neither the license's files nor a catalog knows them: NOBODY_KNOWS
 "
     );
     assert_eq!(billed.out, expected);
+
+    let json = desk.run(&[&arguments[..], &["--json"]].concat()).json();
+    assert_eq!(json["bills"][0]["days-missing-in-part"], serde_json::json!(["2026-10-29", "2026-10-31"]));
+    let lack = &json["bills"][0]["lacks"][0];
+    assert_eq!(
+        (&lack["from"], &lack["until"], &lack["in-part"]),
+        (&"2026-10-29T00:00:00.000Z".into(), &"2026-10-31T00:00:00.000Z".into(), &true.into())
+    );
+    // A period of which nobody can know anything.
+    let ahead = desk.run(&["usage", "bill", "--period", "2099-11", "--time-zone", "Europe/Berlin"]);
+    told(&ahead, 3, &["the period 2099-11 begins on 2099-10-28 only"]);
 
     // The lost file turns up.
     lay(&desk, "in", &lost);
@@ -341,6 +358,48 @@ Not billed, since neither the license's files nor a catalog knows them: NOBODY_K
     assert_eq!(before["bills"][0]["categories"]["Business User"]["user-hours"], 1.0);
     let nobody = uuid::Uuid::from_u128(5).to_string();
     told(&desk.run(&[&arguments[..], &["in", "--license", &nobody]].concat()), 5, &["nothing to bill"]);
+}
+
+#[test]
+fn a_bundle_is_read_as_its_files_are() {
+    let (desk, license) = desk();
+    let mut server = server(&desk, 1, license);
+    let files: Vec<Usg> = vec![server.day(2, &john_smith()), server.day(3, &[])];
+    let mut tar = tar::Builder::new(fs::File::create(desk.path("november.tar")).unwrap());
+    let mut add = |name: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, bytes).unwrap();
+    };
+    add("manifest.json", b"{}");
+    for file in &files {
+        add(&file.name, &file.bytes);
+        lay(&desk, "in", file);
+    }
+    tar.finish().unwrap();
+    let same = |arguments: &[&str]| {
+        let of = |from: &str| desk.run(&[arguments, &[from]].concat());
+        let (bundle, folder) = (of("november.tar"), of("in"));
+        assert_eq!(bundle.code, 0, "{bundle:?}");
+        assert_eq!(bundle.out.replace("november.tar/", "in/"), folder.out);
+    };
+    same(&["usage", "open"]);
+    same(&["usage", "open", "--json"]);
+    same(&["usage", "verify", "--whole", "--json"]);
+    same(&["usage", "bill", "--period", "2026-11", "--time-zone", "UTC", "--json"]);
+    let receipts = desk.run(&["usage", "receipt", "november.tar"]);
+    told(&receipts, 0, &[&format!("november.tar/{}: receipt in {}.receipt", files[0].name, files[0].name)]);
+    assert!(files.iter().all(|file| desk.path(&format!("{}.receipt", file.name)).is_file()));
+    // One that breaks off, one that is none, one with nothing in it.
+    let whole = fs::read(desk.path("november.tar")).unwrap();
+    fs::write(desk.path("half.tar"), &whole[..1_600]).unwrap();
+    let half = desk.run(&["usage", "verify", "half.tar"]);
+    assert!(half.code != 0 && half.err.contains("half.tar"), "{half:?}");
+    desk.write("letter.tar", &"Dear licensor, ".repeat(99));
+    assert_ne!(desk.run(&["usage", "verify", "letter.tar"]).code, 0);
+    fs::write(desk.path("empty.tar"), [0; 1_024]).unwrap();
+    told(&desk.run(&["usage", "verify", "empty.tar"]), 5, &["there is no usage file (*.usg) in empty.tar"]);
 }
 
 #[test]

@@ -44,7 +44,10 @@ impl ReadinessDocument {
             Some(usage) if usage.mode != "automatic" => Err("usage files are not sent to the licensor".to_owned()),
             Some(usage) => match &usage.failure {
                 Some(failure) => Err(format!("usage files do not go out: {}", failure.message)),
-                None => Ok(()),
+                None => match usage.held.first() {
+                    Some(held) => Err(held.message.clone()),
+                    None => Ok(()),
+                },
             },
             None => Ok(()),
         };

@@ -40,7 +40,8 @@ pub struct UsageFileDocument {
     pub events: u64,
     /// Its bytes.
     pub bytes: u64,
-    /// `open`, `closed`, `uploading`, `uploaded`, `acknowledged` or `overdue`.
+    /// `open`, `closed`, `uploading`, `uploaded`, `acknowledged`, `refused` (by the server), `wrong-receipt`, `damaged`,
+    /// `held-up` (on this server) or `overdue`.
     pub state: String,
     /// What that means.
     pub message: String,
@@ -52,6 +53,8 @@ pub struct UsageFileDocument {
     pub acknowledged: Option<At>,
     /// The licensor is to have it before; null once it is acknowledged.
     pub due: Option<At>,
+    /// That day by the site's calendar.
+    pub due_day: Option<String>,
     /// Why the last attempt with it failed.
     pub failure: Option<UsageFailureDocument>,
     /// Its SHA-256, in hexadecimal; null while it is being written.
@@ -86,6 +89,7 @@ impl From<v1::UsageFile> for UsageFileDocument {
             uploaded: At::from_wire(file.uploaded),
             acknowledged: At::from_wire(file.acknowledged),
             due: At::from_wire(file.due),
+            due_day: given(file.due_day),
             failure: file.failure.map(Into::into),
             sha256: given(file.sha256),
             license_id: file.license_id,
@@ -102,7 +106,7 @@ impl UsageFileDocument {
         match self.state.as_str() {
             _ if self.missing => Tone::Bad,
             "acknowledged" => Tone::Good,
-            "overdue" => Tone::Bad,
+            "overdue" | "refused" | "wrong-receipt" | "damaged" | "held-up" => Tone::Bad,
             "uploading" => Tone::Note,
             _ if self.failure.is_some() => Tone::Warn,
             _ => Tone::Plain,
@@ -133,7 +137,8 @@ impl Document for UsageListDocument {
         let clock = page.clock();
         let several = self.files.iter().any(|file| installation(file) != installation(&self.files[0]));
         let row = |file: &UsageFileDocument| {
-            let due = file.due.map_or_else(String::new, |at| clock.date(at.0));
+            // The site's day; a daemon that does not tell it leaves the reader's.
+            let due = file.due_day.clone().or_else(|| file.due.map(|at| clock.date(at.0))).unwrap_or_default();
             let state = if file.missing { "missing" } else { &file.state };
             vec![
                 Cell::text(&file.day),

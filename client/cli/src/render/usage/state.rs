@@ -38,12 +38,27 @@ pub struct UsageStatusDocument {
     pub time_zone: String,
     /// What is wrong; `status` has these among its own notices.
     pub notices: Vec<NoticeDocument>,
+    /// Files that were tried and stay here though the way out is well, by what is the matter.
+    pub held: Vec<HeldDocument>,
+}
+
+/// Files that something of their own keeps here.
+#[derive(Clone, Debug, Serialize)]
+pub struct HeldDocument {
+    /// As of the files: `refused`, `wrong-receipt`, `damaged` or `held-up`.
+    pub state: String,
+    /// One sentence, without the remedy.
+    pub message: String,
+    /// What is the matter with the oldest.
+    pub failure: Option<UsageFailureDocument>,
+    /// Their names, the oldest first.
+    pub files: Vec<String>,
 }
 
 /// How many files are of a state.
 #[derive(Clone, Debug, Serialize)]
 pub struct UsageCountDocument {
-    /// `open`, `closed`, `uploading`, `uploaded`, `acknowledged` or `overdue`.
+    /// As of the files in `usage list`.
     pub state: String,
     /// Files.
     pub files: u64,
@@ -98,6 +113,12 @@ impl From<v1::UsageFailure> for UsageFailureDocument {
     }
 }
 
+impl From<v1::UsageHeld> for HeldDocument {
+    fn from(held: v1::UsageHeld) -> Self {
+        Self { state: held.state, message: held.message, failure: held.failure.map(Into::into), files: held.files }
+    }
+}
+
 impl From<v1::UsageDeadline> for DeadlineDocument {
     fn from(deadline: v1::UsageDeadline) -> Self {
         Self {
@@ -128,6 +149,7 @@ impl From<v1::UsageStatus> for UsageStatusDocument {
             deadlines: usage.deadlines.into_iter().map(Into::into).collect(),
             time_zone: usage.time_zone,
             notices: usage.notices.into_iter().map(Into::into).collect(),
+            held: usage.held.into_iter().map(Into::into).collect(),
         }
     }
 }

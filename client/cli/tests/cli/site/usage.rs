@@ -42,7 +42,12 @@ pub(crate) fn status() -> v1::UsageStatus {
         backlog: 12,
         oldest_event: at("2026-11-22T02:59:18Z"),
         last_sealed: at("2026-11-22T02:58:40Z"),
-        files: vec![count("open", 1, 2_048), count("closed", 1, 1_258_291), count("acknowledged", 1, 3_145_728)],
+        files: vec![
+            count("open", 1, 2_048),
+            count("closed", 1, 1_258_291),
+            count("acknowledged", 1, 3_145_728),
+            count("refused", 1, 1_048_576),
+        ],
         destination: "https://usage.licensor.example".into(),
         failure: Some(failure()),
         last_acknowledged: at("2026-11-21T00:01:10Z"),
@@ -55,11 +60,37 @@ pub(crate) fn status() -> v1::UsageStatus {
             message: "the usage files of 2026-10 were due before 2026-11-04: one file has no receipt".into(),
         }],
         time_zone: "Europe/Berlin".into(),
-        notices: vec![v1::Notice {
-            reason: "USAGE_NOT_DELIVERED".into(),
-            message: "Usage files do not go out: the proxy proxy.acme.example:3128 wants a name and a password (407)."
-                .into(),
-        }],
+        notices: vec![
+            v1::Notice {
+                reason: "USAGE_NOT_DELIVERED".into(),
+                message:
+                    "Usage files do not go out: the proxy proxy.acme.example:3128 wants a name and a password (407)."
+                        .into(),
+            },
+            v1::Notice { reason: "USAGE_HELD_UP".into(), message: format!("{}.", held().message) },
+        ],
+        held: vec![held()],
+    }
+}
+
+/// A file that the licensor does not take, while the way out is well.
+fn held() -> v1::UsageHeld {
+    v1::UsageHeld {
+        state: "refused".into(),
+        failure: Some(refusal()),
+        files: vec![name(39, "20261119")],
+        message: format!("1 usage file is not taken by the server ({}): {}", name(39, "20261119"), refusal().message),
+    }
+}
+
+fn refusal() -> v1::UsageFailure {
+    v1::UsageFailure {
+        code: "server-refused".into(),
+        message: "the server does not take the file (409): another file of segment 39 was received (fork)".into(),
+        remedy: "do what it says, or show it to the licensor; the file stays here".into(),
+        at: at("2026-11-22T02:40:00Z"),
+        attempts: 12,
+        again: at("2026-11-22T03:35:00Z"),
     }
 }
 
@@ -100,6 +131,7 @@ fn files() -> Vec<v1::UsageFile> {
         message: "whole, and waiting to go".into(),
         remedy: failure().remedy,
         due: at("2026-12-03T23:00:00Z"),
+        due_day: "2026-12-04".into(),
         failure: Some(failure()),
         sha256: "fd61a03af4f77d870fc21e05e7e80678095c92d808cfb3b5c279ee04c74aca13".into(),
         ..file(41, "2026-11-21", 1_258_291, 129, 32_410, "closed")
@@ -107,9 +139,20 @@ fn files() -> Vec<v1::UsageFile> {
     let open = v1::UsageFile {
         message: "being written; it can go once it is closed, at 00:00 UTC or at the next start".into(),
         due: at("2026-12-03T23:00:00Z"),
+        due_day: "2026-12-04".into(),
         ..file(42, "2026-11-22", 2_048, 3, 211, "open")
     };
-    vec![acknowledged, closed, open]
+    let refused = v1::UsageFile {
+        closed: at("2026-11-20T00:00:00Z"),
+        message: "not taken by the server; it stays here and is tried again".into(),
+        remedy: refusal().remedy,
+        due: at("2026-12-03T23:00:00Z"),
+        due_day: "2026-12-04".into(),
+        failure: Some(refusal()),
+        sha256: "0e5751c026e543b2e8ab2eb06099daa1d1e5df47778f7787faab45cdf12fe3a8".into(),
+        ..file(39, "2026-11-19", 1_048_576, 120, 30_008, "refused")
+    };
+    vec![refused, acknowledged, closed, open]
 }
 
 fn manifest(period: &str) -> v1::UsageManifest {
@@ -117,7 +160,7 @@ fn manifest(period: &str) -> v1::UsageManifest {
         name: closed_name(),
         bytes: CLOSED.len() as u64,
         sha256: Sha256::of(CLOSED).to_string(),
-        ..files()[1].clone()
+        ..files()[2].clone()
     };
     v1::UsageManifest {
         period: period.into(),
@@ -153,6 +196,19 @@ pub(super) fn about_usage(script: &Script) {
     });
     script
         .on(|_: v1::SealUsageRequest| Ok(v1::SealUsageResponse { events: 12, message: "12 events are sealed".into() }));
+    script.on(|_: v1::SendUsageRequest| {
+        Ok(v1::SendUsageResponse {
+            files: 2,
+            left: 1,
+            message: "1 of 2 files receipted by the licensor".into(),
+            usage: Some(v1::UsageStatus {
+                failure: None,
+                notices: status().notices.split_off(1),
+                deadlines: Vec::new(),
+                ..status()
+            }),
+        })
+    });
     script.on(|_: v1::VerifyUsageRequest| {
         Ok(v1::VerifyUsageResponse {
             files: 2,
@@ -205,10 +261,11 @@ pub(super) fn about_usage(script: &Script) {
             state: "acknowledged".into(),
             acknowledged: at("2026-11-22T03:00:00Z"),
             due: None,
+            due_day: String::new(),
             failure: None,
             remedy: String::new(),
             message: "the licensor has it and has signed for it".into(),
-            ..files()[1].clone()
+            ..files()[2].clone()
         };
         Ok(v1::TakeUsageReceiptResponse {
             message: format!("the licensor has signed for {}", file.name),

@@ -8,7 +8,7 @@ use leasehold_keys::usage::{Bounds, End, Finding, FindingReason, Period, Standin
 use leasehold_proto::v1;
 
 use crate::{
-    delivery::{self, Deadline, Failure, FileState, FileView, Mode, Nearness},
+    delivery::{self, Deadline, Failure, FileState, FileView, Held, Mode, Nearness},
     grpc::convert::{Checked, malformed, timestamp},
     usage::{self, bundle::Gap, proof::Proof},
     way_out::{
@@ -68,6 +68,7 @@ pub(crate) fn status(seen: &Seen<'_>) -> v1::UsageStatus {
         deadlines: delivery.deadlines.iter().map(deadline).collect(),
         time_zone: zone_name(zone),
         notices: notices(seen),
+        held: delivery.held.iter().map(held).collect(),
     }
 }
 
@@ -137,7 +138,18 @@ fn notices(seen: &Seen<'_>) -> Vec<v1::Notice> {
     if let Some(failure) = &delivery.failure {
         tell(
             "USAGE_NOT_DELIVERED",
-            format!("Usage files do not go out: {}. To do: {}.", failure.trouble, failure.trouble.remedy()),
+            format!(
+                "Usage files do not go out: {}. To do: {}. `leasehold usage send` tries at once.",
+                failure.trouble,
+                failure.trouble.remedy()
+            ),
+        );
+    }
+    for held in &delivery.held {
+        let remedy = held.failure.trouble.remedy();
+        tell(
+            "USAGE_HELD_UP",
+            format!("{}. To do: {remedy}. `leasehold usage send` tries it again at once.", capital(&held.to_string())),
         );
     }
     if let Some(why) = &delivery.disk {
@@ -159,6 +171,15 @@ fn failure(failure: &Failure) -> v1::UsageFailure {
         at: Some(timestamp(failure.at)),
         attempts: failure.attempts,
         again: Some(timestamp(failure.again)),
+    }
+}
+
+fn held(held: &Held) -> v1::UsageHeld {
+    v1::UsageHeld {
+        state: held.state.to_string(),
+        failure: Some(failure(&held.failure)),
+        files: held.files.clone(),
+        message: held.to_string(),
     }
 }
 
@@ -193,6 +214,7 @@ pub(crate) fn file(view: &FileView, plan: &UsagePlan, missing: &[String]) -> v1:
         uploaded: row.uploaded.map(timestamp),
         acknowledged: row.acknowledged.map(timestamp),
         due: view.due.map(timestamp),
+        due_day: view.due_day.map_or_else(String::new, |day| day.to_string()),
         failure: view.failure.as_ref().map(failure),
         sha256: row.sha256.map_or_else(String::new, |sha256| sha256.to_string()),
         license_id: row.license.to_string(),
@@ -237,6 +259,26 @@ pub(crate) fn manifest(
         over: now >= bounds.until,
         installation_id: String::new(),
     }
+}
+
+/// What came of trying at once. `left`: those of `files` that still have no receipt; `over`: all were tried.
+pub(crate) fn sent(files: usize, left: &[FileView], over: bool, usage: v1::UsageStatus) -> v1::SendUsageResponse {
+    let receipted = files - left.len();
+    let sent = left.iter().filter(|view| view.state == FileState::Uploaded).count();
+    let counted = |count: usize| if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
+    let mut message = match (files, receipted, sent) {
+        (0, ..) => "no closed usage file waits: there is nothing to send".to_owned(),
+        (_, 0, 0) if over => format!("{}: nothing was receipted", counted(files)),
+        (_, 0, 0) => counted(files),
+        (_, receipted, 0) => format!("{receipted} of {} receipted by the licensor", counted(files)),
+        (_, receipted, sent) => {
+            format!("{}: {receipted} receipted by the licensor, {sent} sent and not receipted yet", counted(files))
+        }
+    };
+    if !over {
+        message.push_str("; it still goes on, and `leasehold usage list` shows how far it has come");
+    }
+    v1::SendUsageResponse { files: files as u64, message, left: left.len() as u64, usage: Some(usage) }
 }
 
 /// What the files were found to be.

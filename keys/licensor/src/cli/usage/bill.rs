@@ -1,16 +1,13 @@
 //! `licensor usage bill`: what each license used in a billing period.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::Path};
 
 use jiff::{civil::Date, tz::TimeZone};
 use leasehold_keys::{activation::LicenseId, time::WallTime, usage::Names};
 use licensor::{
     billing::{Count, Lack, LackKind, Period},
     intake::RECEIVED,
-    reading::{self, Billed},
+    reading::{self, Billed, Source},
     workshop::Workshop,
 };
 use serde_json::{Value, json};
@@ -58,7 +55,7 @@ impl Order {
 }
 
 /// The files named, or those that were received.
-pub(super) fn files(arguments: &UsageBill, dir: &Path) -> Result<Vec<PathBuf>, Fault> {
+pub(super) fn files(arguments: &UsageBill, dir: &Path) -> Result<Vec<Source>, Fault> {
     if !arguments.files.is_empty() {
         return named(&arguments.files);
     }
@@ -80,11 +77,22 @@ pub(super) fn files(arguments: &UsageBill, dir: &Path) -> Result<Vec<PathBuf>, F
 
 pub(super) fn run(
     workshop: &Workshop,
-    files: &[PathBuf],
+    files: &[Source],
     order: &Order,
     json: bool,
     now: WallTime,
 ) -> Result<(), Fault> {
+    let begins = order.period.bounds(&order.zone).from;
+    if now < begins {
+        return Err(Fault::new(
+            Exit::Refused,
+            format!(
+                "the period {} begins on {} only; a period is named by the month in which it ends",
+                order.period,
+                order.period.first_day()
+            ),
+        ));
+    }
     let keys = workshop.usage_keys()?;
     let mut gathering = reading::gather(files, false, Some(workshop))?;
     gathering.files.retain(|file| order.license.is_none_or(|license| license == file.license_id));
@@ -171,10 +179,16 @@ fn tell(billed: &Billed, license: &str, machines: &std::collections::BTreeMap<St
     }
     say!();
     for (kind, word) in [(LackKind::Missing, "missing"), (LackKind::Damaged, "damaged")] {
-        let days = bill.days(kind).len();
-        say!("Days {word}: {}", if days == 0 { "none".to_owned() } else { days.to_string() });
+        let (days, in_part) = (bill.days(kind).len(), bill.days_in_part(kind).len());
+        let days = match (days, in_part) {
+            (0, _) => "none".to_owned(),
+            (days, 0) => days.to_string(),
+            (days, in_part) if days == in_part => format!("{days} in part"),
+            (days, in_part) => format!("{days}, {in_part} of them in part"),
+        };
+        say!("Days {word}: {days}");
         for lack in bill.lacks.iter().filter(|lack| lack.kind == kind) {
-            say!("  - {}", lack_words(lack));
+            say!("  - {}", lack_words(lack, &order.zone));
         }
     }
     for file in unread {
@@ -197,15 +211,33 @@ fn tell(billed: &Billed, license: &str, machines: &std::collections::BTreeMap<St
     }
 }
 
-fn lack_words(lack: &Lack) -> String {
-    let days = days_words(lack.first_day, lack.last_day);
+fn lack_words(lack: &Lack, zone: &TimeZone) -> String {
+    let mut days = days_words(lack.first_day, lack.last_day);
+    if lack.is_in_part() {
+        days.push_str(&format!(", {}", part_words(lack, zone)));
+    }
     match (lack.installation, lack.segments) {
         (Some(installation), Some(segments)) if segments.0 == segments.1 => {
             format!("{days}: segment {} of {installation}", segments.0)
         }
         (Some(installation), Some(segments)) => format!("{days}: segments {} of {installation}", span(segments)),
         (Some(installation), None) => format!("{days}: {installation}"),
-        (None, _) => format!("{days}: no file of any installation"),
+        (None, _) => format!("{days}: no file of any installation tells of it"),
+    }
+}
+
+/// `not known from 12:05 on`, by the site's clock; with the day where the lack has several.
+fn part_words(lack: &Lack, zone: &TimeZone) -> String {
+    let several = lack.first_day != lack.last_day;
+    let at = |time: WallTime| {
+        let wall = on_the_wall(time, zone);
+        let minute = wall.get(..16).unwrap_or(&wall);
+        if several { minute.to_owned() } else { minute.get(11..).unwrap_or(minute).to_owned() }
+    };
+    match (lack.first_in_part, lack.until.filter(|_| lack.last_in_part)) {
+        (true, Some(until)) => format!("not known from {} to {}", at(lack.from), at(until)),
+        (false, Some(until)) => format!("not known up to {}", at(until)),
+        (_, None) => format!("not known from {} on", at(lack.from)),
     }
 }
 
@@ -236,6 +268,7 @@ fn bill_json(billed: &Billed, workshop: &Workshop, order: &Order) -> Result<Valu
     let categories: serde_json::Map<_, _> =
         bill.counts.categories.iter().map(|(category, used)| (category.to_string(), count(used))).collect();
     let days = |kind| bill.days(kind).iter().map(ToString::to_string).collect::<Vec<_>>();
+    let in_part = |kind| bill.days_in_part(kind).iter().map(ToString::to_string).collect::<Vec<_>>();
     let lacks: Vec<_> = bill.lacks.iter().map(lack_json).collect();
     let installations: Vec<_> = bill
         .installations
@@ -265,7 +298,9 @@ fn bill_json(billed: &Billed, workshop: &Workshop, order: &Order) -> Result<Valu
         "from": exact(bill.bounds.from), "until": exact(bill.bounds.until), "due": exact(bill.bounds.due),
         "so-far": bill.so_far,
         "categories": categories, "anyone": count(&bill.counts.anyone),
-        "days-missing": days(LackKind::Missing), "days-damaged": days(LackKind::Damaged), "lacks": lacks,
+        "days-missing": days(LackKind::Missing), "days-damaged": days(LackKind::Damaged),
+        "days-missing-in-part": in_part(LackKind::Missing), "days-damaged-in-part": in_part(LackKind::Damaged),
+        "lacks": lacks,
         "installations": installations, "names": names_words(&bill.names), "remarks": remarks,
         "unknown-keys": bill.counts.unknown_keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "unread": unread.iter().map(|file| json!({ "file": file.path, "why": file.why })).collect::<Vec<_>>(),
@@ -275,6 +310,7 @@ fn bill_json(billed: &Billed, workshop: &Workshop, order: &Order) -> Result<Valu
 fn lack_json(lack: &Lack) -> Value {
     json!({
         "first-day": lack.first_day.to_string(), "last-day": lack.last_day.to_string(),
+        "from": exact(lack.from), "until": lack.until.map(exact), "in-part": lack.is_in_part(),
         "kind": match lack.kind {
             LackKind::Missing => "missing",
             LackKind::Damaged => "damaged",

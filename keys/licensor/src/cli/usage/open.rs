@@ -1,6 +1,6 @@
 //! `licensor usage open`: what usage files say, for people, programs and spreadsheets.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::tz::TimeZone;
 use leasehold_keys::{
@@ -10,7 +10,7 @@ use leasehold_keys::{
 };
 use licensor::{
     billing::{Category, Count, Counts, Tally, Tariff},
-    reading,
+    reading::{self, Source},
     workshop::Workshop,
 };
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ use super::{
     exact, hours, license_words, on_the_wall,
 };
 
-pub(super) fn run(workshop: &Workshop, files: &[PathBuf], format: UsageFormat) -> Result<(), Fault> {
+pub(super) fn run(workshop: &Workshop, files: &[Source], format: UsageFormat) -> Result<(), Fault> {
     let keys = workshop.usage_keys()?;
     let mut faults = Vec::new();
     match format {
@@ -32,8 +32,9 @@ pub(super) fn run(workshop: &Workshop, files: &[PathBuf], format: UsageFormat) -
         UsageFormat::Csv => say!("file,license,installation,segment,record,event,at,user,sessions,keys,remark"),
         UsageFormat::Text => {}
     }
-    for (index, path) in files.iter().enumerate() {
-        let bytes = reading::read(path)?;
+    for (index, source) in files.iter().enumerate() {
+        let bytes = reading::read(source)?;
+        let path = &source.shown();
         let shown = match usage::salvage(&bytes) {
             Ok(file) => {
                 let shown = Shown { path, file: &file, keys: &keys, workshop };
@@ -133,6 +134,11 @@ impl Shown<'_> {
         say_part!("{table}");
         say!();
 
+        // Where nothing can be opened, nothing is counted, and least of all zeros.
+        if let Err(why) = reading::records(self.file, self.keys) {
+            say!("NOT OPENED. {why}");
+            return Ok(Some(why));
+        }
         let tariff = self.workshop.tariff(header.license)?;
         let until = self.until();
         let mut tally = Tally::new(header.start.trusted..until, tariff.clone());
@@ -149,10 +155,17 @@ impl Shown<'_> {
             }
         });
         counted.close(fault.is_none());
-        if events == 0 {
-            say!("Nobody was logged on.");
-        } else {
-            say_part!("{table}");
+        match &fault {
+            Some(why) if events == 0 => {
+                say!("NOT READ. {why}");
+                return Ok(fault);
+            }
+            _ if events == 0 => say!("Nobody was logged on."),
+            Some(why) => {
+                say_part!("{table}");
+                say!("NOT READ TO ITS END. {why}");
+            }
+            None => say_part!("{table}"),
         }
         tally.cut(id, until);
         say!();
