@@ -258,7 +258,7 @@ impl Config {
     }
 
     /// What stands in the way of a start with these settings on this machine, as far as it can be told without starting: no
-    /// root to trust, a group that does not exist.
+    /// root to trust, a group that does not exist, a file for the way out that is not there or holds nothing of use.
     ///
     /// # Errors
     /// All [`Faults`].
@@ -275,6 +275,9 @@ impl Config {
                 }
             }
             Some(_) => {}
+        }
+        for (setting, fault) in way_out::unusable(&self.network).into_iter().chain(self.delivery.unusable()) {
+            tell(setting, fault.to_string());
         }
         if let Some(fault) = self.listen.unix_group.as_deref().and_then(|group| grpc::group_id(group).err()) {
             tell("listen.unix_group", fault.to_string());

@@ -43,6 +43,22 @@ pub struct Network {
     pub patience: Patience,
 }
 
+/// What of the files that settings name cannot be used as it is now, by setting. Reads them.
+pub(crate) fn unusable(settings: &Settings) -> Vec<(&'static str, Trouble)> {
+    let mut found = Vec::new();
+    // That a system trusts nobody is a matter of the system's, which `doctor` tells.
+    if let Some(trouble @ Trouble::Setting { .. }) = settings.ca.as_deref().and_then(|ca| tls::client(Some(ca)).err()) {
+        found.push(("network.ca", trouble));
+    }
+    if let Some(proxy) = &settings.proxy
+        && settings.proxy_password_file.is_some()
+        && let Err(trouble) = secrets::proxy_authorization(proxy, settings, &Surroundings::default())
+    {
+        found.push(("network.proxy_password_file", trouble));
+    }
+    found
+}
+
 /// What is sent could not be read to its end.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

@@ -142,6 +142,16 @@ fn a_check_finds_what_a_start_would_fail_on() {
     }
     config.listen.unix_group = Some("0".to_owned());
     assert_eq!(config.check_machine(), Ok(()));
+    // What the way out is made of.
+    let named = dir.path().join("named.pem");
+    config.network.ca = Some(named.clone());
+    config.delivery.s3.credentials = Some(named.clone());
+    let said = config.check_machine().unwrap_err().to_string();
+    for setting in ["`network.ca`", "`usage.s3.credentials`"] {
+        assert!(said.contains(setting) && said.contains("named.pem"), "{said}");
+    }
+    std::fs::write(&named, "no certificate\n").unwrap();
+    assert!(config.check_machine().unwrap_err().to_string().contains("no certificate in PEM form"));
 }
 
 #[test]

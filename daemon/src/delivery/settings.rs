@@ -1,9 +1,10 @@
-//! What the configuration says of delivery, checked: destinations, the bucket's address, how long files are kept. No file is
-//! read here.
+//! What the configuration says of delivery, checked: destinations, the bucket's address, how long files are kept. Files
+//! that are named are read only where they are looked through before a start.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use crate::way_out::{Origin, TLS_PORT, is_segment};
+use super::secrets::bucket_keys;
+use crate::way_out::{Origin, Surroundings, TLS_PORT, Trouble, is_segment};
 
 /// Where usage files go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +100,15 @@ pub struct Settings {
     pub keep_days: u32,
     /// The bucket.
     pub s3: BucketSettings,
+}
+
+impl Settings {
+    /// What of the files that settings name cannot be used as it is now, by setting. Reads them.
+    pub(crate) fn unusable(&self) -> Option<(&'static str, Trouble)> {
+        self.s3.credentials.as_ref()?;
+        let trouble = bucket_keys(self, &Surroundings::default()).err()?;
+        Some(("usage.s3.credentials", trouble))
+    }
 }
 
 impl Default for Settings {

@@ -202,6 +202,9 @@ impl Header {
             if file.starts_with(&MAGIC[..6]) {
                 return refuse(DamageReason::LaterVersion, 6, "The file is of another version of the format");
             }
+            if file.is_empty() {
+                return refuse(DamageReason::NotAUsageFile, 0, "The file is empty: it has not a single byte");
+            }
             return refuse(DamageReason::NotAUsageFile, 0, "The file does not begin as a usage file does");
         }
         let mut reader = Reader(file.get(MAGIC.len()..).ok_or_else(cut)?);

@@ -8,7 +8,7 @@ use super::values::{Ahead, Name, Until};
 
 /// The end of the help of `leasehold standing`.
 pub(super) const STANDING_HELP: &str = "\
-A site that its licensor has not heard of for a grace period goes one stage down, and another one for each grace period
+A site that its licensor has not heard of for a grace period goes one stage down, and another one for each grace period \
 more; a good check-in at any stage restores everything at once. Live calls are never ended.
 
   1 fully functional      nothing is limited
@@ -30,7 +30,7 @@ The daemon checks in by itself, every 12 hours and soon after a failure. Without
   leasehold check-in --request site.check-in   # carry it to the licensor
   leasehold check-in --answer site.answer      # what comes back; within 14 days, once
 
-Exit codes: 0 in good standing, 14 a check-in failed or its answer was another, 10 of several licenses some, 9 the file was
+Exit codes: 0 in good standing, 14 a check-in failed or its answer was another, 10 of several licenses some, 9 the file was \
 refused.";
 
 /// `leasehold standing`.

@@ -32,19 +32,19 @@ once, such as after the configuration, the proxy or the bucket was mended, and t
 Exit codes: 0 nothing fails, 10 single files fail (refused, a wrong receipt, damaged), 13 nothing goes out.";
 
 const VERIFY_HELP: &str = "\
-Without FILES the daemon looks through its own usage/ and compares it with what its database knows: a file that was
-deleted shows there even if it was the newest. With FILES no daemon is asked, and any machine will do. What is found is
-found by the hash chain, the checksums and the installation's signatures: files and records that were deleted, edited,
+Without FILES the daemon looks through its own usage/ and compares it with what its database knows: a file that was \
+deleted shows there even if it was the newest. With FILES no daemon is asked, and any machine will do. What is found is \
+found by the hash chain, the checksums and the installation's signatures: files and records that were deleted, edited, \
 moved or doubled. That the newest files are missing cannot be seen in the files alone.
 
 Exit codes: 0 all is as it was written, 12 something is not, 4 there is no usage file.";
 
 const EXPORT_HELP: &str = "\
-A period is named by the month in which it ends: 2026-11 runs from 28 October 00:00 to 28 November 00:00 in the time
+A period is named by the month in which it ends: 2026-11 runs from 28 October 00:00 to 28 November 00:00 in the time \
 zone of the site, and its files are due before 4 December.
 
-The bundle is a plain tar file (`tar tf` lists it). First comes manifest.json, the document that --json prints; then
-the closed usage files (*.usg) that touch the period, the oldest first, byte for byte as they lie in usage/. They stay
+The bundle is a plain tar file (`tar tf` lists it). First comes manifest.json, the document that --json prints; then \
+the closed usage files (*.usg) that touch the period, the oldest first, byte for byte as they lie in usage/. They stay \
 sealed: only the licensor, and who holds the key of `usage.reader`, can open them.
 
 Exit codes: 0 the bundle is complete, 10 it was written and something is missing or still open, as told.";

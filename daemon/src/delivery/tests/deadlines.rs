@@ -57,8 +57,8 @@ fn the_day_turns_in_the_sites_time_zone() {
     assert_eq!(told(&rows, "2026-12-28T12:00:00Z", "Europe/Berlin"), ["2026-12 SevenDays 7 1"]);
     let rows = [segment(1, "2026-03-10T00:00:00Z", "2026-03-11T00:00:00Z")];
     assert_eq!(told(&rows, "2026-03-27T23:00:00Z", "Europe/Berlin"), ["2026-03 SevenDays 7 1"]);
-    let (due, day) = deadline::due(&rows[0], &Zone::named("Europe/Berlin").unwrap().time_zone()).unwrap();
-    assert_eq!((due.to_string(), day.to_string()), ("2026-04-03T22:00:00Z".to_owned(), "2026-04-04".to_owned()));
+    let due = deadline::due(&rows[0], &Zone::named("Europe/Berlin").unwrap().time_zone()).unwrap();
+    assert_eq!((due.0.to_string(), due.1.to_string()), ("2026-04-03T22:00:00Z".into(), "2026-04-04".into()));
 }
 
 #[test]

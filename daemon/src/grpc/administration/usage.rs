@@ -118,8 +118,10 @@ impl Administration {
 
     pub(super) async fn usage_verify(&self) -> Result<v1::VerifyUsageResponse, Status> {
         let mut looks = 0;
-        let proof = loop {
+        let (proof, known) = loop {
             let rows = self.read(|engine, _| engine.usage_segments().cloned().collect::<Vec<_>>()).await?;
+            let own = self.daemon.folder.identity().installation_id();
+            let known = wire::Known::of(own, &rows);
             let folder = self.daemon.usage.folder().to_owned();
             let proof = blocking(move || proof::prove(&folder, &rows)).await?.map_err(|fault| {
                 status::failed(
@@ -131,7 +133,7 @@ impl Administration {
             looks += 1;
             // What was stored a moment ago may not be in the file yet.
             if !proof.open_lags || looks >= LOOKS_MAX {
-                break proof;
+                break (proof, known);
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         };
@@ -140,7 +142,7 @@ impl Administration {
             self.daemon.usage.check(*segment);
         }
         let behind = self.daemon.usage.watch().borrow().behind;
-        Ok(wire::proof(&proof, behind))
+        Ok(wire::proof(&proof, behind, &known))
     }
 
     pub(super) async fn usage_export(&self, request: &v1::ExportUsageRequest) -> Result<Pieces, Status> {

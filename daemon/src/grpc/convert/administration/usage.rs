@@ -1,10 +1,16 @@
 //! What administrators are shown of usage, and what they ask of it.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use jiff::tz::TimeZone;
-use leasehold_engine::{UsagePlan, time::WallTime};
-use leasehold_keys::usage::{Bounds, End, Finding, FindingReason, Period, Standing};
+use leasehold_engine::{UsagePlan, row::UsageSegmentRow, time::WallTime};
+use leasehold_keys::{
+    installation::InstallationId,
+    usage::{Bounds, End, Finding, FindingReason, Period, SegmentName, Standing},
+};
 use leasehold_proto::v1;
 
 use crate::{
@@ -103,7 +109,8 @@ fn notices(seen: &Seen<'_>) -> Vec<v1::Notice> {
     if let Some(why) = &sealing.disk {
         tell(
             "USAGE_NOT_WRITTEN",
-            format!("Usage files cannot be written: {why}. What they lack waits in the database."),
+            // What becomes of it meanwhile is among its words.
+            format!("{}.", capital(why)),
         );
     }
     match sealing.missing.as_slice() {
@@ -281,17 +288,43 @@ pub(crate) fn sent(files: usize, left: &[FileView], over: bool, usage: v1::Usage
     v1::SendUsageResponse { files: files as u64, message, left: left.len() as u64, usage: Some(usage) }
 }
 
+/// What this server knows as its own.
+pub(crate) struct Known {
+    /// Its installation.
+    pub(crate) own: InstallationId,
+    /// That, and those that it was before, of which it has files.
+    pub(crate) installations: BTreeSet<InstallationId>,
+    /// The files of the database.
+    pub(crate) files: BTreeSet<String>,
+}
+
+impl Known {
+    /// By what the database holds.
+    pub(crate) fn of(own: InstallationId, rows: &[UsageSegmentRow]) -> Self {
+        let names = rows.iter().filter_map(|row| row.file.parse::<SegmentName>().ok());
+        Self {
+            own,
+            installations: names.map(|name| name.installation).chain([own]).collect(),
+            files: rows.iter().map(|row| row.file.clone()).collect(),
+        }
+    }
+}
+
 /// What the files were found to be.
-pub(crate) fn proof(proof: &Proof, behind: usize) -> v1::VerifyUsageResponse {
+pub(crate) fn proof(proof: &Proof, behind: usize, known: &Known) -> v1::VerifyUsageResponse {
     let mut message = "compared with what the database knows, and with each other; no key was needed".to_owned();
     if behind > 0 {
         message.push_str(&format!("; {behind} of them lack what the database holds, and are written again"));
     }
+    let foreign =
+        proof.report.installations.iter().filter(|standing| !known.installations.contains(&standing.installation));
+    let mut findings: Vec<_> = foreign.map(|standing| foreigner(standing, known.own)).collect();
+    findings.extend(proof.report.findings.iter().map(|found| finding(found, known)));
     v1::VerifyUsageResponse {
         files: proof.files,
         records: proof.records,
         installations: proof.report.installations.iter().map(standing).collect(),
-        findings: proof.report.findings.iter().map(finding).collect(),
+        findings,
         message,
     }
 }
@@ -314,7 +347,25 @@ fn standing(standing: &Standing) -> v1::UsageStanding {
     }
 }
 
-fn finding(finding: &Finding) -> v1::UsageFinding {
+/// Files of a server that this one neither is nor was.
+fn foreigner(standing: &Standing, own: InstallationId) -> v1::UsageFinding {
+    let (first, last) = (standing.first, standing.head.segment);
+    let which =
+        if first == last { format!("A file (segment {last})") } else { format!("Files (segments {first} to {last})") };
+    v1::UsageFinding {
+        reason: FindingReason::Foreign.code().to_owned(),
+        installation_id: standing.installation.to_string(),
+        segment: first,
+        message: format!(
+            "{which} of the installation {} lie here, which is not this server's: that is {own}. They are not sent from here. Take \
+             them out of usage/, and back to the server that wrote them.",
+            standing.installation
+        ),
+        ..v1::UsageFinding::default()
+    }
+}
+
+fn finding(finding: &Finding, known: &Known) -> v1::UsageFinding {
     v1::UsageFinding {
         reason: finding.reason.code().to_owned(),
         file: finding.file.clone().unwrap_or_default(),
@@ -322,12 +373,14 @@ fn finding(finding: &Finding) -> v1::UsageFinding {
         segment: finding.segment.unwrap_or(0),
         record: finding.record.unwrap_or(0),
         damage: finding.damage.map_or_else(String::new, |damage| damage.code().to_owned()),
-        message: told(finding),
+        message: told(finding, known),
     }
 }
 
 /// A finding in words. Its files are this server's own, which has more to mend them with than who holds copies.
-fn told(finding: &Finding) -> String {
+fn told(finding: &Finding, known: &Known) -> String {
+    const UNKNOWN: &str = "The database knows no such file, and nothing of it is written again. Where it is a copy, take it out of \
+                           usage/; where the database was brought back from a backup, keep it, and tell the licensor.";
     const AGAIN: &str = "What the database still holds of it is written again; where it stays so, bring the file back from a \
                          backup, or tell the licensor.";
     let place = match (&finding.file, finding.record) {
@@ -336,6 +389,9 @@ fn told(finding: &Finding) -> String {
         (None, _) => String::new(),
     };
     match finding.reason {
+        _ if finding.file.as_ref().is_some_and(|file| !known.files.contains(file)) => {
+            format!("{place}{}. {UNKNOWN}", finding.what)
+        }
         FindingReason::Damaged
         | FindingReason::MissingSegments
         | FindingReason::MissingRecords
@@ -386,5 +442,75 @@ pub(crate) fn step<T: Named>(step: &Step<T>) -> v1::DoctorStep {
             v1::DoctorStep { state: "not-needed".to_owned(), message: (*why).to_owned(), ..answer }
         }
         Outcome::NotReached => v1::DoctorStep { state: "not-reached".to_owned(), ..answer },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use leasehold_keys::{digest::Sha256, usage::Head};
+
+    use super::*;
+
+    fn installation(seed: u8) -> InstallationId {
+        leasehold_keys::installation::InstallationKey::from_seed([seed; 32]).unwrap().id()
+    }
+
+    fn proof_of(whose: InstallationId, findings: Vec<Finding>) -> Proof {
+        let head = Head { segment: 3, records: 7, chain: Sha256::of(b"") };
+        let standing = Standing { installation: whose, first: 2, files: 2, head, end: End::Open, signed_records: 7 };
+        let mut proof = Proof::default();
+        proof.report.installations.push(standing);
+        proof.report.findings = findings;
+        proof
+    }
+
+    #[test]
+    fn files_of_another_server_are_no_files_of_this_one() {
+        let known = Known::of(installation(1), &[]);
+        assert!(proof_shown(installation(1), &known).is_empty());
+        let found = proof_shown(installation(2), &known);
+        assert_eq!((found.len(), found[0].reason.as_str(), found[0].segment), (1, "foreign", 2));
+        assert!(found[0].message.contains(&installation(1).to_string()), "{}", found[0].message);
+        // It was this server once: its key was lost, and its files were kept.
+        let row = UsageSegmentRow {
+            number: 2,
+            file: format!("{}-00000002-20261101.usg", installation(2)),
+            license: leasehold_keys::activation::LicenseId(uuid::Uuid::from_u128(7)),
+            began: WallTime::from_ms(0),
+            because: "midnight".to_owned(),
+            records: 7,
+            records_before: 0,
+            events: 2,
+            bytes: 6,
+            head: Sha256::of(b""),
+            closed: None,
+            sha256: None,
+            uploaded: None,
+            acknowledged: None,
+            stored: true,
+        };
+        assert!(proof_shown(installation(2), &Known::of(installation(1), &[row])).is_empty());
+    }
+
+    fn proof_shown(whose: InstallationId, known: &Known) -> Vec<v1::UsageFinding> {
+        proof(&proof_of(whose, Vec::new()), 0, known).findings
+    }
+
+    #[test]
+    fn remedies_fit_what_the_database_knows() {
+        let own = installation(1);
+        let damaged = |file: &str| Finding {
+            reason: FindingReason::Damaged,
+            file: Some(file.to_owned()),
+            installation: Some(own),
+            segment: Some(2),
+            record: None,
+            damage: None,
+            what: "The file ends within its header".to_owned(),
+        };
+        let known = Known { files: BTreeSet::from(["a.usg".to_owned()]), ..Known::of(own, &[]) };
+        let shown = proof(&proof_of(own, vec![damaged("a.usg"), damaged("b.usg")]), 0, &known).findings;
+        assert!(shown[0].message.contains("is written again; where it stays so"), "{}", shown[0].message);
+        assert!(shown[1].message.contains("The database knows no such file"), "{}", shown[1].message);
     }
 }
