@@ -49,6 +49,8 @@ struct Days {
     ends: BTreeMap<&'static str, u64>,
     not_stored: u32,
     lapses: usize,
+    /// A lease that is on its way out, by whichever process.
+    releasing: Option<LeaseId>,
     /// Nothing more befalls anything.
     calm: bool,
 }
@@ -61,7 +63,7 @@ impl Days {
 
     /// The next process, some time later; somebody may have been at the files.
     fn rise(&mut self, ended: &'static str) {
-        let mut ended = ended;
+        let (mut ended, last) = (ended, self.site.moment());
         loop {
             self.site.kill();
             *self.ends.entry(ended).or_default() += 1;
@@ -75,6 +77,8 @@ impl Days {
                 self.site.fate.die_at_next_start(self.chance.below(8));
             }
             if self.site.start().is_ok() {
+                // The process that ended may have found some lapsed with whatever it did last, and knew their renewals.
+                self.note_lapses(self.releasing, &[last]);
                 self.oracle.restarted();
                 return;
             }
@@ -194,12 +198,14 @@ impl Days {
 
     fn release(&mut self, lease: LeaseId) {
         // Whoever lapses by now has not been released.
-        let (_, moments) = self.ask(Site::tick);
+        let (done, moments) = self.ask(Site::tick);
         self.note_lapses(None, &moments);
-        if self.oracle.live.iter().all(|live| live.lease != lease) {
+        if done.is_none() || self.oracle.live.iter().all(|live| live.lease != lease) {
             return;
         }
+        self.releasing = Some(lease);
         let (done, moments) = self.ask(|site| site.release(lease));
+        self.releasing = None;
         self.note_lapses(Some(lease), &moments);
         if done.is_some() {
             self.forgotten.retain(|other| *other != lease);
@@ -298,6 +304,7 @@ fn days_by_chance_lose_nothing_and_double_nothing() {
         forgotten: Vec::new(),
         ends: BTreeMap::new(),
         lapses: 0,
+        releasing: None,
         not_stored: 0,
         calm: false,
     };
