@@ -15,6 +15,9 @@ async fn a_site_checks_in_at_its_start_and_twice_a_day() {
     site.asked().await;
     let row = site.row().await;
     assert_eq!((row.last_good, row.counter), (Some(WallTime::from_ms(WALL_MS)), 1));
+    // The answer is stored before the next attempt is set.
+    let later = |next: WallTime| next.as_ms() > WALL_MS + 60_000;
+    site.until(async |site| site.check_ins.view(house.license).next.is_some_and(later)).await;
     let view = site.check_ins.view(house.license);
     assert_eq!(view.failure, None);
     let next = view.next.unwrap().as_ms() - WALL_MS;

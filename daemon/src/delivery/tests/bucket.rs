@@ -269,7 +269,7 @@ async fn a_day_goes_to_a_real_bucket_and_is_receipted_there() {
     site.stop().await;
 
     let mut bench = Bench::new();
-    bench.settings = home.settings.clone();
+    (bench.settings, bench.network) = (home.settings.clone(), home.network.clone());
     let (peer, name) = (bench.peer().unwrap(), files[0].row.file.clone());
     let sent = object(&peer, &format!("site-7/{name}")).await;
     assert_eq!(sent, std::fs::read(&files[0].path).unwrap());

@@ -88,8 +88,12 @@ async fn a_certificate_an_endpoint_and_a_clock() {
     assert_eq!(told(&bench.examine().await), format!("{upto} passed, destination not-there"));
     let _failing = bench.server(Flaw::None, vec![Act::Sign, problem(503, "failing", "")]).await;
     assert_eq!(told(&bench.examine().await), format!("{upto} passed, destination server-busy"));
+    // Any web server answers 200 to anything.
+    let page = Act::Say(200, date(0), b"<html>Welcome</html>".to_vec());
+    let _portal = bench.server(Flaw::None, vec![Act::Sign, page]).await;
+    assert_eq!(told(&bench.examine().await), format!("{upto} passed, destination garbage"));
     for (ahead_s, expected) in [(299, "passed"), (-299, "passed"), (301, "clock-off"), (-86_400, "clock-off")] {
-        let script = vec![Act::Sign, Act::Say(200, date(ahead_s), b"{}".to_vec())];
+        let script = vec![Act::Sign, Act::Say(200, date(ahead_s), b"{\"status\":\"ok\"}\n".to_vec())];
         let _server = bench.server(Flaw::None, script).await;
         let report = bench.examine().await;
         assert_eq!(
@@ -101,6 +105,7 @@ async fn a_certificate_an_endpoint_and_a_clock() {
             assert!(trouble.to_string().contains("behind") == (ahead_s > 0), "{trouble}");
         }
     }
-    let _mute = bench.server(Flaw::None, vec![Act::Sign, Act::Say(200, Vec::new(), b"{}".to_vec())]).await;
+    let _mute =
+        bench.server(Flaw::None, vec![Act::Sign, Act::Say(200, Vec::new(), b"{\"status\":\"ok\"}".to_vec())]).await;
     assert!(told(&bench.examine().await).ends_with("clock not needed"));
 }

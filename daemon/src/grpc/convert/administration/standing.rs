@@ -47,10 +47,6 @@ fn message(seen: &Seen<'_>) -> String {
     if let Some(told) = seen.told.as_ref().filter(|_| seen.standing.stage > Stage::Functional) {
         return told.clone();
     }
-    let told = unlike_good(seen);
-    if !told.is_empty() {
-        return told.join(" ");
-    }
     let date = seen.now.confirmed();
     let begins = seen.standing.licenses.iter().filter_map(|license| license.ramp).filter(|ramp| *ramp > date).min();
     let next = seen.standing.licenses.iter().filter_map(|license| license.next.as_ref()).min_by_key(|next| next.at);
@@ -65,9 +61,10 @@ fn message(seen: &Seen<'_>) -> String {
                 format!("Enforcement begins on {begins}. This site is NOT ready for it: {}.", lacks.join("; "))
             }
         }
-        None => match next {
-            Some(next) => format!("In good standing. {}", next.message()),
-            None => "In good standing.".to_owned(),
+        None => match (unlike_good(seen), next) {
+            (told, _) if !told.is_empty() => told.join(" "),
+            (_, Some(next)) => format!("In good standing. {}", next.message()),
+            (_, None) => "In good standing.".to_owned(),
         },
     }
 }
@@ -81,7 +78,8 @@ fn unlike_good(seen: &Seen<'_>) -> Vec<String> {
         let what = match license.verdict? {
             Verdict::Good => return None,
             Verdict::Duplicate => format!(
-                "The licensor takes {} for a duplicate: it was asked on behalf of this installation from another state, as by a copy                  of this machine or after its database was restored. Check-ins do not count until the licensor clears that; call it.",
+                "The licensor takes {} for a duplicate: it was asked on behalf of this installation from another state, as by a copy \
+                 of this machine or after its database was restored. Check-ins do not count until the licensor clears that; call it.",
                 license.product
             ),
             Verdict::Revoked { from } => format!(
@@ -331,12 +329,16 @@ mod tests {
             (Some(Verdict::Duplicate), "duplicate"),
             (Some(Verdict::Revoked { from: NOW }), "revoked"),
         ] {
-            let (message, _) = said(&licensed(verdict, ramp), View::default(), None);
+            let (message, notices) = said(&licensed(verdict, ramp), View::default(), None);
             assert!(message.contains("NOT ready") && message.contains(words), "{message}");
+            let told: Vec<&str> = notices.iter().map(|notice| notice.reason.as_str()).collect();
+            assert_eq!(told, if verdict.is_some() { vec!["NOT_IN_GOOD_STANDING"] } else { Vec::new() });
         }
         // Afterwards it is about standing alone; and a site without such a license is told that.
         let (message, _) = said(&licensed(Some(Verdict::Good), NOW), View::default(), Some("x"));
         assert_eq!(message, "In good standing.");
+        let (message, notices) = said(&licensed(Some(Verdict::Duplicate), NOW), View::default(), None);
+        assert!(message.starts_with("The licensor takes") && notices[0].message == message, "{message}");
         let (message, _) = said(&SiteStanding::default(), View::default(), None);
         assert!(message.starts_with("No license in effect asks"), "{message}");
     }

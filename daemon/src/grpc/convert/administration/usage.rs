@@ -118,7 +118,8 @@ fn notices(seen: &Seen<'_>) -> Vec<v1::Notice> {
         tell(
             "USAGE_FILE_ASIDE",
             format!(
-                "{count} usage {} set aside, such as {first}: {} events that the database does not know, so it was restored from an                  older copy. Send {} to the licensor, and take {} away once that is done.",
+                "{count} usage {} set aside, such as {first}: {} events that the database does not know, so it was restored from an \
+                 older copy. Send {} to the licensor, and take {} away once that is done.",
                 if count == 1 { "file was" } else { "files were" },
                 if count == 1 { "it holds" } else { "they hold" },
                 if count == 1 { "it" } else { "them" },
