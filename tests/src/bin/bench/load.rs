@@ -305,7 +305,7 @@ impl Attached {
                 Some(Answer::Released(v1::ReleaseAnswer { request_id, refusal: Some(refusal), .. })) => {
                     (request_id, What::Refused(refusal.reason))
                 }
-                Some(Answer::Event(_)) => continue,
+                Some(Answer::Event(_) | Answer::Witness(_)) => continue,
                 other => return Err(format!("not what was asked for: {other:?}").into()),
             };
             return Ok(Heard { request, what });
@@ -433,7 +433,7 @@ impl Attached {
                 Some(Answer::Beat(v1::BeatAnswer { number: of, renewed, refusal: None })) if of == number => {
                     return Ok((stopwatch_us() - asked_us, renewed));
                 }
-                Some(Answer::Event(_)) => {}
+                Some(Answer::Event(_) | Answer::Witness(_)) => {}
                 other => return Err(format!("not what was asked for: {other:?}").into()),
             }
         }
