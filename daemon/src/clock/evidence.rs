@@ -18,7 +18,8 @@
 //!
 //! The licensor is that witness ([`Watch::told`]). What it signs in answer to a question that was asked a moment ago bounds
 //! this moment from both sides, and settles everything: nothing else may lower the mark, and it may even where the
-//! wrong time was confirmed by 12 hours of running. What it signed some time ago, for whoever reads it, bounds this moment from
+//! wrong time was confirmed by 12 hours of running. But its keys are judged by the confirmed line: where that lies beyond the
+//! end of the check-in keys held, no answer counts, and only a root with keys that last longer helps. What it signed some time ago, for whoever reads it, bounds this moment from
 //! below alone: it is worth what a mark of that time would have been, had it been stored here, and so lowers nothing.
 
 use std::fmt;
